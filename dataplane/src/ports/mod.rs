@@ -1,0 +1,66 @@
+//! Ports: where frames come from and go to.
+//!
+//! A port moves batches between the kernel (or another thread) and frames of the worker's pool. It knows
+//! nothing of policy. Offloads are carried in the frame's metadata: a port that understands a
+//! `virtio_net_hdr` passes partial checksums and super-packets on, any other port says so in
+//! [`Capabilities`] and the pipeline finishes the frame in software first.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::buffer::{Batch, Pool};
+
+/// What a port's sending side takes as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// Frames whose transport checksum is [`crate::buffer::Checksum::Partial`].
+    pub checksum: bool,
+    /// Super-packets of TCP ([`crate::buffer::GsoKind::Tcp4`], [`crate::buffer::GsoKind::Tcp6`]).
+    pub tso: bool,
+    /// Super-packets of UDP ([`crate::buffer::GsoKind::UdpL4`]).
+    pub uso: bool,
+}
+
+/// What one call of [`Port::send`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Frames the kernel took.
+    pub frames: usize,
+    /// Frames it refused because its queue was full (`EAGAIN`, `ENOBUFS`): lost.
+    pub congested: usize,
+    /// Frames it refused for another reason (interface down, frame too large): lost.
+    pub failed: usize,
+}
+
+/// What one call of [`Port::recv`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Frames appended to the batch.
+    pub frames: usize,
+    /// Frames the kernel says it lost since the last call because its queue was full.
+    pub lost: u64,
+    /// Frames too large for a buffer, or whose metadata makes no sense: left out of the batch.
+    pub malformed: usize,
+}
+
+/// A port, owned by one worker.
+pub trait Port: Send {
+    /// Appends frames to `batch` until `limit` of them came in, the port is drained or the pool is empty.
+    /// Never blocks.
+    ///
+    /// # Errors
+    /// The port is gone (interface deleted, descriptor dead); it will not recover by itself.
+    fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received>;
+
+    /// Sends all frames of `batch` and gives them back to the pool, those it could not send too. Never blocks.
+    ///
+    /// # Errors
+    /// The port is gone; the frames went back to the pool all the same.
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent>;
+
+    /// What [`Port::send`] takes.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The descriptor that becomes readable when there is something to receive, where there is one.
+    fn descriptor(&self) -> Option<RawFd>;
+}
