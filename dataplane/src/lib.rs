@@ -15,6 +15,7 @@
 //! The pipeline reads no clock and makes no system call: each batch carries its [`time::Timestamp`].
 
 pub mod buffer;
+pub mod drop_reason;
 pub mod ports;
 pub mod sys;
 pub mod time;
