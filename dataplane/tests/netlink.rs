@@ -12,6 +12,8 @@ use dataplane::sys::netlink::{Link, Netlink, Route, Vxlan, os_error};
 use dataplane::sys::netns::{Netns, sysctl, sysctl_set};
 use ipnet::IpNet;
 
+const EEXIST: i32 = 17;
+
 struct Scratch {
     name: String,
     netns: Netns,
@@ -106,9 +108,9 @@ fn links_are_made_changed_moved_and_removed() {
     let Some(other) = Scratch::new() else { return };
     scratch.run(|netlink| {
         assert_eq!(netlink.link("dum0")?, None);
-        netlink.add_dummy("dum0")?;
+        netlink.add_veth("dum0", "peer0", None)?;
         let made = must(netlink, "dum0")?;
-        assert_eq!(made.kind.as_deref(), Some("dummy"));
+        assert_eq!(made.kind.as_deref(), Some("veth"));
         assert!(!made.up);
         netlink.set_up(made.index, true)?;
         netlink.set_mac(made.index, [2, 0, 0, 0, 0, 9])?;
@@ -124,7 +126,7 @@ fn links_are_made_changed_moved_and_removed() {
         netlink.rename(made.index, "dum1")?;
         assert_eq!(must(netlink, "dum1")?.master, None);
         let names: Vec<String> = netlink.links()?.into_iter().map(|link| link.name).collect();
-        assert_eq!(names, ["lo", "dum1", "br0"]);
+        assert_eq!(names, ["lo", "peer0", "dum1", "br0"]);
         netlink.set_netns(made.index, &other.netns)?;
         assert_eq!(netlink.link("dum1")?, None);
         netlink.delete_link(bridge.index)?;
@@ -138,19 +140,14 @@ fn links_are_made_changed_moved_and_removed() {
 fn a_refusal_says_what_was_asked_and_keeps_its_number() {
     let Some(scratch) = Scratch::new() else { return };
     scratch.run(|netlink| {
-        netlink.add_dummy("dum0")?;
-        let error = netlink.add_dummy("dum0").unwrap_err();
-        assert_eq!(os_error(&error), Some(libc_eexist()));
-        assert!(error.to_string().contains("make dummy link dum0"), "{error}");
-        let error = netlink.set_mtu(must(netlink, "dum0")?.index, 1).unwrap_err();
+        netlink.add_bridge("br0")?;
+        let error = netlink.add_bridge("br0").unwrap_err();
+        assert_eq!(os_error(&error), Some(EEXIST));
+        assert!(error.to_string().contains("make bridge link br0"), "{error}");
+        let error = netlink.set_mtu(must(netlink, "br0")?.index, 1).unwrap_err();
         assert!(error.to_string().contains("mtu less than device minimum"), "{error}");
         Ok(())
     });
-}
-
-/// `EEXIST`.
-fn libc_eexist() -> i32 {
-    17
 }
 
 #[test]
@@ -222,7 +219,7 @@ fn a_peer_in_the_same_namespace_is_found() {
 fn flannels_three_entries_are_taken() {
     let Some(scratch) = Scratch::new() else { return };
     scratch.run(|netlink| {
-        netlink.add_dummy("eth0")?;
+        netlink.add_bridge("eth0")?;
         let eth0 = must(netlink, "eth0")?;
         netlink.set_up(eth0.index, true)?;
         netlink.add_address(eth0.index, net("192.0.2.2/24"))?;
@@ -239,10 +236,9 @@ fn flannels_three_entries_are_taken() {
             ),
         ] {
             let mac = [0x0e, 0, 0, 0, 0, 2];
-            let vni = if local.contains(':') { 2 } else { 1 };
             netlink.add_vxlan(&Vxlan {
                 name,
-                vni,
+                vni: 1,
                 port: 8472,
                 local: ip(local),
                 dev_index: eth0.index,
