@@ -5,3 +5,6 @@
 
 pub mod netlink;
 pub mod netns;
+pub mod process;
+pub mod raw_ip;
+pub mod userns;
