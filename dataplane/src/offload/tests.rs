@@ -1,0 +1,1 @@
+//! Held against smoltcp and a plain reassembly.
