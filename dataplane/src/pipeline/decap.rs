@@ -58,10 +58,10 @@ impl Pipeline {
         }
         packet.frame.pull_front(header::HEADER_BYTES);
 
-        let inner = ethernet::Ethernet::parse(packet.frame.bytes()).ok_or(DropReason::Truncated)?;
+        let (inner, _) = ethernet::parse(packet.frame.bytes()).ok_or(DropReason::Truncated)?;
         let ours = inner.dst == generation.own.vtep_mac || Some(inner.dst) == generation.own.vtep_mac_v6;
         if !ours || !vtep.accepts_inner_mac(inner.src) {
-            return Err(if inner.ethertype == ethernet::ETHERTYPE_ARP {
+            return Err(if inner.ethertype == ethernet::ARP {
                 DropReason::ControlOverOverlay
             } else {
                 DropReason::InnerL2
@@ -103,13 +103,14 @@ fn mark_congestion(packet: &mut Packet, ethertype: u16, outer_tos: u8) -> Result
         return Err(DropReason::Truncated);
     };
     let inner_tos = match (ethertype, &*ip) {
-        (ethernet::ETHERTYPE_IPV4, [_, tos, ..]) => *tos,
-        (ethernet::ETHERTYPE_IPV6, [first, second, ..]) => (first << 4) | (second >> 4),
+        (ethernet::IPV4, [_, tos, ..]) => *tos,
+        (ethernet::IPV6, [first, second, ..]) => (first << 4) | (second >> 4),
         _ => return Ok(()),
     };
     match ecn::decapsulate(outer_tos, inner_tos) {
         Decapsulated::Keep => {}
         Decapsulated::MarkCe => ecn::set_ce(ip),
+        Decapsulated::SetEct1 => ecn::set_ect1(ip),
         Decapsulated::Drop => return Err(DropReason::EcnInvalid),
     }
     Ok(())

@@ -18,7 +18,7 @@ use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::TunnelPath;
 use vxlan::wire::headers::{IpHeaders, L4};
-use vxlan::wire::{Ttl, decrement_ttl, ethernet};
+use vxlan::wire::{Ttl, ethernet, ipv4, ipv6};
 
 use super::Pipeline;
 use super::bindings::PortId;
@@ -248,6 +248,15 @@ fn own_vtep_mac(generation: &Generation, underlay: Family) -> Mac {
     match underlay {
         Family::V4 => generation.own.vtep_mac,
         Family::V6 => generation.own.vtep_mac_v6.unwrap_or(generation.own.vtep_mac),
+    }
+}
+
+/// Counts the TTL or hop limit down where `ip` says the header is.
+fn decrement_ttl(frame: &mut [u8], ip: &IpHeaders) -> Ttl {
+    let packet = frame.get_mut(usize::from(ip.l3_offset)..).unwrap_or_default();
+    match ip.family {
+        Family::V4 => ipv4::decrement_ttl(packet),
+        Family::V6 => ipv6::decrement_ttl(packet),
     }
 }
 

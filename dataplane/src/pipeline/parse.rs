@@ -5,7 +5,8 @@
 //! reason that `vxlan::wire::headers` found. What a length field claims is believed only as far as bytes are there.
 
 use vxlan::wire::ethernet;
-use vxlan::wire::headers::{self, L4, Network, ParseError};
+use vxlan::wire::ParseError;
+use vxlan::wire::headers::{self, L4, Network};
 
 use super::Pipeline;
 use super::bindings::Role;
@@ -30,6 +31,10 @@ impl Pipeline {
                 let Network::Ip(ip) = parsed.net else { return };
                 if packet.frame.gso.is_none() {
                     packet.frame.truncate(usize::from(ip.l3_offset).saturating_add(ip.ip_len as usize));
+                }
+                if !offload::accept_metadata(&mut packet.frame, &ip) {
+                    packet.drop(DropReason::BadHeader);
+                    return;
                 }
                 packet.ip = Some(ip);
                 packet.l4 = ip.l4;
@@ -66,8 +71,8 @@ fn reason(error: ParseError, overlay: bool, frame: &[u8]) -> DropReason {
             DropReason::InnerL2
         }
         ParseError::Vlan | ParseError::LengthType | ParseError::UnsupportedEthertype(_) => {
-            match ethernet::destination(frame) {
-                Some(mac) if mac.is_multicast() => DropReason::BumDropped,
+            match ethernet::parse(frame) {
+                Some((eth, _)) if eth.dst.is_multicast() => DropReason::BumDropped,
                 _ => DropReason::UnsupportedEthertype,
             }
         }
