@@ -1,1 +1,4 @@
-//! To be written.
+//! System calls, wrapped: the home of unsafe code.
+
+pub mod lease;
+pub mod peer;
