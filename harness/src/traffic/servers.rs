@@ -22,7 +22,7 @@ pub const TCP_PORTS: [u16; 3] = [8080, 9090, 53];
 pub const UDP_PORTS: [u16; 2] = [53, 9090];
 
 /// A connection that is idle for longer is given up.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// What the first byte of a connection asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
