@@ -1,1 +1,45 @@
-//! weir
+//! From Kubernetes objects to a flat packet classifier.
+//!
+//! ```text
+//!  YAML ─► api objects ─► semantics (model) ─► lower ─────────────► classifier ─► generation n ─► workers
+//!          located errors  reference.rs        identities, port      flat.rs
+//!                          (the oracle)        classes, rows, cells  linear.rs (the oracle engine)
+//! ```
+//!
+//! * [`api`] reads manifests as `kubectl get -o yaml` prints them, and keeps file, line and field of every rule.
+//! * [`model`] is the one shape every policy language becomes: ordered tiers, ordered policies, rules.
+//! * [`semantics`] turns objects into the model; its `reference` walks the model slowly and obviously.
+//! * [`cluster`] derives who is who: live pods, nodes, addresses, conflicts.
+//! * `lower` groups addresses into identities and ports into port classes, and pods into rows of equal rules.
+//! * [`classifier`] answers packets: constant time, whatever the number of rules.
+//! * [`compiler`] holds the objects and drives the above: one [`Compiled`] result per call.
+//!
+//! Out of scope: files, watching, sockets. This crate does no I/O and has no unsafe code. A [`Compiled`] result
+//! is immutable and may be shared between threads; the [`Compiler`] belongs to one.
+//!
+//! ```
+//! use policy_compiler::{Compiler, Options, Scope, parse};
+//!
+//! let parsed = parse("pods.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {nodeName: a}\n\
+//!                                  status: {phase: Running, podIPs: [{ip: 10.42.0.5}]}\n");
+//! let mut compiler = Compiler::new(Options::default());
+//! for object in parsed.objects {
+//!     compiler.upsert(object);
+//! }
+//! let Ok(compiled) = compiler.compile(&Scope::All) else { panic!("the pod is valid") };
+//! assert_eq!(compiled.cluster.subjects.len(), 1);
+//! ```
+
+pub mod api;
+pub mod classifier;
+pub mod cluster;
+pub mod compiler;
+mod lower;
+pub mod model;
+pub mod semantics;
+
+pub use api::{Diagnostic, Kind, Object, ObjectKey, Origin, ParseOutput, Provenance, Severity, parse};
+pub use classifier::{Classifier, Key, RuleId, RuleInfo, RuleKind, RuleTable, Verdict};
+pub use cluster::{Cluster, NodeView, PodName, Subject, SubjectId, WaitReason, Waiting};
+pub use compiler::{Compiled, Compiler, Engine, OnInvalid, Options, Scope};
+pub use model::{Action, Direction, PolicyKind, PolicyName};

@@ -1,0 +1,28 @@
+//! Engines that answer packets. All stand behind [`Classifier`] and must answer alike:
+//! `flat` in constant time for the packet path, `linear` rule by rule as the oracle engine.
+
+mod key;
+mod rules;
+
+pub use key::{Key, RuleId, Verdict};
+pub(crate) use rules::RuleInterner;
+pub use rules::{RuleInfo, RuleKind, RuleTable};
+
+/// An immutable compiled policy set. Shared by all workers without locks.
+pub trait Classifier: Send + Sync {
+    /// Judges one connection.
+    fn classify(&self, key: &Key) -> Verdict;
+
+    /// Judges a batch, level by level. Pairs up to the shorter of the two slices are answered.
+    fn classify_batch(&self, keys: &[Key], out: &mut [Verdict]) {
+        for (key, verdict) in keys.iter().zip(out) {
+            *verdict = self.classify(key);
+        }
+    }
+
+    /// Bytes of the tables a lookup may touch.
+    fn memory_bytes(&self) -> usize;
+
+    /// The engine's name.
+    fn name(&self) -> &'static str;
+}

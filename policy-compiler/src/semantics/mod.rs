@@ -1,0 +1,1 @@
+//! From objects to the model, and the evaluator that walks it.
