@@ -1,1 +1,34 @@
-//! To be written.
+//! The control socket: how `weir status`, `weir attach` and `weir detach` speak to a running daemon.
+//!
+//! A Unix stream socket; a client sends one line of JSON ([`Request`]), gets one line of JSON ([`Response`])
+//! and the connection ends. No packet passes here: the server runs on threads of its own and reaches the
+//! dataplane through [`Handler`] only.
+//!
+//! Who may speak is checked twice: the socket's mode is 0600 (in a directory of mode 0700 where weir makes it),
+//! and the kernel is asked for the peer's uid (SO_PEERCRED), which has to be weir's own or root. Bounds: 1 MiB
+//! and 5 s per request, 8 clients at a time; what goes beyond is refused with a reason, and harms no other.
+
+mod client;
+mod protocol;
+mod server;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientError, call};
+pub use protocol::{DetachTarget, Reply, Request, Response};
+pub use server::{Handler, Server, ServerError};
+pub use status::{
+    AttachmentState, Connections, Denial, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus, StateStatus,
+    StateSummary, Status, UnderlayStatus,
+};
+
+use std::time::Duration;
+
+/// The longest request, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// The longest a request and its response may take to arrive.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Clients served at a time.
+pub const MAX_CLIENTS: usize = 8;

@@ -1,0 +1,64 @@
+//! The defaults of the configuration, in one place.
+
+use super::byte_size::ByteSize;
+use super::checked::{LogFormat, LogLevel, OnInvalid, UnderlayKind};
+use super::located::Located;
+
+/// Entries of the connection table.
+pub(super) const MAX_ENTRIES: u64 = 262_144;
+/// Share of the connection table that one pod may use up: one in so many.
+pub(super) const POD_QUOTA_SHARE: u64 = 4;
+/// File name of the lock in its directory is the dataplane's; the directory is the socket's.
+pub(super) const SOCKET: &str = "/run/weir/weir.sock";
+
+pub(super) fn state_directory() -> Located<String> {
+    "/etc/weir/state".to_owned().into()
+}
+
+pub(super) fn on_invalid() -> OnInvalid {
+    OnInvalid::Refuse
+}
+
+pub(super) fn underlay_kind() -> UnderlayKind {
+    UnderlayKind::Udp
+}
+
+pub(super) fn port() -> Located<u64> {
+    8472.into()
+}
+
+pub(super) fn vni() -> Located<u64> {
+    1.into()
+}
+
+pub(super) fn checksum() -> bool {
+    true
+}
+
+pub(super) fn source_ports() -> Located<u64> {
+    16.into()
+}
+
+pub(super) fn gateway_interface() -> Located<String> {
+    "weir0".to_owned().into()
+}
+
+pub(super) fn socket() -> Located<String> {
+    SOCKET.to_owned().into()
+}
+
+pub(super) fn max_entries() -> Located<u64> {
+    MAX_ENTRIES.into()
+}
+
+pub(super) fn compile_memory() -> Located<ByteSize> {
+    ByteSize(256 << 20).into()
+}
+
+pub(super) fn log_level() -> LogLevel {
+    LogLevel::Info
+}
+
+pub(super) fn log_format() -> LogFormat {
+    LogFormat::Auto
+}
