@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use vxlan::mac::Mac;
+use vxlan::Mac;
 
 use super::names;
 
@@ -146,12 +146,17 @@ impl Attachment {
         if !names::is_interface(&request.interface) {
             wrong(
                 "interface",
-                format!("{:?} cannot be the name of an interface: expected {}", request.interface, names::INTERFACE_FORM),
+                format!(
+                    "{:?} cannot be the name of an interface: expected {}",
+                    request.interface,
+                    names::INTERFACE_FORM
+                ),
             );
         }
-        let mac = request.mac.as_deref().and_then(|text| {
-            unicast_mac(text).map_err(|message| wrong("mac", message)).ok()
-        });
+        let mac = request
+            .mac
+            .as_deref()
+            .and_then(|text| unicast_mac(text).map_err(|message| wrong("mac", message)).ok());
         if request.kind == AttachmentKind::AfPacket {
             if request.netns.is_some() {
                 wrong(
@@ -237,7 +242,8 @@ mod tests {
     #[test]
     fn a_tap_in_a_given_namespace_is_made_unless_said_otherwise() {
         let netns = Some("/run/netns/x".into());
-        let made = Attachment::check(AttachmentRequest { netns: netns.clone(), ..request(AttachmentKind::Tap) });
+        let made =
+            Attachment::check(AttachmentRequest { netns: netns.clone(), ..request(AttachmentKind::Tap) });
         assert!(made.is_ok_and(|made| made.create));
         let found = Attachment::check(AttachmentRequest {
             netns,

@@ -54,7 +54,9 @@ impl<'de> Deserialize<'de> for ByteSize {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<ByteSize, E> {
-                parse(text).map(ByteSize).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &FORM))
+                parse(text)
+                    .map(ByteSize)
+                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &FORM))
             }
         }
         // A plain `268435456` is a string to a reader that is asked for one.

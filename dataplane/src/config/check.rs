@@ -6,8 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use vxlan::mac::Mac;
-use vxlan::vni::Vni;
+use vxlan::{Mac, Vni};
 
 use super::attachment::{Attachment, AttachmentRequest, unicast_mac};
 use super::checked::{Config, Conntrack, Control, Gateway, Limits, Log, State, Underlay, Vtep};
@@ -104,14 +103,20 @@ impl Check<'_> {
         })
     }
 
-    fn number<T: TryFrom<u64> + Copy + Into<u64>>(&mut self, key: &str, at: &Located<u64>, min: T, max: T) -> T {
+    fn number<T: TryFrom<u64> + Copy + Into<u64>>(
+        &mut self,
+        key: &str,
+        at: &Located<u64>,
+        min: T,
+        max: T,
+    ) -> T {
         match T::try_from(at.value) {
             Ok(value) if (min.into()..=max.into()).contains(&at.value) => value,
             _ => {
-                let (min, max) = (min.into(), max.into());
-                self.problem(at.place, key, format!("{} is out of range: expected {min} to {max}", at.value));
-                // The bound, to go on with.
-                T::try_from(min).unwrap_or_else(|_| unreachable!("the bound came from this type"))
+                let (least, most) = (min.into(), max.into());
+                let message = format!("{} is out of range: expected {least} to {most}", at.value);
+                self.problem(at.place, key, message);
+                min
             }
         }
     }
@@ -136,15 +141,18 @@ impl Check<'_> {
 
     fn interface(&mut self, key: &str, at: &Located<String>) -> String {
         if !names::is_interface(&at.value) {
-            let message =
-                format!("{:?} cannot be the name of an interface: expected {}", at.value, names::INTERFACE_FORM);
+            let message = format!(
+                "{:?} cannot be the name of an interface: expected {}",
+                at.value,
+                names::INTERFACE_FORM
+            );
             self.problem(at.place, key, message);
         }
         at.value.clone()
     }
 
     fn underlay(&mut self, raw: &RawUnderlay) -> Underlay {
-        let vni = self.number("underlay.vni", &raw.vni, 0, VNI_MAX);
+        let vni = self.number("underlay.vni", &raw.vni, 0, Vni::MAX.get());
         Underlay {
             kind: raw.kind,
             address: raw.address.as_ref().map(|at| {
@@ -203,7 +211,9 @@ impl Check<'_> {
                 pod: raw.pod.value,
                 kind: raw.kind,
                 interface: raw.interface.value,
-                netns: raw.netns.map(|at| if at.value.is_empty() { PathBuf::new() } else { self.resolve(Path::new(&at.value)) }),
+                netns: raw.netns.map(|at| {
+                    if at.value.is_empty() { PathBuf::new() } else { self.resolve(Path::new(&at.value)) }
+                }),
                 create: raw.create.map(|at| at.value),
                 mac: raw.mac.map(|at| at.value),
             };
@@ -217,7 +227,10 @@ impl Check<'_> {
                 }
             };
             if let Some(first) = pods.insert(attachment.pod.clone(), index) {
-                let message = format!("{} is attached already by attachments[{first}]: expected each pod once", attachment.pod);
+                let message = format!(
+                    "{} is attached already by attachments[{first}]: expected each pod once",
+                    attachment.pod
+                );
                 self.problem(places.pod, key("pod"), message);
             }
             let wire = (attachment.netns.clone(), attachment.interface.clone());
@@ -237,8 +250,6 @@ impl Check<'_> {
         checked
     }
 }
-
-const VNI_MAX: u32 = 0x00ff_ffff;
 
 /// Where the fields of an attachment stand.
 struct Places {
@@ -305,7 +316,9 @@ fn gateway_address(text: &str) -> Result<IpNet, String> {
     let (address, host_bits) = (net.addr(), net.max_prefix_len() - net.prefix_len());
     let unusable = match address {
         IpAddr::V4(v4) => v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast() || v4.is_loopback(),
-        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || v6.is_loopback() || v6.to_ipv4_mapped().is_some(),
+        IpAddr::V6(v6) => {
+            v6.is_unspecified() || v6.is_multicast() || v6.is_loopback() || v6.to_ipv4_mapped().is_some()
+        }
     };
     if unusable {
         return Err(format!("{address} cannot be a gateway: expected a unicast address of the pods' subnet"));
@@ -313,11 +326,16 @@ fn gateway_address(text: &str) -> Result<IpNet, String> {
     if host_bits > 1 && address == net.network() {
         return Err(format!(
             "{address} is the address of the subnet {net} itself: expected an address within it, as its first, {}",
-            net.hosts().find(|host| *host != address).map_or_else(String::new, |host| format!("{host}/{}", net.prefix_len()))
+            net.hosts()
+                .find(|host| *host != address)
+                .map_or_else(String::new, |host| format!("{host}/{}", net.prefix_len()))
         ));
     }
     if host_bits > 1 && address.is_ipv4() && address == net.broadcast() {
-        return Err(format!("{address} is the broadcast address of {}: expected an address within it", net.trunc()));
+        return Err(format!(
+            "{address} is the broadcast address of {}: expected an address within it",
+            net.trunc()
+        ));
     }
     Ok(net)
 }

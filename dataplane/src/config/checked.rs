@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vxlan::mac::Mac;
-use vxlan::vni::Vni;
+use vxlan::{Mac, Vni};
 
 use super::attachment::Attachment;
 
@@ -57,6 +56,15 @@ pub enum OnInvalid {
     Refuse,
     /// A rule that cannot be read denies everything that reaches it; the rest is put in force.
     Isolate,
+}
+
+impl From<OnInvalid> for policy_compiler::OnInvalid {
+    fn from(on_invalid: OnInvalid) -> Self {
+        match on_invalid {
+            OnInvalid::Refuse => Self::Refuse,
+            OnInvalid::Isolate => Self::Isolate,
+        }
+    }
 }
 
 /// The network between the nodes.

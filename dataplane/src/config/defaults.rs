@@ -7,8 +7,8 @@ use super::located::Located;
 /// Entries of the connection table.
 pub(super) const MAX_ENTRIES: u64 = 262_144;
 /// Share of the connection table that one pod may use up: one in so many.
-pub(super) const POD_QUOTA_SHARE: u64 = 4;
-/// File name of the lock in its directory is the dataplane's; the directory is the socket's.
+pub(super) const POD_QUOTA_SHARE: u32 = 4;
+/// Where the control socket is, for daemon and clients.
 pub(super) const SOCKET: &str = "/run/weir/weir.sock";
 
 pub(super) fn state_directory() -> Located<String> {

@@ -19,12 +19,16 @@ pub(super) fn explain(error: &Error, text: &str, file: &Path) -> ConfigError {
         Error::SerdeUnknownField { field, expected, .. } => {
             (locate::key_at(text, place), unknown("is not a key of this configuration", field, expected))
         }
-        Error::SerdeUnknownVariant { variant, expected, .. } => {
-            (locate::key_at(text, place), format!("{variant:?} {}", unknown("is not known", variant, expected)))
-        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => (
+            locate::key_at(text, place),
+            format!("{variant:?} {}", unknown("is not known", variant, expected)),
+        ),
         Error::SerdeMissingField { field, .. } => {
-            let within = locate::mapping_at(text, place);
-            let key = if within.is_empty() { (*field).to_owned() } else { format!("{within}.{field}") };
+            // The reader's place is the last key that is there: the missing one is its neighbour.
+            let neighbour = locate::key_at(text, place);
+            let key = neighbour
+                .rsplit_once('.')
+                .map_or((*field).to_owned(), |(within, _)| format!("{within}.{field}"));
             (key, "is missing: expected this key, which has no default".to_owned())
         }
         Error::SerdeInvalidType { unexpected, expected, .. }
@@ -32,12 +36,20 @@ pub(super) fn explain(error: &Error, text: &str, file: &Path) -> ConfigError {
             (locate::key_at(text, place), format!("{unexpected} is not valid here: expected {expected}"))
         }
         Error::InvalidScalar { ty, .. } => {
-            (locate::key_at(text, place), format!("is not valid: expected {}", scalar(ty)))
+            let seen = locate::scalar_at(text, place).map_or_else(String::new, |seen| format!("{seen} "));
+            (locate::key_at(text, place), format!("{seen}is not valid here: expected {}", scalar(ty)))
+        }
+        Error::Unexpected { expected, .. } => {
+            (locate::key_at(text, place), format!("is of another kind: expected {}", node(expected)))
+        }
+        Error::Eof { .. } => (String::new(), "holds nothing: expected at least the key node".to_owned()),
+        Error::MultipleDocuments { .. } => {
+            (String::new(), "a second document begins here: expected one".to_owned())
         }
         Error::DuplicateMappingKey { key, .. } => {
             (key.clone().unwrap_or_default(), "is given twice: expected each key once".to_owned())
         }
-        other => (locate::key_at(text, place), first_line(&other.render())),
+        other => (locate::key_at(text, place), without_place(&other.render())),
     };
     ConfigError::Invalid(vec![Problem {
         file: file.to_owned(),
@@ -64,6 +76,17 @@ fn scalar(ty: &str) -> String {
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or("cannot be read").to_owned()
+fn node(expected: &str) -> &str {
+    match expected {
+        "mapping start" => "a mapping of keys to values",
+        "sequence start" => "a list",
+        "string scalar" => "a text",
+        other => other,
+    }
+}
+
+/// The reader ends its messages with the place, which stands in front of ours.
+fn without_place(text: &str) -> String {
+    let line = text.lines().next().unwrap_or("cannot be read");
+    line.rsplit_once(" at line ").map_or(line, |(message, _)| message).to_owned()
 }

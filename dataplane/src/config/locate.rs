@@ -41,9 +41,16 @@ pub(super) fn key_at(text: &str, place: Place) -> String {
             }
         };
         key.push_str(&step);
-        // An error at the first key of a mapping is about the mapping: a missing key stands nowhere.
         node = &next.value;
     }
+}
+
+/// The plain scalar at `place`, as written.
+pub(super) fn scalar_at(text: &str, place: Place) -> Option<&str> {
+    let line = text.lines().nth(usize::try_from(place.line.checked_sub(1)?).ok()?)?;
+    let (start, _) = line.char_indices().nth(usize::try_from(place.column.checked_sub(1)?).ok()?)?;
+    let scalar = line.get(start..)?.split([',', '}', ']', '#']).next()?.trim();
+    (!scalar.is_empty()).then_some(scalar)
 }
 
 fn after(left: Place, right: Place) -> bool {

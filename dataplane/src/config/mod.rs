@@ -40,6 +40,9 @@ pub use checked::{
 pub use error::{ConfigError, Problem};
 pub use schema::schema;
 
+/// The path of the control socket where the configuration names none.
+pub const DEFAULT_SOCKET: &str = defaults::SOCKET;
+
 /// The largest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 

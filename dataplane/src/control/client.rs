@@ -50,7 +50,9 @@ pub fn call(socket: &Path, request: &Request) -> Result<Reply, ClientError> {
     let path = || socket.to_owned();
     let broken = |reason: String| ClientError::Broken { path: path(), reason };
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { path: path() },
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ClientError::NotRunning { path: path() }
+        }
         io::ErrorKind::PermissionDenied => ClientError::Permission { path: path() },
         _ => broken(error.to_string()),
     })?;

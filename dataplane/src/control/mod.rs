@@ -20,8 +20,8 @@ pub use client::{ClientError, call};
 pub use protocol::{DetachTarget, Reply, Request, Response};
 pub use server::{Handler, Server, ServerError};
 pub use status::{
-    AttachmentState, Connections, Denial, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus, StateStatus,
-    StateSummary, Status, UnderlayStatus,
+    AttachmentState, Connections, Denial, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
+    StateStatus, StateSummary, Status, UnderlayStatus,
 };
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::config::{Attachment, PodRef};
 
 /// What a client may ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case")]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// How things are; answered by [`Reply::Status`].
     Status {},
@@ -79,6 +79,18 @@ mod tests {
             let request: Request = serde_json::from_str(text).unwrap();
             let again: Request = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
             assert_eq!(request, again);
+        }
+    }
+
+    #[test]
+    fn what_the_daemon_does_not_know_is_refused() {
+        for text in [
+            r#"{"request":"status","verbose":true}"#,
+            r#"{"request":"detach","pod":"a/b","interface":"eth0"}"#,
+            r#"{"request":"detach"}"#,
+            r#"{"request":"attach","pod":"a/b","kind":"tap","interface":"eth0","queues":2}"#,
+        ] {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
         }
     }
 

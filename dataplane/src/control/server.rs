@@ -141,7 +141,9 @@ fn listen(path: &Path) -> Result<UnixListener, ServerError> {
             .map_err(system("make its directory"))?;
     }
     match fs::symlink_metadata(path) {
-        Ok(at) if !at.file_type().is_socket() => return Err(ServerError::NotASocket { path: path.to_owned() }),
+        Ok(at) if !at.file_type().is_socket() => {
+            return Err(ServerError::NotASocket { path: path.to_owned() });
+        }
         Ok(_) => match UnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(system("remove the socket left by an earlier run"))?;

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::{
-    ClientError, DetachTarget, Handler, MAX_CLIENTS, MAX_REQUEST_BYTES, Reply, Request, Server, ServerError, Status, call,
+    ClientError, DetachTarget, Handler, MAX_CLIENTS, MAX_REQUEST_BYTES, Reply, Request, Server, ServerError,
+    Status, call,
 };
 use crate::config::Attachment;
 
