@@ -8,14 +8,12 @@
 
 use std::net::IpAddr;
 
-use vxlan::wire::headers::{IpHeaders, L4};
+use vxlan::wire::headers::{
+    IpHeaders, L4, PROTOCOL_ICMP as ICMP, PROTOCOL_ICMPV6 as ICMPV6, PROTOCOL_SCTP as SCTP,
+    PROTOCOL_TCP as TCP, PROTOCOL_UDP as UDP,
+};
 
 use super::icmp_error::is_icmp_error;
-use super::packet::{ICMP, ICMPV6};
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
 
 /// Least MTU believed of a "fragmentation needed" or "packet too big": below, an attacker would make a host
 /// send very small packets (RFC 8201 section 6; RFC 791 for the size every host takes).
@@ -49,8 +47,7 @@ pub fn embedded(headers: &IpHeaders, bytes: &[u8]) -> Option<EmbeddedTuple> {
     if !is_icmp_error(headers) || headers.fragment.is_some() {
         return None;
     }
-    let end = usize::from(headers.l3_offset).checked_add(headers.ip_len as usize)?;
-    let message = bytes.get(usize::from(headers.l4_offset)..end)?;
+    let message = bytes.get(usize::from(headers.l4_offset)..headers.frame_len())?;
     let ([kind, code, _, _, rest @ ..], quoted) = message.split_first_chunk::<8>()?;
     let tuple = match headers.l4 {
         L4::Icmp { .. } => {

@@ -12,8 +12,10 @@ use std::net::IpAddr;
 use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::wire::headers::{IpHeaders, L4};
+use vxlan::wire::ipv4::MIN_HEADER_BYTES as IPV4;
+use vxlan::wire::ipv6::HEADER_BYTES as IPV6;
 
-use super::packet::{Ends, IPV4, IPV6, write_icmp};
+use super::packet::{Ends, write_icmp};
 use crate::buffer::Frame;
 
 const MAX_IPV4: usize = 576;

@@ -13,10 +13,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use vxlan::mac::Mac;
-use vxlan::wire::checksum::{fold, pseudo_header, sum};
+use vxlan::wire::checksum::transport;
+use vxlan::wire::ethernet::HEADER_BYTES as ETHERNET;
 use vxlan::wire::headers::{IpHeaders, L4};
+use vxlan::wire::ipv6::HEADER_BYTES as IPV6;
 
-use super::packet::{ETHERNET, Ends, ICMPV6, IPV6, write_icmp};
+use super::packet::{Ends, write_icmp};
 use crate::buffer::{Checksum, Frame};
 use crate::drop_reason::DropReason;
 
@@ -80,8 +82,9 @@ pub fn ndp(
     let honest_mac = mac.is_unicast()
         && sender_mac.is_none_or(|bound| bound == mac)
         && message.link_layer.is_none_or(|claimed| claimed == mac);
-    let may_speak_for =
-        |address: Ipv6Addr| sender_owns(address) || is_link_local(address) && answers(address).is_none();
+    let may_speak_for = |address: Ipv6Addr| {
+        sender_owns(address) || address.is_unicast_link_local() && answers(address).is_none()
+    };
     let is_probe = message.src.is_unspecified();
     if !honest_mac || !is_probe && !may_speak_for(message.src) {
         return NdpOutcome::Drop(DropReason::NdSpoof);
@@ -149,10 +152,6 @@ fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
 }
 
-fn is_link_local(address: Ipv6Addr) -> bool {
-    address.is_unicast_link_local()
-}
-
 /// A valid solicitation or advertisement.
 struct Message {
     eth_dst: Mac,
@@ -180,8 +179,7 @@ impl Message {
         if !plain || headers.ttl != 255 || code != 0 {
             return Err(DropReason::BadHeader);
         }
-        let end = ETHERNET.saturating_add(headers.ip_len as usize);
-        let bytes = frame.bytes().get(..end).ok_or(DropReason::Truncated)?;
+        let bytes = frame.bytes().get(..headers.frame_len()).ok_or(DropReason::Truncated)?;
         let (eth, packet) = bytes.split_first_chunk::<ETHERNET>().ok_or(DropReason::Truncated)?;
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, _, _] = *eth;
         let message = packet.get(IPV6..).ok_or(DropReason::Truncated)?;
@@ -221,8 +219,8 @@ fn link_layer(mut options: &[u8], wanted: u8) -> Result<Option<Mac>, DropReason>
             return Err(DropReason::BadHeader);
         }
         if kind == wanted {
-            let &[_, _, a, b, c, d, e, f] = option else { return Err(DropReason::BadHeader) };
-            let mac = Mac([a, b, c, d, e, f]);
+            let address = option.get(2..).and_then(|address| <[u8; 6]>::try_from(address).ok());
+            let mac = Mac(address.ok_or(DropReason::BadHeader)?);
             if found.is_some_and(|other| other != mac) {
                 return Err(DropReason::BadHeader);
             }
@@ -235,6 +233,6 @@ fn link_layer(mut options: &[u8], wanted: u8) -> Result<Option<Mac>, DropReason>
 
 /// A partial checksum is the kernel's word that it has not left the machine, and so is not damaged.
 fn checksum_holds(frame: &Frame, headers: &IpHeaders, message: &[u8]) -> bool {
-    let pseudo = pseudo_header(headers.src, headers.dst, ICMPV6, message.len() as u32);
-    frame.checksum != Checksum::Complete || fold(pseudo.saturating_add(sum(message))) == 0xffff
+    frame.checksum != Checksum::Complete
+        || transport(headers.src, headers.dst, headers.protocol, message) == 0
 }

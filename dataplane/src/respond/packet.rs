@@ -4,15 +4,13 @@ use std::net::IpAddr;
 
 use vxlan::mac::Mac;
 use vxlan::wire::checksum::{fold, ipv4_header, sum, transport};
+use vxlan::wire::ethernet::HEADER_BYTES as ETHERNET;
+use vxlan::wire::headers::{PROTOCOL_ICMP, PROTOCOL_ICMPV6};
+use vxlan::wire::ipv4::MIN_HEADER_BYTES as IPV4;
+use vxlan::wire::ipv6::HEADER_BYTES as IPV6;
 
 use crate::buffer::Frame;
 use crate::offload::field::{assemble, write_u16};
-
-pub(super) const ETHERNET: usize = 14;
-pub(super) const IPV4: usize = 20;
-pub(super) const IPV6: usize = 40;
-pub(super) const ICMP: u8 = 1;
-pub(super) const ICMPV6: u8 = 58;
 
 /// Class selector 6, internetwork control (RFC 1812 section 4.3.2.5).
 const TOS_CONTROL: u8 = 0xc0;
@@ -42,7 +40,7 @@ pub(super) fn write_icmp(
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let total = len.checked_add(IPV4 as u16)?.to_be_bytes();
             // Don't Fragment is set, so identification 0 is in order (RFC 6864); the checksum follows.
-            let fixed = [0, 0, 0x40, 0, hop_limit, ICMP, 0, 0];
+            let fixed = [0, 0, 0x40, 0, hop_limit, PROTOCOL_ICMP, 0, 0];
             let start = [0x08, 0x00, 0x45, TOS_CONTROL];
             assemble(
                 frame,
@@ -64,12 +62,12 @@ pub(super) fn write_icmp(
                 0,
                 len_high,
                 len_low,
-                ICMPV6,
+                PROTOCOL_ICMPV6,
                 hop_limit,
             ];
             assemble(frame, &[&dst_mac, &src_mac, &fixed, &src.octets(), &dst.octets(), &head, body])?;
             let message = frame.bytes().get(ETHERNET + IPV6..)?;
-            let checksum = transport(ends.src, ends.dst, ICMPV6, message);
+            let checksum = transport(ends.src, ends.dst, PROTOCOL_ICMPV6, message);
             write_u16(frame.bytes_mut(), ETHERNET + IPV6 + 2, checksum)
         }
         _ => None,
