@@ -13,17 +13,17 @@
 use vxlan::mtu::Family;
 use vxlan::wire::checksum::{fold, pseudo_header};
 use vxlan::wire::headers::{IpHeaders, L4};
+use vxlan::wire::{sctp, udp};
 
 use super::crc32c::crc32c;
 use super::field;
-use super::segment::{MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS};
+use super::segment::{MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS, TCP_CWR};
 use crate::buffer::{Checksum, Frame, Gso, GsoKind};
 
 const TCP_CHECKSUM: u16 = 16;
 const UDP_CHECKSUM: u16 = 6;
 const ICMP_CHECKSUM: u16 = 2;
 const SCTP_CHECKSUM: u16 = 8;
-const TCP_CWR: u8 = 0x80;
 
 /// Holds the offload metadata a port brought against the headers; `false` where the frame must be dropped
 /// as malformed.
@@ -55,16 +55,20 @@ pub fn detect_partial(frame: &mut Frame, headers: &IpHeaders) {
     if frame.checksum != Checksum::Complete || headers.fragment.is_some() {
         return;
     }
-    let Some(offset) = checksum_field(headers.l4) else { return };
-    if !matches!(headers.l4, L4::Tcp { .. } | L4::Udp { .. }) {
-        return;
-    }
-    let at = usize::from(headers.l4_offset) + usize::from(offset);
-    let (Some(stored), Some(len)) = (field::read_u16(frame.bytes(), at), transport_len(headers)) else {
-        return;
+    let start = usize::from(headers.l4_offset);
+    let len = headers.l4_len();
+    let offset = match headers.l4 {
+        L4::Tcp { .. } => TCP_CHECKSUM,
+        // A datagram shorter than its packet (RFC 9868) is summed shorter too: no kernel leaves that to others.
+        L4::Udp { .. } if field::read_u16(frame.bytes(), start + 4).map(usize::from) == Some(len) => {
+            UDP_CHECKSUM
+        }
+        _ => return,
     };
+    let Some(stored) = field::read_u16(frame.bytes(), start + usize::from(offset)) else { return };
+    let sum = pseudo_header(headers.src, headers.dst, headers.protocol, len as u32);
     // Over UDP 0 is "no checksum"; the sum itself is never 0, as no address is all zeros.
-    if stored != 0 && stored == fold(pseudo_header(headers.src, headers.dst, headers.protocol, len)) {
+    if stored != 0 && stored == fold(sum) {
         frame.checksum = Checksum::Partial { start: headers.l4_offset, offset };
     }
 }
@@ -96,21 +100,13 @@ pub(super) fn gso_fits(gso: Gso, headers: &IpHeaders) -> bool {
     let (most, header_len) = match (gso.kind, headers.family, headers.l4) {
         (GsoKind::Tcp4, Family::V4, L4::Tcp { header_len, .. })
         | (GsoKind::Tcp6, Family::V6, L4::Tcp { header_len, .. }) => {
-            (MAX_TCP_SEGMENTS, u32::from(header_len))
+            (MAX_TCP_SEGMENTS, usize::from(header_len))
         }
-        (GsoKind::UdpL4, _, L4::Udp { .. }) => (MAX_UDP_SEGMENTS, 8),
+        (GsoKind::UdpL4, _, L4::Udp { .. }) => (MAX_UDP_SEGMENTS, udp::HEADER_BYTES),
         _ => return false,
     };
-    let payload = transport_len(headers).and_then(|len| len.checked_sub(header_len));
-    headers.fragment.is_none()
-        && gso.size > 0
-        && payload.is_some_and(|payload| payload.div_ceil(u32::from(gso.size)) as usize <= most)
-}
-
-/// Bytes of transport header and payload, by the IP header's own length.
-pub(super) fn transport_len(headers: &IpHeaders) -> Option<u32> {
-    let ip_header = headers.l4_offset.checked_sub(headers.l3_offset)?;
-    headers.ip_len.checked_sub(u32::from(ip_header))
+    let payload = headers.l4_len().saturating_sub(header_len);
+    headers.fragment.is_none() && gso.size > 0 && payload.div_ceil(usize::from(gso.size)) <= most
 }
 
 /// True when the metadata names the checksum field of the packet's own transport header.
@@ -130,26 +126,24 @@ fn checksum_field(l4: L4) -> Option<u16> {
 
 /// True when the field written lies within the packet but behind every byte that a decision rests on.
 fn is_payload(headers: &IpHeaders, start: u16, offset: u16) -> bool {
-    let judged: u32 = match headers.l4 {
-        L4::Tcp { header_len, .. } => u32::from(header_len),
-        L4::Udp { .. } => 8,
-        // The common header and the first chunk's header.
-        L4::Sctp { .. } => 16,
+    let judged = match headers.l4 {
+        L4::Tcp { header_len, .. } => usize::from(header_len),
+        L4::Udp { .. } => udp::HEADER_BYTES,
+        // With the header of the first chunk.
+        L4::Sctp { .. } => sctp::HEADER_BYTES + 4,
         // Of an unknown protocol nothing is looked at.
         L4::Other => 0,
         // The packet quoted in an ICMP error is matched with a connection.
         L4::Icmp { .. } | L4::Icmpv6 { .. } | L4::LaterFragment => return false,
     };
-    let written = u32::from(start) + u32::from(offset);
+    let written = usize::from(start) + usize::from(offset);
     start >= headers.l4_offset
-        && written >= u32::from(headers.l4_offset) + judged
-        && written + 2 <= u32::from(headers.l3_offset).saturating_add(headers.ip_len)
+        && written >= usize::from(headers.l4_offset) + judged
+        && written + 2 <= headers.frame_len()
 }
 
 fn complete_sctp(frame: &mut Frame, headers: &IpHeaders) -> Option<()> {
-    let start = usize::from(headers.l4_offset);
-    let end = start.checked_add(usize::try_from(transport_len(headers)?).ok()?)?;
-    let packet = frame.bytes_mut().get_mut(start..end)?;
+    let packet = frame.bytes_mut().get_mut(usize::from(headers.l4_offset)..headers.frame_len())?;
     let (ports_and_tag, rest) = packet.split_first_chunk_mut::<8>()?;
     let (checksum, chunks) = rest.split_first_chunk_mut::<4>()?;
     *checksum = crc32c(&[&*ports_and_tag, &[0; 4], chunks]).to_le_bytes();

@@ -3,29 +3,29 @@
 use crate::buffer::Frame;
 
 /// The two bytes at `at`.
-pub(super) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|field| u16::from_be_bytes(*field))
 }
 
 /// The byte at `at`, to be changed.
-pub(super) fn byte_mut(bytes: &mut [u8], at: usize) -> Option<&mut u8> {
+pub(crate) fn byte_mut(bytes: &mut [u8], at: usize) -> Option<&mut u8> {
     bytes.get_mut(at)
 }
 
 /// Stores two bytes at `at`.
-pub(super) fn write_u16(bytes: &mut [u8], at: usize, value: u16) -> Option<()> {
+pub(crate) fn write_u16(bytes: &mut [u8], at: usize, value: u16) -> Option<()> {
     *bytes.get_mut(at..)?.first_chunk_mut()? = value.to_be_bytes();
     Some(())
 }
 
 /// Stores four bytes at `at`.
-pub(super) fn write_u32(bytes: &mut [u8], at: usize, value: u32) -> Option<()> {
+pub(crate) fn write_u32(bytes: &mut [u8], at: usize, value: u32) -> Option<()> {
     *bytes.get_mut(at..)?.first_chunk_mut()? = value.to_be_bytes();
     Some(())
 }
 
 /// Fills an empty frame with `parts`, one behind the other; `None` when they do not fit.
-pub(super) fn assemble(frame: &mut Frame, parts: &[&[u8]]) -> Option<()> {
+pub(crate) fn assemble(frame: &mut Frame, parts: &[&[u8]]) -> Option<()> {
     let mut len = 0;
     let mut room = frame.writable();
     for part in parts {

@@ -8,6 +8,7 @@
 use vxlan::mtu::Family;
 use vxlan::wire::checksum::ipv4_header;
 use vxlan::wire::headers::IpHeaders;
+use vxlan::wire::ipv4::MIN_HEADER_BYTES;
 
 use super::checksum::completed;
 use super::field;
@@ -16,7 +17,6 @@ use crate::drop_reason::DropReason;
 
 const MORE: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
-const FIXED_HEADER: usize = 20;
 const OPTION_COPIED: u8 = 0x80;
 
 /// Why a packet could not be fragmented, or not to its end.
@@ -61,7 +61,7 @@ pub fn fragment_ipv4(
     let whole = Whole::take_apart(frame, headers).ok_or(FragmentError::BadHeader)?;
     let first_room = room(mtu, whole.first_header.len() - whole.l3).ok_or(FragmentError::MtuTooSmall)?;
     let later_room =
-        room(mtu, FIXED_HEADER + whole.copied_options().len()).ok_or(FragmentError::MtuTooSmall)?;
+        room(mtu, MIN_HEADER_BYTES + whole.copied_options().len()).ok_or(FragmentError::MtuTooSmall)?;
 
     let mut done = 0;
     let mut made = 0;
@@ -110,9 +110,9 @@ struct Whole<'a> {
 impl<'a> Whole<'a> {
     fn take_apart(frame: &'a Frame, headers: &IpHeaders) -> Option<Self> {
         let (l3, l4) = (usize::from(headers.l3_offset), usize::from(headers.l4_offset));
-        let packet = frame.bytes().get(..l3.checked_add(headers.ip_len as usize)?)?;
+        let packet = frame.bytes().get(..headers.frame_len())?;
         let (first_header, payload) = packet.split_at_checked(l4)?;
-        let options = first_header.get(l3.checked_add(FIXED_HEADER)?..)?;
+        let options = first_header.get(l3.checked_add(MIN_HEADER_BYTES)?..)?;
         let (copied, copied_len) = copied_options(options)?;
         let checksum = match frame.checksum {
             Checksum::Complete => None,
@@ -137,9 +137,9 @@ impl<'a> Whole<'a> {
             field::assemble(piece, &[self.first_header, chunk])?;
             self.first_header.len().checked_sub(self.l3)?
         } else {
-            let fixed = self.first_header.get(..self.l3 + FIXED_HEADER)?;
+            let fixed = self.first_header.get(..self.l3 + MIN_HEADER_BYTES)?;
             field::assemble(piece, &[fixed, self.copied_options(), chunk])?;
-            FIXED_HEADER + self.copied_len
+            MIN_HEADER_BYTES + self.copied_len
         };
         let l3 = self.l3;
         let payload_at = l3 + header_len;

@@ -14,7 +14,7 @@
 mod checksum;
 mod classify;
 mod crc32c;
-mod field;
+pub(crate) mod field;
 mod fragment;
 mod segment;
 

@@ -13,8 +13,9 @@
 //! [`MAX_UDP_SEGMENTS`] frames from one, as many as the pool has.
 
 use vxlan::mtu::Family;
-use vxlan::wire::checksum::{fold, ipv4_header, pseudo_header, sum, transport};
+use vxlan::wire::checksum::{ipv4_header, transport};
 use vxlan::wire::headers::{IpHeaders, L4};
+use vxlan::wire::{tcp, udp};
 
 use super::classify::{gso_fits, is_own_checksum};
 use super::field;
@@ -28,8 +29,8 @@ pub const MAX_TCP_SEGMENTS: usize = 65_535_usize.div_ceil(48);
 /// Most datagrams of one UDP super-packet (`UDP_MAX_SEGMENTS` in Linux).
 pub const MAX_UDP_SEGMENTS: usize = 128;
 
-const TCP_FIN_PSH: u8 = 0x01 | 0x08;
-const TCP_CWR: u8 = 0x80;
+/// The congestion-window-reduced bit (RFC 3168).
+pub(super) const TCP_CWR: u8 = 0x80;
 
 /// Why a super-packet could not be cut, or not to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ struct Cut<'a> {
     header: &'a [u8],
     payload: &'a [u8],
     size: usize,
-    transport: Transport,
+    kind: Transport,
 }
 
 #[derive(Clone, Copy)]
@@ -92,25 +93,23 @@ enum Transport {
 impl<'a> Cut<'a> {
     fn plan(frame: &'a Frame, headers: &'a IpHeaders) -> Result<Self, SegmentError> {
         let gso = frame.gso.filter(|gso| gso_fits(*gso, headers)).ok_or(SegmentError::BadMetadata)?;
-        let (header_len, transport) = match headers.l4 {
+        let (header_len, kind) = match headers.l4 {
             L4::Tcp { header_len, seq, .. } => (usize::from(header_len), Transport::Tcp { seq }),
-            _ => (8, Transport::Udp { checksum: true }),
+            _ => (udp::HEADER_BYTES, Transport::Udp { checksum: true }),
         };
         let l4 = usize::from(headers.l4_offset);
-        let end = usize::from(headers.l3_offset).saturating_add(headers.ip_len as usize);
-        let packet = frame.bytes().get(..end).ok_or(SegmentError::BadMetadata)?;
+        let packet = frame.bytes().get(..headers.frame_len()).ok_or(SegmentError::BadMetadata)?;
         let (header, payload) = packet.split_at_checked(l4 + header_len).ok_or(SegmentError::BadMetadata)?;
         let datagram = packet.get(l4..).ok_or(SegmentError::BadMetadata)?;
-        let mut cut = Self { headers, header, payload, size: usize::from(gso.size), transport };
+        let mut cut = Self { headers, header, payload, size: usize::from(gso.size), kind };
         match frame.checksum {
             Checksum::Partial { start, offset } if is_own_checksum(headers, start, offset) => {}
             Checksum::Partial { .. } => return Err(SegmentError::BadMetadata),
             Checksum::Complete if cut.is_without_checksum(datagram) => {
-                cut.transport = Transport::Udp { checksum: false };
+                cut.kind = Transport::Udp { checksum: false };
             }
             Checksum::Complete => {
-                let pseudo = pseudo_header(headers.src, headers.dst, headers.protocol, datagram.len() as u32);
-                if fold(pseudo.saturating_add(sum(datagram))) != 0xffff {
+                if transport(headers.src, headers.dst, headers.protocol, datagram) != 0 {
                     return Err(SegmentError::BadChecksum);
                 }
             }
@@ -119,7 +118,7 @@ impl<'a> Cut<'a> {
     }
 
     fn is_without_checksum(&self, datagram: &[u8]) -> bool {
-        matches!(self.transport, Transport::Udp { .. }) && field::read_u16(datagram, 6) == Some(0)
+        matches!(self.kind, Transport::Udp { .. }) && field::read_u16(datagram, 6) == Some(0)
     }
 
     fn run(&self, frame: &Frame, pool: &mut Pool, out: &mut Batch) -> Result<usize, SegmentError> {
@@ -156,13 +155,13 @@ impl<'a> Cut<'a> {
             }
             Family::V6 => field::write_u16(bytes, l3 + 4, ip_len.checked_sub(40)?)?,
         }
-        let checksum_at = match self.transport {
+        let checksum_at = match self.kind {
             Transport::Tcp { seq } => {
                 let before = index.wrapping_mul(self.size) as u32;
                 field::write_u32(bytes, l4 + 4, seq.wrapping_add(before))?;
                 let flags = field::byte_mut(bytes, l4 + 13)?;
                 if !last {
-                    *flags &= !TCP_FIN_PSH;
+                    *flags &= !(tcp::FIN | tcp::PSH);
                 }
                 if index > 0 {
                     *flags &= !TCP_CWR;

@@ -1,1 +1,0 @@
-//! Held against smoltcp and a plain reassembly.
