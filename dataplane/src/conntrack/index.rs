@@ -80,7 +80,9 @@ impl Index {
     }
 
     fn taken(&self, bucket: usize) -> usize {
-        self.buckets.get(bucket).map_or(WAYS, |bucket| bucket.0.iter().filter(|slot| **slot != VACANT).count())
+        self.buckets
+            .get(bucket)
+            .map_or(WAYS, |bucket| bucket.0.iter().filter(|slot| **slot != VACANT).count())
     }
 
     fn places(&self, tuple: &Tuple) -> Places {

@@ -23,7 +23,7 @@ impl List {
     pub(super) const EMPTY: Self = Self { head: END, tail: END };
 
     /// The index that was put in first.
-    pub(super) const fn first(&self) -> Option<u32> {
+    pub(super) const fn first(self) -> Option<u32> {
         if self.head == END { None } else { Some(self.head) }
     }
 }

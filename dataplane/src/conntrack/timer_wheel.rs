@@ -33,12 +33,7 @@ pub(super) const fn tick_of(deadline: Timestamp) -> u64 {
 
 impl TimerWheel {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            slots: vec![List::EMPTY; SLOTS as usize],
-            links: Links::new(capacity),
-            position: 0,
-            armed: 0,
-        }
+        Self { slots: vec![List::EMPTY; SLOTS as usize], links: Links::new(capacity), position: 0, armed: 0 }
     }
 
     /// Hangs up `index`, which does not hang, to be reported when `deadline` has passed or earlier. Returns

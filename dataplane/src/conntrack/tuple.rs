@@ -85,11 +85,8 @@ impl Tuple {
     /// The tuple of a packet going the other way. Reversing twice gives the tuple itself.
     #[must_use]
     pub fn reversed(&self) -> Self {
-        let (src_port, dst_port) = if self.is_icmp() {
-            (self.src_port, self.answer())
-        } else {
-            (self.dst_port, self.src_port)
-        };
+        let (src_port, dst_port) =
+            if self.is_icmp() { (self.src_port, self.answer()) } else { (self.dst_port, self.src_port) };
         Self { src: self.dst, dst: self.src, src_port, dst_port, ..*self }
     }
 
