@@ -109,6 +109,10 @@ impl Attachments {
             DetachTarget::Interface(interface) => entry.attachment.interface == *interface,
         });
         let Some(position) = position else {
+            let target = match target {
+                DetachTarget::Pod(pod) => format!("pod {pod}"),
+                DetachTarget::Interface(interface) => format!("interface {interface}"),
+            };
             return Err(format!("{target} is not attached; `weir status` lists what is"));
         };
         let entry = self.entries.remove(position);

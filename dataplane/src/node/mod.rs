@@ -21,7 +21,6 @@ pub use identity::IdentityError;
 pub use lock::LockError;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -50,13 +49,8 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The control socket cannot be served.
-    #[error("control socket {path}: {error}")]
-    Control {
-        /// The socket.
-        path: PathBuf,
-        /// What is wrong.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Control(#[from] control::ServerError),
     /// The underlay cannot be opened.
     #[error("underlay: {0}")]
     Underlay(io::Error),
@@ -110,8 +104,7 @@ impl Node {
         let (events, inbox) = unbounded();
         let mut control_loop = ControlLoop::new(config, lock, events.clone())?;
         let handler = Arc::new(control_loop::RequestHandler::new(events.clone()));
-        let server = control::Server::start(&socket, handler)
-            .map_err(|error| StartError::Control { path: socket, error })?;
+        let server = control::Server::start(&socket, handler)?;
         control_loop.begin()?;
         let thread = std::thread::Builder::new()
             .name("weir-control".into())

@@ -137,7 +137,7 @@ impl Pipeline {
     ) {
         let partial = frame.checksum != Checksum::Complete;
         if partial && !way.capabilities.checksum && !offload::complete_checksum(&mut frame) {
-            self.counters.drop(DropReason::BadHeader, 1);
+            self.counters.count_drop(DropReason::BadHeader, 1);
             self.counters.forwarded.sub(1);
             pool.give(frame);
             return;
@@ -175,7 +175,7 @@ impl Pipeline {
         if done.is_some() {
             out.push(way.port, frame);
         } else {
-            self.counters.drop(DropReason::VtepUnreachable, 1);
+            self.counters.count_drop(DropReason::VtepUnreachable, 1);
             self.counters.forwarded.sub(1);
             pool.give(frame);
         }

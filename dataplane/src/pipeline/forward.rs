@@ -11,8 +11,6 @@
 //!  out of the tunnel  routed: TTL decremented           then as in the first two rows
 //! ```
 
-use std::net::IpAddr;
-
 use vxlan::fdb::VtepId;
 use vxlan::mac::Mac;
 use vxlan::mtu::Family;
@@ -21,7 +19,6 @@ use vxlan::wire::headers::{IpHeaders, L4};
 use vxlan::wire::{Ttl, ethernet, ipv4, ipv6};
 
 use super::Pipeline;
-use super::bindings::PortId;
 use super::emit::{Outputs, Way};
 use super::packet::{Fate, Packet};
 use crate::buffer::{Frame, Gso, Pool};
@@ -230,16 +227,6 @@ impl Pipeline {
         match generation.party(ip.dst) {
             Party::Pod(index) => self.bindings.of_endpoint(index).map(|binding| binding.mtu),
             _ => self.bindings.node().map(|binding| binding.mtu),
-        }
-    }
-
-    /// The port a packet came in by, for tests of what goes out where.
-    #[cfg(test)]
-    pub(super) fn port_of(&self, address: IpAddr) -> Option<PortId> {
-        match self.generation.as_deref()?.party(address) {
-            Party::Pod(index) => self.bindings.of_endpoint(index).map(|binding| binding.id),
-            Party::Vtep(_) => self.bindings.underlay().map(|binding| binding.id),
-            _ => self.bindings.node().map(|binding| binding.id),
         }
     }
 }

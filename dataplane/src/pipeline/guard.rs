@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 
 use policy_compiler::PodName;
-use vxlan::wire::headers::{IpHeaders, L4};
+use vxlan::wire::headers::L4;
 
 use super::bindings::Role;
 use super::emit::Outputs;
@@ -79,7 +79,7 @@ impl Pipeline {
         if respond::is_rogue_control(&ip, packet.frame.bytes()) {
             return Err(DropReason::RogueControl);
         }
-        if neighbour_discovery(&ip) {
+        if respond::is_ndp(&ip) {
             return self.answer_ndp(generation, Some(endpoint), &ip, packet, now, out);
         }
         if !packet.eth_dst.is_unicast() || is_group(ip.dst) {
@@ -117,7 +117,7 @@ impl Pipeline {
         let Some(ip) = packet.ip else {
             return self.answer_arp(generation, None, packet, now, out);
         };
-        if neighbour_discovery(&ip) {
+        if respond::is_ndp(&ip) {
             return self.answer_ndp(generation, None, &ip, packet, now, out);
         }
         if !packet.eth_dst.is_unicast() || is_group(ip.dst) {
@@ -169,7 +169,7 @@ impl Pipeline {
     fn spoof_kind(&self, packet: &Packet) -> DropReason {
         match packet.ip {
             None => DropReason::ArpSpoof,
-            Some(ip) if neighbour_discovery(&ip) => DropReason::NdSpoof,
+            Some(ip) if respond::is_ndp(&ip) => DropReason::NdSpoof,
             Some(_) => DropReason::SpoofedSource,
         }
     }
@@ -177,7 +177,7 @@ impl Pipeline {
 
 fn guard_overlay(generation: &Generation, packet: &mut Packet) -> Result<(), DropReason> {
     let ip = packet.ip.ok_or(DropReason::ControlOverOverlay)?;
-    if neighbour_discovery(&ip) || dhcp(packet.l4) {
+    if respond::is_ndp(&ip) || dhcp(packet.l4) {
         return Err(DropReason::ControlOverOverlay);
     }
     if is_group(ip.dst) {
@@ -197,11 +197,6 @@ fn guard_overlay(generation: &Generation, packet: &mut Packet) -> Result<(), Dro
         Party::Conflict => Err(DropReason::IpConflict),
         Party::Vtep(_) | Party::Outside | Party::Nobody => Err(DropReason::NotLocal),
     }
-}
-
-/// ICMPv6 types 133 to 137: router and neighbour solicitation and advertisement, redirect (RFC 4861).
-fn neighbour_discovery(ip: &IpHeaders) -> bool {
-    matches!(ip.l4, L4::Icmpv6 { icmp_type: 133..=137, .. })
 }
 
 /// DHCP for IPv4 (67, 68) and IPv6 (546, 547), either side.

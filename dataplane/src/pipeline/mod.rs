@@ -36,7 +36,7 @@ use vxlan::encap::OuterChecksum;
 use vxlan::vni::Vni;
 use vxlan::wire::headers::L4;
 
-use crate::buffer::{Batch, Pool};
+use crate::buffer::{Batch, Frame, Pool};
 use crate::conntrack::{ConnTable, ConntrackConfig};
 use crate::drop_reason::DropReason;
 use crate::fragments::{FragConfig, FragTable};
@@ -81,6 +81,7 @@ pub struct Pipeline {
     denials: Vec<Denial>,
     questions: policy::Questions,
     released: Batch,
+    expired: Vec<(Frame, DropReason)>,
     pieces: Batch,
 }
 
@@ -111,6 +112,7 @@ impl Pipeline {
             denials: Vec::new(),
             questions: policy::Questions::default(),
             released: Batch::new(),
+            expired: Vec::new(),
             pieces: Batch::new(),
             settings,
         }
@@ -201,12 +203,11 @@ impl Pipeline {
     pub fn tick(&mut self, now: Timestamp, pool: &mut Pool, out: &mut Outputs) {
         self.connections.expire(now, EXPIRE_BUDGET);
         self.counters.connections.set(self.connections.len() as u64);
-        self.fragments.expire(now, &mut self.released);
-        let expired = self.released.len() as u64;
-        if expired > 0 {
-            self.counters.held.sub(expired);
-            self.counters.drop(DropReason::FragmentNoFirst, expired);
-            pool.give_all(self.released.drain(..));
+        self.fragments.expire(now, &mut self.expired);
+        for (frame, reason) in self.expired.drain(..) {
+            self.counters.held.sub(1);
+            self.counters.count_drop(reason, 1);
+            pool.give(frame);
         }
         if now >= self.next_resolve {
             self.next_resolve = now.plus(RESOLVE_EVERY);
@@ -223,9 +224,9 @@ impl Pipeline {
                 Fate::Forwarded => forwarded += 1,
                 Fate::Answered => answered += 1,
                 Fate::Held => self.counters.held.add(1),
-                Fate::Dropped(reason) => self.counters.drop(reason, 1),
+                Fate::Dropped(reason) => self.counters.count_drop(reason, 1),
                 // No stage lets a packet through to here; were one to, it is not forwarded and it is counted.
-                Fate::Live => self.counters.drop(DropReason::NoRoute, 1),
+                Fate::Live => self.counters.count_drop(DropReason::NoRoute, 1),
             }
             pool.give(packet.frame);
         }

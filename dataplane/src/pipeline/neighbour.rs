@@ -72,9 +72,9 @@ impl Pipeline {
             &mut packet.frame,
             ip,
             sender_mac,
-            |address| address.is_unicast_link_local() || owns(generation, asker, address.into()),
+            |address| owns(generation, asker, address.into()),
             |target| next_hop(generation, asker, target.into()),
-            asker.is_some(),
+            |target| generation.own.is_gateway(target.into()),
         );
         match outcome {
             NdpOutcome::Reply => self.send_answer(packet, now, out),

@@ -79,7 +79,7 @@ impl Pipeline {
 
     fn is_judged(&self, generation: &Generation, packet: &Packet) -> bool {
         let connection = packet.connection.and_then(|(id, _)| self.connections.get(id));
-        connection.is_some_and(|connection| connection.generation() == generation.number)
+        connection.is_some_and(|connection| connection.generation == generation.number)
     }
 
     /// The original direction of the packet's connection, or the packet itself where it has none.
@@ -98,7 +98,7 @@ impl Pipeline {
             });
         };
         let connection = self.connections.get(id)?;
-        let original = connection.original();
+        let original = connection.original;
         // An ICMP error's own source may be any router: the ends are those of the connection.
         let (source, destination) = match dir {
             Dir::Original if !packet.related => (packet.source, packet.destination),
@@ -107,7 +107,8 @@ impl Pipeline {
                 (generation.party(original.src()), generation.party(original.dst()))
             }
         };
-        let (src_port, dst_port) = original.policy_ports();
+        // Type and code of an ICMP tuple stand where the classifier expects them.
+        let src_port = if original.is_icmp() { 0 } else { original.src_port() };
         Some(Flow {
             src: original.src(),
             dst: original.dst(),
@@ -115,7 +116,7 @@ impl Pipeline {
             destination,
             protocol: original.protocol(),
             src_port,
-            dst_port,
+            dst_port: original.dst_port(),
         })
     }
 
@@ -156,7 +157,7 @@ impl Pipeline {
         changed: &mut bool,
     ) -> Result<(), DropReason> {
         let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
-        if connection.generation() != generation.number {
+        if connection.generation != generation.number {
             if let Err(reason) = self.judge_again(generation, packet, id) {
                 self.connections.remove(id);
                 *changed = true;
@@ -321,6 +322,6 @@ fn owner(generation: &Generation, party: Party) -> Owner {
 
 /// A connection belongs to the pods that opened it, not to their addresses.
 fn same_pods(generation: &Generation, connection: &Conn, flow: &Flow) -> bool {
-    connection.source_owner() == owner(generation, flow.source)
-        && connection.dest_owner() == owner(generation, flow.destination)
+    connection.source_owner == owner(generation, flow.source)
+        && connection.dest_owner == owner(generation, flow.destination)
 }

@@ -48,19 +48,23 @@ impl Pipeline {
         }
     }
 
-    /// The connection an ICMP error is about. The quoted packet must have been sent by the error's receiver.
+    /// The connection an ICMP error is about. `embedded` vouches that the quoted
+    /// packet was sent by the error's receiver.
     fn related(
         &self,
         packet: &Packet,
         ip: &IpHeaders,
     ) -> Option<(Tuple, (crate::conntrack::ConnId, Dir))> {
         let quoted = respond::embedded(ip, packet.frame.bytes())?;
-        if quoted.src != ip.dst {
-            return None;
-        }
         let tuple = match quoted.protocol {
             ICMP | ICMPV6 => {
-                Tuple::icmp_echo(quoted.src, quoted.dst, quoted.protocol, quoted.icmp_id?, quoted.is_echo_request)?
+                Tuple::icmp_echo(
+                quoted.src,
+                quoted.dst,
+                quoted.protocol,
+                quoted.src_port,
+                quoted.is_echo_request,
+            )?
             }
             protocol => Tuple::new(quoted.src, quoted.dst, protocol, quoted.src_port, quoted.dst_port)?,
         };

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use policy_compiler::{Direction, RuleId, RuleTable};
+use policy_compiler::{Direction, RuleId, RuleKind, RuleTable};
 
 /// Most distinct rows kept.
 pub const MAX_ROWS: usize = 4096;
@@ -114,10 +114,19 @@ impl Inner {
         if let Some(old) = self.rules.take() {
             for (denial, packets) in self.current.drain() {
                 let info = old.get(denial.rule);
-                let key = (denial.direction, denial.src, denial.dst, info.to_string(), info.policies());
+                let key = (denial.direction, denial.src, denial.dst, info.to_string(), policies(&info.kind));
                 *self.earlier.entry(key).or_default() += packets;
             }
         }
         self.rules = Some(rules);
+    }
+}
+
+/// The policies a rule is made of.
+fn policies(kind: &RuleKind) -> Vec<String> {
+    match kind {
+        RuleKind::Rule { policy, .. } | RuleKind::Unreadable { policy, .. } => vec![policy.to_string()],
+        RuleKind::DefaultDeny { policies, .. } => policies.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
     }
 }

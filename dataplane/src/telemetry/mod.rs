@@ -77,7 +77,7 @@ impl Default for PacketCounters {
 
 impl PacketCounters {
     /// Counts `count` packets dropped for `reason`.
-    pub fn drop(&self, reason: DropReason, count: u64) {
+    pub fn count_drop(&self, reason: DropReason, count: u64) {
         if let Some(counter) = self.drops.get(reason.index()) {
             counter.add(count);
         }

@@ -166,7 +166,7 @@ impl Worker {
         let Self { out, ports, pool, counters, dead, .. } = self;
         out.drain(|id, batch| {
             let Some(slot) = ports.iter_mut().find(|slot| slot.id == id) else {
-                counters.drop(DropReason::PortUnattached, batch.len() as u64);
+                counters.count_drop(DropReason::PortUnattached, batch.len() as u64);
                 pool.give_all(batch.drain(..));
                 return;
             };
@@ -184,8 +184,8 @@ impl Worker {
             slot.counters.tx_failed.add(sent.failed as u64);
             let lost = (sent.congested + sent.failed) as u64;
             if lost > 0 {
-                counters.drop(DropReason::TxCongested, sent.congested as u64);
-                counters.drop(DropReason::TxFailed, sent.failed as u64);
+                counters.count_drop(DropReason::TxCongested, sent.congested as u64);
+                counters.count_drop(DropReason::TxFailed, sent.failed as u64);
                 counters.forwarded.sub(lost);
             }
         });
