@@ -81,7 +81,10 @@ impl Pipeline {
             OuterError::LengthMismatch => DropReason::LengthMismatch,
             OuterError::NotUdp | OuterError::Martian | OuterError::BadHeader => DropReason::OuterInvalid,
         })?;
-        if outer.dest_port != self.settings.vxlan_port || !generation.own.is_underlay(outer.dst) {
+        let to_us = ethernet::parse(packet.frame.bytes())
+            .is_some_and(|(eth, _)| eth.dst == generation.own.underlay_mac)
+            && generation.own.is_underlay(outer.dst);
+        if outer.dest_port != self.settings.vxlan_port || !to_us {
             return Err(DropReason::OuterInvalid);
         }
         packet.frame.truncate(outer.payload.end);

@@ -12,13 +12,13 @@ use crate::fragments::{FragKey, Later};
 use crate::time::Timestamp;
 
 impl Pipeline {
-    /// Works over all of `packets`; those set free by a first fragment are appended.
-    pub(super) fn fragments(&mut self, packets: &mut Vec<Packet>, now: Timestamp) {
-        for position in 0..packets.len() {
-            let Some(packet) = packets.get_mut(position) else { continue };
-            let Some(ip) = packet.ip.filter(|_| packet.is_live()) else { continue };
-            let Some(fragment) = ip.fragment.filter(|_| !packet.seen_by_fragments) else { continue };
-            packet.seen_by_fragments = true;
+    /// Works over the packets from `begin` on; those set free by a first fragment are appended.
+    pub(super) fn fragments(&mut self, packets: &mut Vec<Packet>, begin: usize, now: Timestamp) {
+        for position in begin..packets.len() {
+            let Some(packet) = packets.get_mut(position).filter(|packet| packet.is_live()) else { continue };
+            let Some(ip) = packet.ip else { continue };
+            // What waited has been entered when it came.
+            let Some(fragment) = ip.fragment.filter(|_| packet.first_l4.is_none()) else { continue };
             let key = FragKey {
                 src: ip.src,
                 dst: ip.dst,
@@ -29,16 +29,16 @@ impl Pipeline {
             let header = u32::from(ip.l4_offset.saturating_sub(ip.l3_offset));
             let len = ip.ip_len.saturating_sub(header);
             if fragment.offset == 0 {
-                match self.fragments.first(key, len, packet.l4, now, &mut self.released) {
-                    Ok(()) => {}
-                    Err(reason) => packet.drop(reason),
+                if let Err(reason) = self.fragments.first(key, len, packet.l4, now, &mut self.released) {
+                    packet.drop(reason);
                 }
-                let (from, vtep) = (packet.from, packet.vtep);
+                let (from, vtep, l4) = (packet.from, packet.vtep, packet.l4);
                 self.counters.held.sub(self.released.len() as u64);
                 packets.extend(self.released.drain(..).map(|frame| {
                     let mut packet = Packet::new(frame, from);
                     packet.vtep = vtep;
                     packet.counted = true;
+                    packet.first_l4 = Some(l4);
                     packet
                 }));
                 continue;
@@ -50,7 +50,8 @@ impl Pipeline {
                     packet.fate = Fate::Live;
                     packet.l4 = l4;
                 }
-                Later::Held => {}
+                // Counted here and not in the sweep: its first may stand further on in this very batch.
+                Later::Held => self.counters.held.add(1),
                 Later::Drop(frame, reason) => {
                     packet.frame = frame;
                     packet.drop(reason);

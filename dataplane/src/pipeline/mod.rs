@@ -192,8 +192,9 @@ impl Pipeline {
             let fresh = packets.get_mut(begin..).unwrap_or_default();
             self.parse(fresh);
             self.guard(generation, fresh, now, out);
-            begin = packets.len();
-            self.fragments(packets, now);
+            let seen = packets.len();
+            self.fragments(packets, begin, now);
+            begin = seen;
         }
         self.check_tunnels(generation, packets);
         self.track(packets);
@@ -225,7 +226,8 @@ impl Pipeline {
             match packet.fate {
                 Fate::Forwarded => forwarded += 1,
                 Fate::Answered => answered += 1,
-                Fate::Held => self.counters.held.add(1),
+                // Counted where it was held.
+                Fate::Held => {}
                 Fate::Dropped(reason) => self.counters.count_drop(reason, 1),
                 // No stage lets a packet through to here; were one to, it is not forwarded and it is counted.
                 Fate::Live => self.counters.count_drop(DropReason::NoRoute, 1),

@@ -37,7 +37,7 @@ impl Pipeline {
                     return;
                 }
                 packet.ip = Some(ip);
-                packet.l4 = ip.l4;
+                packet.l4 = packet.first_l4.unwrap_or(ip.l4);
                 if overlay && self.is_datagram(packet) {
                     // A UDP socket tells nothing about the packet inside: a kernel sender over veth leaves its
                     // checksum unfinished and hands whole segments over.
