@@ -36,7 +36,6 @@ use std::time::Duration;
 
 use vxlan::encap::OuterChecksum;
 use vxlan::vni::Vni;
-use vxlan::wire::headers::L4;
 
 use crate::buffer::{Batch, Frame, Pool};
 use crate::conntrack::{ConnTable, ConntrackConfig};
@@ -46,7 +45,7 @@ use crate::respond::RateLimiter;
 use crate::tables::Generation;
 use crate::telemetry::{Denial, DenialLog, PacketCounters};
 use crate::time::Timestamp;
-use packet::{Fate, Packet};
+use packet::{Fate, FirstFragment, Packet};
 
 /// What stays the same over the life of a pipeline.
 #[derive(Debug, Clone)]
@@ -71,7 +70,7 @@ pub struct Pipeline {
     generation: Option<Arc<Generation>>,
     bindings: Bindings,
     connections: ConnTable,
-    fragments: FragTable<L4>,
+    fragments: FragTable<FirstFragment>,
     counters: Arc<PacketCounters>,
     denial_log: Arc<DenialLog>,
     answer_limit: RateLimiter,
@@ -197,6 +196,8 @@ impl Pipeline {
             begin = seen;
         }
         self.check_tunnels(generation, packets);
+        // Only says what time it is: what has ended by now is not found, housekeeping or not.
+        self.connections.expire(now, 0);
         self.track(packets);
         self.policy(generation, packets, now);
         self.forward(generation, packets, now, pool, out);

@@ -164,3 +164,30 @@ fn pods_in_conflict_over_an_address_are_both_cut_off() {
         world.inject_overlay(&Envelope::from_b(), &from_afar).dropped(DropReason::IpConflict);
     }
 }
+
+#[test]
+fn a_connection_that_has_timed_out_lets_nothing_in_even_before_housekeeping() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        world.allow(default_deny);
+        let query = Ip::new(blue(family), bee(family), 17, udp(4000, 53, b""));
+        world.inject(world.blue, &query.frame()).one();
+        world.pass(std::time::Duration::from_secs(3600));
+        let answer = Ip::new(bee(family), blue(family), 17, udp(53, 4000, b"")).by_b();
+        world.inject_overlay(&Envelope::from_b(), &answer.frame()).dropped(DropReason::PolicyDeny);
+    }
+}
+
+/// A pod has one wire: a second one bound to its name is not heard.
+#[test]
+fn a_second_port_for_one_pod_is_cut_off() {
+    let [v4, _] = FAMILIES;
+    let mut world = World::new();
+    let second = super::super::Role::Pod(pod("blue"));
+    world.pipeline.bindings_mut().get_mut(world.ghost).expect("a port").role = second;
+    world.publish();
+    let packet = Ip::new(blue(v4), green(v4), 17, udp(4000, 53, b""));
+    let from_second = packet.clone().between(GHOST_MAC, GATEWAY_MAC);
+    world.inject(world.ghost, &from_second.frame()).dropped(DropReason::PolicyPending);
+    world.inject(world.blue, &packet.frame()).one();
+}

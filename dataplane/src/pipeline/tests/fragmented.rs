@@ -203,10 +203,12 @@ fn a_fragment_of_another_source_protocol_or_port_is_not_taken_for_this_datagrams
             let outcome = world.inject(port, &stranger.frame());
             assert!(outcome.sent.is_empty() && outcome.forwarded == 0, "{outcome:?}");
         }
-        let mut other = packet.clone();
-        other.protocol = 132;
-        let outcome = world.inject(world.blue, &other.fragment_of(1400, true, &[7; 1400]).frame());
-        assert!(outcome.sent.is_empty() && outcome.forwarded == 0);
+        // In IPv6 the protocol is no part of it (RFC 8200 section 4.5).
+        if family == Family::V4 {
+            let other = Ip { protocol: 132, ..packet.clone() }.fragment_of(1400, true, &[7; 1400]);
+            let outcome = world.inject(world.blue, &other.frame());
+            assert!(outcome.sent.is_empty() && outcome.forwarded == 0);
+        }
         world.inject(world.blue, &pieces[1].frame()).one();
     }
 }
@@ -290,4 +292,41 @@ fn vxlan_to_a_node_is_recognised_in_fragments() {
             assert_eq!(outcome.drops, [(DropReason::PodTunnel, 3)], "{outcome:?}");
         }
     }
+}
+
+/// RFC 8200 section 4.5: headers behind the fragment header are the first fragment's alone.
+#[test]
+fn a_datagram_whose_extension_headers_are_fragmented_with_it_is_judged_by_its_ports() {
+    let [_, v6] = FAMILIES;
+    for reversed in [false, true] {
+        for (port, passes) in [(53, true), (54, false)] {
+            let mut world = World::new();
+            world.allow(dns_only);
+            let mut l4 =
+                Ip::new(blue(v6), green(v6), 17, udp(4000, port, &[7; 2000])).quoted()[40..].to_vec();
+            l4.splice(..0, [17, 0, 1, 4, 0, 0, 0, 0]);
+            let whole = Ip::new(blue(v6), green(v6), 60, l4);
+            let mut pieces = frames(&whole.fragments(1400));
+            if reversed {
+                pieces.reverse();
+            }
+            let outcome = world.inject_all(world.blue, &pieces);
+            if passes {
+                assert_eq!((outcome.forwarded, outcome.sent.len()), (2, 2), "{outcome:?}");
+            } else {
+                assert_eq!(outcome.drops, [(DropReason::PolicyDeny, 2)]);
+            }
+        }
+    }
+}
+
+/// And a later fragment that claims another next header belongs to the same datagram all the same.
+#[test]
+fn another_next_header_does_not_hide_an_ipv6_overlap() {
+    let [_, v6] = FAMILIES;
+    let mut world = World::new();
+    let packet = big(v6, 53);
+    world.inject(world.blue, &packet.fragments(1400)[0].frame()).one();
+    let disguised = Ip { protocol: 59, ..packet }.fragment_of(8, true, &[9; 64]);
+    world.inject(world.blue, &disguised.frame()).dropped(DropReason::FragmentOverlap);
 }

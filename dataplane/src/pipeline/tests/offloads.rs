@@ -230,3 +230,57 @@ fn a_super_packet_cut_short_by_want_of_memory_keeps_the_books() {
     assert!(outcome.drops.iter().all(|(reason, _)| *reason == DropReason::NoBuffer), "{outcome:?}");
     assert_eq!(outcome.forwarded + outcome.drops.iter().map(|(_, count)| count).sum::<u64>(), 4);
 }
+
+#[test]
+fn bytes_behind_a_super_packet_are_not_forwarded() {
+    for family in FAMILIES {
+        let mut world = world(ALL);
+        open(&mut world, family);
+        let packet = Ip::new(blue(family), green(family), 6, tcp_with(4000, 80, ACK, &payload(4_000))).df();
+        let super_frame = super_packet(&mut world, &packet);
+        let mut frame = world.frame(&[super_frame.bytes(), &[0xee; 300]].concat());
+        (frame.checksum, frame.gso) = (super_frame.checksum, super_frame.gso);
+        let outcome = world.inject_frames(world.blue, vec![super_frame, frame]);
+        assert_eq!(outcome.sent.len(), 2);
+        assert_eq!(outcome.sent[0].bytes, outcome.sent[1].bytes);
+    }
+}
+
+/// A kernel sender over veth hands its segments over whole and unsummed, and a UDP socket tells nothing of it.
+#[test]
+fn a_whole_segment_of_a_kernel_sender_is_cut_and_summed_for_the_pod() {
+    for family in FAMILIES {
+        let mut world = World::on_datagrams();
+        open(&mut world, family);
+        let data = payload(20_000);
+        let packet = Ip::new(bee(family), blue(family), 6, tcp_with(80, 4000, ACK | PSH, &data)).by_b().df();
+        let inner = unfinished(&mut world, &packet, 16);
+        let bytes = inner.bytes().to_vec();
+        world.give_back(inner);
+        let outcome = world.inject_overlay(&Envelope::from_b(), &bytes);
+        assert_eq!((outcome.forwarded, outcome.drops.len()), (1, 0), "{outcome:?}");
+        assert!(outcome.sent.len() > 10);
+        assert!(outcome.sent.iter().all(|sent| ip(&sent.bytes).ip_len <= 1450));
+        assert_segments(outcome.sent.iter().map(|sent| &sent.bytes[..]), &data);
+    }
+}
+
+/// The outer checksum holds, at best, once the inner one is written (Linux's local checksum offload).
+#[test]
+fn an_outer_packet_that_never_left_the_host_is_not_held_to_its_checksum() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        let packet = Ip::new(bee(family), blue(family), 17, udp(4000, 53, b"query")).by_b();
+        let inner = unfinished(&mut world, &packet, 6);
+        let outer = Envelope::from_b().packet(inner.bytes());
+        let Checksum::Partial { start, offset } = inner.checksum else { panic!("unfinished") };
+        world.give_back(inner);
+        let mut outer = Ip { sum_l4: false, ..outer };
+        outer.l4[6..8].copy_from_slice(&[0x12, 0x34]);
+        let mut frame = world.frame(&outer.frame());
+        frame.checksum = Checksum::Partial { start: start + 50, offset };
+        let outcome = world.inject_frames(world.underlay, vec![frame]);
+        assert_eq!(outcome.one().checksum, Checksum::Complete);
+        assert_valid(&outcome.one().bytes);
+    }
+}

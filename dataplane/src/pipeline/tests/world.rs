@@ -399,6 +399,11 @@ impl World {
         self.pool.give_all(self.borrowed.drain(..));
     }
 
+    /// Gives a frame back unused.
+    pub(super) fn give_back(&mut self, frame: Frame) {
+        self.pool.give(frame);
+    }
+
     /// Passes a batch through and holds the books.
     #[track_caller]
     pub(super) fn inject_frames(&mut self, port: PortId, mut batch: Batch) -> Outcome {
