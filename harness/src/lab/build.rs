@@ -114,7 +114,7 @@ impl LabBuilder {
     /// Builds it. What was made goes again if something fails on the way.
     pub fn build(self) -> Result<Lab, LabError> {
         let id = fresh_id(self.keep);
-        let temporary = tempfile::Builder::new().prefix("weir-lab-").tempdir()?;
+        let temporary = tempfile::Builder::new().prefix(&format!("{id}-")).tempdir()?;
         let (root, directory) =
             if self.keep { (temporary.keep(), None) } else { (temporary.path().to_owned(), Some(temporary)) };
         let policies: Vec<(&str, &str)> =

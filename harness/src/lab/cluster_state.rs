@@ -66,7 +66,7 @@ impl ClusterState {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.starts_with('.') && name.ends_with(".yaml") {
+            if !name.starts_with('.') && entry.path().extension().is_some_and(|end| end == "yaml") {
                 files.push((name, fs::read_to_string(entry.path())?));
             }
         }

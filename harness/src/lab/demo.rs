@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::expect::Expectation;
 use super::plan::{Family, Side};
 use super::report::{Counted, Report, Throughput};
-use super::{Attach, Backend, Lab, LabError, NodeKind, scenario, teardown, userns};
+use super::userns::{self, Footing};
+use super::{Attach, Backend, Lab, LabError, NodeKind, scenario, teardown};
 use crate::traffic::tcp;
 
 /// What to demonstrate.
@@ -68,7 +69,13 @@ pub fn run(
         Backend::Namespaces => {}
         Backend::Memory => return Err(LabError::NotBuilt("the lab in memory")),
     }
-    userns::prepare()?;
+    if userns::prepare()? == Footing::UserNamespace && options.keep {
+        return Err(LabError::unmet(
+            "a lab cannot be kept without root",
+            &"its namespaces end with this process",
+            "run it as root, or without `--keep`",
+        ));
+    }
     if options.nodes.contains(&NodeKind::Weir) {
         userns::check_tun()?;
     }
@@ -84,7 +91,7 @@ pub fn run(
     let probes = scenario::all_probes(lab.ends());
     progress(Progress::Stage("probing every pair"));
     let matrix = scenario::run(&lab, &probes, &expectation, &|done, total| {
-        progress(Progress::Probes { done, total })
+        progress(Progress::Probes { done, total });
     })?;
     progress(Progress::Stage("measuring throughput"));
     let throughput = measure(&lab, options.throughput)?;

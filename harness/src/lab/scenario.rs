@@ -18,7 +18,7 @@ use crate::traffic::{Reach, ping, tcp, udp};
 /// Probes under way at a time. Most of them wait for an answer that a policy keeps from coming.
 const AT_A_TIME: usize = 48;
 /// How long the absence of an answer is waited for where none is expected.
-const SILENCE: Duration = Duration::from_millis(1000);
+const SILENCE: Duration = Duration::from_secs(1);
 /// How long an expected answer is waited for; a busy machine is no finding.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often an expected answer is asked for.
@@ -174,6 +174,7 @@ fn ask(lab: &Lab, probe: &Probe, expectation: &Expectation) -> Result<Cell, LabE
         if observed.is_open() {
             break;
         }
+        lab.check_interrupt()?;
     }
     Ok(Cell {
         src: probe.src,

@@ -3,8 +3,9 @@
 //! Order of a lab's end: servers, weir, namespaces (with them all links), files. Each owner does its part
 //! when dropped, so an error, a panic and Ctrl-C (a flag that turns the next step into an error) all end the
 //! same way. A lab killed by `SIGKILL` cannot do that: weir dies with it (the kernel sees to that), and the
-//! next lab removes the namespaces, which carry the dead process's number in their names.
+//! next lab removes the namespaces and the directory, which carry the dead process's number in their names.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,28 +62,37 @@ impl Drop for OwnedNetns {
     }
 }
 
-/// Removes the namespaces of labs whose process has gone, and ends what still runs in them.
+/// Removes what labs left whose process has gone, and ends what still runs there.
 pub fn sweep() -> io::Result<Vec<String>> {
     remove(|name| {
-        let pid = name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()?;
-        (!process::is_alive(pid)).then_some(())
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse().ok());
+        pid.is_some_and(|pid| !process::is_alive(pid))
     })
 }
 
-/// Removes the namespaces of labs that were kept, and ends what still runs in them.
+/// Removes labs that were kept, and ends what still runs in them.
 pub fn remove_kept() -> io::Result<Vec<String>> {
-    remove(|name| name.starts_with(KEPT_PREFIX).then_some(()))
+    remove(|name| name.starts_with(KEPT_PREFIX))
 }
 
-fn remove(chosen: impl Fn(&str) -> Option<()>) -> io::Result<Vec<String>> {
+/// Removes the namespaces and the directories of labs with chosen names.
+fn remove(is_chosen: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
     let mut names = Netns::names()?;
-    names.retain(|name| chosen(name).is_some());
+    names.retain(|name| is_chosen(name));
     for name in &names {
         // A name whose mount is gone opens as no namespace; nothing can run in it.
         if let Ok(netns) = Netns::named(name) {
             end_processes(netns.inode()?)?;
         }
         Netns::delete(name)?;
+    }
+    for entry in fs::read_dir(std::env::temp_dir())?.filter_map(Result::ok) {
+        if let Ok(name) = entry.file_name().into_string()
+            && is_chosen(&name)
+            && fs::remove_dir_all(entry.path()).is_ok()
+        {
+            names.push(entry.path().display().to_string());
+        }
     }
     Ok(names)
 }
