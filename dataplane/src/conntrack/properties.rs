@@ -9,8 +9,7 @@ use ahash::RandomState;
 use proptest::prelude::*;
 
 use super::entry::Opening;
-use super::shares::Shelf;
-use super::state::State;
+use super::state::{Shelf, State};
 use super::*;
 use crate::time::Timestamp;
 

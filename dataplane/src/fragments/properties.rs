@@ -12,7 +12,7 @@ use crate::drop_reason::DropReason;
 use crate::time::Timestamp;
 
 const DATAGRAMS: usize = 16;
-const HELD: usize = 8;
+const HELD: usize = 16;
 const HELD_PER_DATAGRAM: usize = 2;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
