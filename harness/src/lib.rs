@@ -1,1 +1,12 @@
-//! weir
+//! weir's labs: nodes and pods in network namespaces, real traffic between them, and what came of it.
+//!
+//! ```text
+//!  plan ─► topology, pods, node_weir | node_kernel ─► traffic: probes ─► matrix ─► report
+//!            └── every namespace, link and process has an owner that removes it when dropped ──┘
+//! ```
+//!
+//! [`lab`] builds and tears down; [`traffic`] moves bytes and says what arrived. Neither knows how weir
+//! works inside: a node running weir is a process with a configuration file and a control socket.
+
+pub mod lab;
+pub mod traffic;

@@ -1,4 +1,12 @@
-//! System calls, wrapped: the home of unsafe code.
+//! What weir asks of the kernel, wrapped in small safe types: the home of system calls.
+//!
+//! Nothing here knows of policy or packets. Every call is made by the control side or at start-up, except
+//! where a module says that a worker makes it.
 
 pub mod lease;
+pub mod netlink;
+pub mod netns;
 pub mod peer;
+pub mod process;
+pub mod raw_ip;
+pub mod userns;

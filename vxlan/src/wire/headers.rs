@@ -305,3 +305,6 @@ fn read_l4(
         _ => L4::Other,
     })
 }
+
+#[cfg(test)]
+mod tests;
