@@ -86,12 +86,8 @@ impl Pipeline {
         }
         packet.frame.truncate(outer.payload.end);
         packet.frame.pull_front(outer.payload.start);
-        packet.frame.outer = Some(Outer {
-            peer: outer.src,
-            local: outer.dst,
-            source_port: outer.source_port,
-            tos: outer.tos,
-        });
+        packet.frame.outer =
+            Some(Outer { peer: outer.src, local: outer.dst, source_port: outer.source_port, tos: outer.tos });
         Ok(())
     }
 }

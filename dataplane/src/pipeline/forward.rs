@@ -112,12 +112,7 @@ impl Pipeline {
         if cut { Ok(()) } else { Err(DropReason::TooBig) }
     }
 
-    fn next_hop(
-        &self,
-        generation: &Generation,
-        packet: &Packet,
-        ip: &IpHeaders,
-    ) -> Result<Hop, DropReason> {
+    fn next_hop(&self, generation: &Generation, packet: &Packet, ip: &IpHeaders) -> Result<Hop, DropReason> {
         let own = &generation.own;
         match packet.destination {
             Party::Pod(index) => {

@@ -31,8 +31,10 @@ impl Pipeline {
         now: Timestamp,
         out: &mut Outputs,
     ) {
-        let Some(role) =
-            packets.first().and_then(|packet| self.bindings.get(packet.from)).map(|binding| binding.role.clone())
+        let Some(role) = packets
+            .first()
+            .and_then(|packet| self.bindings.get(packet.from))
+            .map(|binding| binding.role.clone())
         else {
             packets.iter_mut().for_each(|packet| packet.drop(DropReason::PodUnknown));
             return;

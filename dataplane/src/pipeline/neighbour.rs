@@ -24,12 +24,12 @@ fn next_hop(generation: &Generation, asker: Option<&Endpoint>, target: IpAddr) -
     match asker {
         Some(pod) => {
             let own_address = pod.addresses.contains(&target);
-            let known = generation.own.is_gateway(target) || matches!(generation.party(target), Party::Pod(_));
+            let known =
+                generation.own.is_gateway(target) || matches!(generation.party(target), Party::Pod(_));
             (known && !own_address).then_some(generation.own.gateway_mac)
         }
-        None => {
-            matches!(generation.party(target), Party::Pod(_) | Party::Vtep(_)).then_some(generation.own.vtep_mac)
-        }
+        None => matches!(generation.party(target), Party::Pod(_) | Party::Vtep(_))
+            .then_some(generation.own.vtep_mac),
     }
 }
 

@@ -4,8 +4,8 @@
 //! headers are known and trailing padding is cut off, or it is ARP (left to `guard`), or it is dropped under the
 //! reason that `vxlan::wire::headers` found. What a length field claims is believed only as far as bytes are there.
 
-use vxlan::wire::ethernet;
 use vxlan::wire::ParseError;
+use vxlan::wire::ethernet;
 use vxlan::wire::headers::{self, L4, Network};
 
 use super::Pipeline;

@@ -71,9 +71,7 @@ impl Pipeline {
             questions.asked.push(asked);
         }
         questions.verdicts.clear();
-        questions
-            .verdicts
-            .resize(questions.keys.len(), Verdict { action: Action::Deny, rule: RuleId(0) });
+        questions.verdicts.resize(questions.keys.len(), Verdict { action: Action::Deny, rule: RuleId(0) });
         generation.classifier.classify_batch(&questions.keys, &mut questions.verdicts);
     }
 
@@ -168,7 +166,9 @@ impl Pipeline {
             return Ok(());
         }
         let bytes = packet.frame.len() as u32;
-        self.connections.update(id, dir, packet.signal, bytes, now).map_err(|_| DropReason::ConntrackInvalid)?;
+        self.connections
+            .update(id, dir, packet.signal, bytes, now)
+            .map_err(|_| DropReason::ConntrackInvalid)?;
         Ok(())
     }
 
@@ -221,15 +221,8 @@ impl Pipeline {
         let source = owner(generation, packet.source);
         let destination = owner(generation, packet.destination);
         let bytes = packet.frame.len() as u32;
-        let opened = self.connections.insert(
-            tuple,
-            source,
-            destination,
-            generation.number,
-            packet.signal,
-            bytes,
-            now,
-        );
+        let opened =
+            self.connections.insert(tuple, source, destination, generation.number, packet.signal, bytes, now);
         *changed = true;
         match opened {
             Ok(_) => Ok(()),

@@ -36,8 +36,7 @@ impl Pipeline {
                 continue;
             }
             packet.tuple = tuple(&ip, packet.l4);
-            packet.signal =
-                if fragment::is_later(ip.l4) { Signal::Continuation } else { signal(packet.l4) };
+            packet.signal = if fragment::is_later(ip.l4) { Signal::Continuation } else { signal(packet.l4) };
             match &packet.tuple {
                 Some(tuple) => {
                     packet.connection = self.connections.lookup(tuple);
@@ -50,22 +49,16 @@ impl Pipeline {
 
     /// The connection an ICMP error is about. `embedded` vouches that the quoted
     /// packet was sent by the error's receiver.
-    fn related(
-        &self,
-        packet: &Packet,
-        ip: &IpHeaders,
-    ) -> Option<(Tuple, (crate::conntrack::ConnId, Dir))> {
+    fn related(&self, packet: &Packet, ip: &IpHeaders) -> Option<(Tuple, (crate::conntrack::ConnId, Dir))> {
         let quoted = respond::embedded(ip, packet.frame.bytes())?;
         let tuple = match quoted.protocol {
-            ICMP | ICMPV6 => {
-                Tuple::icmp_echo(
+            ICMP | ICMPV6 => Tuple::icmp_echo(
                 quoted.src,
                 quoted.dst,
                 quoted.protocol,
                 quoted.src_port,
                 quoted.is_echo_request,
-            )?
-            }
+            )?,
             protocol => Tuple::new(quoted.src, quoted.dst, protocol, quoted.src_port, quoted.dst_port)?,
         };
         let connection = self.connections.lookup(&tuple)?;

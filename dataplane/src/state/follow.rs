@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use policy_compiler::{Compiled, Compiler, Diagnostic, OnInvalid, Options, Scope};
 
@@ -19,8 +20,8 @@ use crate::control::StateStatus;
 pub enum Refresh {
     /// What is in force is still what the directory says, or the directory is still as it was refused.
     Unchanged,
-    /// The next generation.
-    Compiled(Box<Compiled>),
+    /// The next generation. Its `degraded` and `warnings` include what the directory itself gave rise to.
+    Compiled(Compiled),
     /// The directory was refused, and why; what is in force stays.
     Rejected(Vec<Diagnostic>),
     /// Somebody is writing: refresh again in some 20 ms.
@@ -48,6 +49,7 @@ pub struct StateFollower {
     /// Both together.
     both: Remarks,
     skipped: BTreeMap<String, usize>,
+    compile_time: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -73,13 +75,13 @@ impl Rejection {
 }
 
 impl StateFollower {
-    /// A follower of the configured directory for the configured node. Of `options`, `on_invalid` and
-    /// `memory_ceiling` are replaced by what the configuration says.
-    pub fn new(config: &Config, options: Options) -> Self {
+    /// A follower of the configured directory for the configured node, which has `node_addresses` besides those of
+    /// its Node object (gateway, underlay).
+    pub fn new(config: &Config, node_addresses: Vec<IpAddr>) -> Self {
         let options = Options {
             on_invalid: OnInvalid::Isolate,
+            node_addresses,
             memory_ceiling: config.limits.compile_memory,
-            ..options
         };
         Self {
             source: DirectorySource::open(&config.state.directory),
@@ -94,6 +96,7 @@ impl StateFollower {
             compile: Remarks::default(),
             both: Remarks::default(),
             skipped: BTreeMap::new(),
+            compile_time: Duration::ZERO,
         }
     }
 
@@ -113,14 +116,21 @@ impl StateFollower {
             return Refresh::Unchanged;
         }
         self.stale = false;
-        match self.compiler.compile(&self.scope) {
+        let start = Instant::now();
+        let outcome = self.compiler.compile(&self.scope);
+        self.compile_time = start.elapsed();
+        match outcome {
             Ok(compiled) => {
                 self.rejection = None;
                 self.in_force = true;
                 self.compile =
                     Remarks { problems: compiled.degraded.clone(), warnings: compiled.warnings.clone() };
                 self.conclude();
-                Refresh::Compiled(Box::new(compiled))
+                Refresh::Compiled(Compiled {
+                    degraded: self.both.problems.clone(),
+                    warnings: self.both.warnings.clone(),
+                    ..compiled
+                })
             }
             Err(diagnostics) => self.reject(Rejection::Compile(diagnostics)),
         }
@@ -198,8 +208,13 @@ impl StateFollower {
     }
 
     /// Objects of kinds that weir does not use, by kind.
-    pub fn skipped(&self) -> &BTreeMap<String, usize> {
-        &self.skipped
+    pub fn skipped(&self) -> BTreeMap<String, usize> {
+        self.skipped.clone()
+    }
+
+    /// How long the last compilation took.
+    pub fn compile_time(&self) -> Duration {
+        self.compile_time
     }
 
     /// The objects as last scanned.

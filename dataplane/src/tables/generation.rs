@@ -187,8 +187,7 @@ impl Generation {
             .iter()
             .enumerate()
             .map(|(position, subject)| {
-                let uid =
-                    if subject.uid.is_empty() { subject.name.to_string() } else { subject.uid.clone() };
+                let uid = if subject.uid.is_empty() { subject.name.to_string() } else { subject.uid.clone() };
                 Endpoint {
                     name: subject.name.clone(),
                     owner: ids.owner(&uid),

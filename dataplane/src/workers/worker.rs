@@ -247,8 +247,11 @@ impl Worker {
     ) -> io::Result<PortId> {
         let id = self.pipeline.attach(binding);
         for descriptor in port.descriptors() {
-            let registered =
-                self.poll.registry().register(&mut SourceFd(&descriptor), Token(id.0 as usize), Interest::READABLE);
+            let registered = self.poll.registry().register(
+                &mut SourceFd(&descriptor),
+                Token(id.0 as usize),
+                Interest::READABLE,
+            );
             if let Err(error) = registered {
                 self.pipeline.detach(id);
                 return Err(error);
