@@ -34,4 +34,4 @@ pub mod config;
 pub mod control;
 pub mod state;
 
-pub mod node;
+//NODE pub mod node;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use policy_compiler::{Direction, RuleId, RuleKind, RuleTable};
 
 /// Most distinct rows kept.
-pub const MAX_ROWS: usize = 4096;
+pub(super) const MAX_ROWS: usize = 4096;
 
 /// One packet denied by policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
