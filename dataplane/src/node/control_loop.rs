@@ -67,11 +67,7 @@ pub(crate) struct ControlLoop {
 }
 
 impl ControlLoop {
-    pub(super) fn new(
-        config: Config,
-        lock: InstanceLock,
-        events: Sender<Event>,
-    ) -> Result<Self, StartError> {
+    pub(super) fn new(config: Config, lock: InstanceLock, events: Sender<Event>) -> Result<Self, StartError> {
         let publisher = Publisher::default();
         let counters = Arc::new(PacketCounters::default());
         let denials = Arc::new(DenialLog::default());
@@ -205,7 +201,11 @@ impl ControlLoop {
                 node = self.config.node,
                 generation = self.number,
                 "state not put in force: {}",
-                if self.number == 0 { "nothing passes until it is mended" } else { "the last good generation stays" }
+                if self.number == 0 {
+                    "nothing passes until it is mended"
+                } else {
+                    "the last good generation stays"
+                }
             );
         }
         self.summary.status = status;
@@ -236,14 +236,14 @@ impl ControlLoop {
         }
         let vteps = identity::vteps(&compiled.cluster, &identity.own.name);
         let number = self.number + 1;
-        let generation =
-            match Generation::new(number, &compiled, identity.own.clone(), vteps, &mut self.ids) {
-                Ok(generation) => generation,
-                Err(error) => {
-                    self.reject(vec![error.to_string()]);
-                    return Ok(());
-                }
-            };
+        let generation = match Generation::new(number, &compiled, identity.own.clone(), vteps, &mut self.ids)
+        {
+            Ok(generation) => generation,
+            Err(error) => {
+                self.reject(vec![error.to_string()]);
+                return Ok(());
+            }
+        };
         self.number = number;
         self.attachments.set_mtu(&self.worker, identity.pod_mtu);
         self.identity = Some(identity);
@@ -307,9 +307,8 @@ impl ControlLoop {
         }
         let underlay = open::underlay(&self.config, identity).map_err(StartError::Underlay)?;
         let gateway_mtu = self.config.gateway.mtu.unwrap_or(identity.pod_mtu);
-        let gateway = open::gateway(&self.config, identity, gateway_mtu).map_err(|error| {
-            StartError::Gateway { name: self.config.gateway.interface.clone(), error }
-        })?;
+        let gateway = open::gateway(&self.config, identity, gateway_mtu)
+            .map_err(|error| StartError::Gateway { name: self.config.gateway.interface.clone(), error })?;
         let underlay = self.hand_over(Role::UnderlayDatagram, underlay, None, u16::MAX)?;
         let gateway = self.hand_over(Role::Node, gateway.port, gateway.mac, gateway_mtu)?;
         self.trunks = Some(Trunks { gateway, underlay, gateway_mtu });
@@ -337,7 +336,8 @@ impl ControlLoop {
         let gone = self.worker.gone();
         for gone in &gone {
             let lost = |trunk: &Trunk| trunk.id == gone.id;
-            let trunk = self.trunks.as_ref().is_some_and(|trunks| lost(&trunks.gateway) || lost(&trunks.underlay));
+            let trunk =
+                self.trunks.as_ref().is_some_and(|trunks| lost(&trunks.gateway) || lost(&trunks.underlay));
             if trunk {
                 tracing::error!(node = self.config.node, error = %gone.error, "gateway or underlay gone; restart weir once it is back");
             }
@@ -395,7 +395,10 @@ impl RequestHandler {
         Self { events }
     }
 
-    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut ControlLoop) -> T + Send + 'static) -> Option<T> {
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut ControlLoop) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = bounded(1);
         let request = Box::new(move |control: &mut ControlLoop| {
             // The client has gone: nobody to answer.

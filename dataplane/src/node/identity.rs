@@ -31,7 +31,9 @@ pub(super) struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// The state has no Node of our name.
-    #[error("the state has no Node {name:?} (it has {known}); name this node in `node:` of the configuration, or add its Node object")]
+    #[error(
+        "the state has no Node {name:?} (it has {known}); name this node in `node:` of the configuration, or add its Node object"
+    )]
     NoNode {
         /// The name looked for.
         name: String,
@@ -61,7 +63,9 @@ pub enum IdentityError {
         node: String,
     },
     /// The address is on no interface of this host.
-    #[error("underlay address {address} is on no interface of this host (it has {present}); set underlay.address to one of them, or underlay.mtu if it comes later")]
+    #[error(
+        "underlay address {address} is on no interface of this host (it has {present}); set underlay.address to one of them, or underlay.mtu if it comes later"
+    )]
     NoInterface {
         /// The address looked for.
         address: IpAddr,

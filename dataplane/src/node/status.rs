@@ -62,9 +62,7 @@ impl ControlLoop {
         for entry in self.attachments.iter() {
             let name = entry.attachment.pod.to_string();
             let known = pods.contains_key(&name);
-            let pod = pods
-                .entry(name.clone())
-                .or_insert_with(|| PodStatus { name, ..PodStatus::default() });
+            let pod = pods.entry(name.clone()).or_insert_with(|| PodStatus { name, ..PodStatus::default() });
             pod.port = Some(entry.attachment.interface.clone());
             pod.attachment = Some(state_of(entry, known));
             pod.reason.clone_from(&entry.waiting);
