@@ -3,5 +3,11 @@
 //! Nothing here knows of policy or packets. Every call is made by the control side or at start-up, except
 //! where a module says that a worker makes it.
 
+pub mod mmsg;
 pub mod netlink;
 pub mod netns;
+pub mod packet_socket;
+pub mod socket;
+pub mod tun;
+pub mod udp_socket;
+pub mod vnet;
