@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A new socket, non-blocking and closed on exec.
-pub(crate) fn open(domain: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
+pub fn open(domain: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
     let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointers.
     let fd = unsafe { libc::socket(domain, kind, protocol) };
@@ -20,14 +20,14 @@ pub(crate) fn open(domain: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd>
 }
 
 /// Binds to an address given as the bytes of its `sockaddr`.
-pub(crate) fn bind(fd: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
+pub fn bind(fd: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
     let len = length(address)?;
     // SAFETY: `address` is `len` readable bytes for the length of the call; the kernel copies them.
     check(unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr().cast(), len) })
 }
 
 /// The address the socket is bound to, as the bytes of its `sockaddr`; how many the kernel wrote.
-pub(crate) fn name(fd: BorrowedFd<'_>, address: &mut [u8]) -> io::Result<usize> {
+pub fn name(fd: BorrowedFd<'_>, address: &mut [u8]) -> io::Result<usize> {
     let mut len = length(address)?;
     // SAFETY: `address` is `len` writable bytes, and `len` a writable local, for the length of the call.
     check(unsafe { libc::getsockname(fd.as_raw_fd(), address.as_mut_ptr().cast(), &raw mut len) })?;
@@ -35,19 +35,19 @@ pub(crate) fn name(fd: BorrowedFd<'_>, address: &mut [u8]) -> io::Result<usize> 
 }
 
 /// Sets an option that takes an `int`.
-pub(crate) fn set(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+pub fn set(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
     set_bytes(fd, level, option, &value.to_ne_bytes())
 }
 
 /// Sets an option that takes a plain structure, given as its bytes. Not for structures that hold pointers.
-pub(crate) fn set_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
+pub fn set_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
     let len = length(value)?;
     // SAFETY: `value` is `len` readable bytes for the length of the call; the kernel copies them.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value.as_ptr().cast(), len) })
 }
 
 /// Reads an option that gives an `int`.
-pub(crate) fn value(fd: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
+pub fn value(fd: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
     let mut bytes = [0_u8; 4];
     let mut len = length(&bytes)?;
     // SAFETY: `bytes` is `len` writable bytes, and `len` a writable local, for the length of the call.
@@ -59,7 +59,7 @@ pub(crate) fn value(fd: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i
 
 /// Makes the kernel discard everything that arrives at the socket (a one-instruction filter): for sockets
 /// that only send, whose port would else collect what strangers send to it.
-pub(crate) fn discard_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub fn discard_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
     const RETURN_CONSTANT: u16 = 0x06;
     let mut program = [libc::sock_filter { code: RETURN_CONSTANT, jt: 0, jf: 0, k: 0 }];
     let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
@@ -78,14 +78,14 @@ pub(crate) fn discard_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Asks for a receive buffer of `bytes`, beyond the system's limit where `CAP_NET_ADMIN` allows, else up to it.
 /// Returns what the kernel granted (it doubles what it is asked for, for its own bookkeeping).
-pub(crate) fn receive_buffer(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<i32> {
+pub fn receive_buffer(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<i32> {
     set(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
         .or_else(|_| set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))?;
     value(fd, libc::SOL_SOCKET, libc::SO_RCVBUF)
 }
 
 /// The same for the send buffer.
-pub(crate) fn send_buffer(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<i32> {
+pub fn send_buffer(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<i32> {
     set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
         .or_else(|_| set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes))?;
     value(fd, libc::SOL_SOCKET, libc::SO_SNDBUF)

@@ -160,6 +160,39 @@ mod tests {
     }
 
     #[test]
+    fn a_tap_made_for_several_queues_and_without_vnet_header_is_taken() {
+        use crate::sys::netns::Netns;
+        let name = format!("d-tun-{}", std::process::id());
+        let netns = match Netns::create(&name) {
+            Ok(netns) => netns,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                assert!(
+                    std::env::var("CI").as_deref() != Ok("true"),
+                    "namespaces are needed under CI: {error}"
+                );
+                println!("skipped: no right to make a network namespace ({error})");
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let reopened = netns.run(|| {
+            for (interface, extra) in [("many0", libc::IFF_MULTI_QUEUE), ("one0", 0)] {
+                let maker = OpenOptions::new().read(true).write(true).open(DEVICE)?;
+                set_interface(&maker, interface, libc::IFF_TAP | libc::IFF_NO_PI | extra)?;
+                set_persistent(&maker, true)?;
+                drop(maker);
+                set_offloads(&open(interface)?)?;
+            }
+            let tun = OpenOptions::new().read(true).write(true).open(DEVICE)?;
+            set_interface(&tun, "tun0", libc::IFF_TUN | libc::IFF_NO_PI)?;
+            Ok::<_, io::Error>(open("tun0").unwrap_err().to_string())
+        });
+        Netns::delete(&name).unwrap();
+        let refused = reopened.unwrap().unwrap();
+        assert!(refused.contains("no TAP"), "{refused}");
+    }
+
+    #[test]
     fn a_missing_device_names_the_module_and_a_busy_tap_its_holder() {
         let text = |number| explain_device(&io::Error::from_raw_os_error(number)).to_string();
         assert!(text(libc::ENOENT).contains("modprobe tun"));

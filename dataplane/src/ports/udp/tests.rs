@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use super::*;
 
-/// An underlay on an address of the loopback that no other test uses, on a port that was free a moment ago.
+/// An address of the loopback that no other test uses, nor another run of these tests.
+fn loopback(last: u8) -> Ipv4Addr {
+    let process = std::process::id();
+    Ipv4Addr::new(127, (process % 250) as u8 + 1, (process / 250 % 256) as u8, last)
+}
+
 fn underlay(last: u8, change: impl FnOnce(&mut UdpConfig)) -> UdpUnderlay {
-    let local = Ipv4Addr::new(127, 77, 1, last);
+    let local = loopback(last);
     let mut config = UdpConfig { local_v4: Some(local), source_ports: 4, ..UdpConfig::default() };
     change(&mut config);
     UdpUnderlay::open(config).unwrap()
@@ -35,7 +40,7 @@ fn receive(port: &mut UdpUnderlay, pool: &mut Pool, count: usize) -> Batch {
 #[test]
 fn a_datagram_arrives_with_peer_source_port_and_traffic_class() {
     let (mut one, mut two) = (underlay(1, |_| ()), underlay(2, |_| ()));
-    let (mut pool, peer) = (Pool::new(64), IpAddr::from([127, 77, 1, 2]));
+    let (mut pool, peer) = (Pool::new(64), IpAddr::V4(loopback(2)));
     let mut batch = vec![frame(peer, 49_155, 0xba, b"vxlan"), frame(peer, 50_000, 0, &[7; 60_000])];
     assert_eq!(one.send(&mut pool, &mut batch).unwrap(), Sent { frames: 2, congested: 0, failed: 0 });
     assert!(batch.is_empty());
@@ -44,7 +49,7 @@ fn a_datagram_arrives_with_peer_source_port_and_traffic_class() {
     assert_eq!(batch[0].bytes(), b"vxlan");
     assert_eq!(batch[1].bytes(), [7; 60_000]);
     let outer = batch[0].outer.unwrap();
-    assert_eq!((outer.peer, outer.local, outer.tos), (IpAddr::from([127, 77, 1, 1]), peer, 0xba));
+    assert_eq!((outer.peer, outer.local, outer.tos), (IpAddr::V4(loopback(1)), peer, 0xba));
     assert!(one.source_ports(peer).contains(&outer.source_port));
     assert!(outer.source_port >= FIRST_SOURCE_PORT);
 }
@@ -52,7 +57,7 @@ fn a_datagram_arrives_with_peer_source_port_and_traffic_class() {
 #[test]
 fn frames_of_a_flow_keep_their_order_and_share_a_source_port() {
     let (mut one, mut two) = (underlay(3, |_| ()), underlay(4, |_| ()));
-    let (mut pool, peer) = (Pool::new(256), IpAddr::from([127, 77, 1, 4]));
+    let (mut pool, peer) = (Pool::new(256), IpAddr::V4(loopback(4)));
     let mut batch: Batch =
         (0..100_u8).map(|n| frame(peer, 49_152 + u16::from(n % 7), 0, &[n % 7, n])).collect();
     assert_eq!(one.send(&mut pool, &mut batch).unwrap().frames, 100);
@@ -70,7 +75,7 @@ fn frames_of_a_flow_keep_their_order_and_share_a_source_port() {
 #[test]
 fn a_frame_that_cannot_go_out_costs_no_other() {
     let mut port = underlay(5, |_| ());
-    let (mut pool, peer) = (Pool::new(8), IpAddr::from([127, 77, 1, 5]));
+    let (mut pool, peer) = (Pool::new(8), IpAddr::V4(loopback(5)));
     let unroutable = IpAddr::from([255, 255, 255, 255]);
     let mut batch = vec![
         frame(peer, 1, 0, b"one"),
@@ -87,7 +92,7 @@ fn a_frame_that_cannot_go_out_costs_no_other() {
 #[test]
 fn a_second_underlay_on_the_port_is_refused_with_the_way_to_see_who_holds_it() {
     let first = underlay(6, |_| ());
-    let config = UdpConfig { local_v4: Some(Ipv4Addr::new(127, 77, 1, 6)), ..UdpConfig::default() };
+    let config = UdpConfig { local_v4: Some(loopback(6)), ..UdpConfig::default() };
     let error = UdpUnderlay::open(config.clone()).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains("ss -lunp"), "{error}");
@@ -101,20 +106,20 @@ fn an_address_of_another_node_and_no_address_are_refused() {
     let error = UdpUnderlay::open(UdpConfig { local_v4, ..UdpConfig::default() }).err().unwrap();
     assert!(error.to_string().contains("no interface here"), "{error}");
     assert!(UdpUnderlay::open(UdpConfig::default()).is_err());
-    let config =
-        UdpConfig { local_v4: Some(Ipv4Addr::new(127, 77, 1, 7)), source_ports: 0, ..UdpConfig::default() };
+    let config = UdpConfig { local_v4: Some(loopback(7)), source_ports: 0, ..UdpConfig::default() };
     assert!(UdpUnderlay::open(config).is_err());
 }
 
 #[test]
 fn what_strangers_send_to_a_source_port_is_discarded() {
     let port = underlay(8, |_| ());
-    let local = IpAddr::from([127, 77, 1, 8]);
-    let stranger = StdSocket::bind("127.0.0.1:0").unwrap();
+    let local = IpAddr::V4(loopback(8));
     for source_port in port.source_ports(local) {
-        // No error either: an open port that answers with ICMP would show here on the second send.
+        let stranger = StdSocket::bind("127.0.0.1:0").unwrap();
+        stranger.connect((local, source_port)).unwrap();
+        // A port that answers with ICMP would make the second send fail.
         for _ in 0..2 {
-            stranger.send_to(b"x", SocketAddr::new(local, source_port)).unwrap();
+            stranger.send(b"x").unwrap();
         }
     }
     for sender in &port.families[0].senders {
@@ -133,11 +138,11 @@ fn datagrams_without_checksum_pass_in_both_families() {
     }
     let mut port = underlay(9, |config| {
         config.local_v6 = Some(six);
-        config.port = 18_472;
+        config.port = 20_000 + (std::process::id() % 20_000) as u16;
         config.checksum = false;
     });
     let mut pool = Pool::new(8);
-    let peers = [IpAddr::from([127, 77, 1, 9]), IpAddr::V6(six)];
+    let peers = [IpAddr::V4(loopback(9)), IpAddr::V6(six)];
     let mut batch: Batch = peers.iter().map(|peer| frame(*peer, 60_000, 2, b"x")).collect();
     assert_eq!(port.send(&mut pool, &mut batch).unwrap().frames, 2);
     let batch = receive(&mut port, &mut pool, 2);
@@ -151,7 +156,7 @@ fn datagrams_without_checksum_pass_in_both_families() {
 #[test]
 fn a_full_receive_buffer_shows_as_loss() {
     let (mut one, mut two) = (underlay(10, |_| ()), underlay(11, |_| ()));
-    let (mut pool, peer) = (Pool::new(64), IpAddr::from([127, 77, 1, 11]));
+    let (mut pool, peer) = (Pool::new(64), IpAddr::V4(loopback(11)));
     crate::sys::socket::set(two.families[0].receiver.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 4096)
         .unwrap();
     let mut sent = 0;
