@@ -212,7 +212,13 @@ pub(super) fn within<T: Send>(
 ) -> io::Result<T> {
     match netns {
         None => f(),
-        Some(path) => Netns::open(path)?.run(f)?,
+        Some(path) => Netns::open(path)?.run(f).map_err(|error| {
+            let text = format!(
+                "cannot enter network namespace {} (CAP_SYS_ADMIN is needed): {error}",
+                path.display()
+            );
+            io::Error::new(error.kind(), text)
+        })?,
     }
 }
 

@@ -56,7 +56,7 @@ pub fn open(name: &str) -> io::Result<File> {
         other => other,
     }
     .map_err(|error| explain_interface(name, &error))?;
-    set_vnet_len(&device, VNET_LEN)?;
+    set_vnet_len(&device)?;
     Ok(device)
 }
 
@@ -81,7 +81,9 @@ pub fn set_persistent(tap: &File, persistent: bool) -> io::Result<()> {
 fn set_interface(tap: &File, name: &str, flags: libc::c_int) -> io::Result<()> {
     let mut name_bytes = [0; libc::IFNAMSIZ];
     for (to, from) in name_bytes.iter_mut().zip(name.bytes().take(NAME_BYTES)) {
-        *to = from as libc::c_char;
+        #[allow(clippy::cast_possible_wrap, reason = "signed on some targets, the same byte on all")]
+        let byte = from as libc::c_char;
+        *to = byte;
     }
     let mut request = libc::ifreq {
         ifr_name: name_bytes,
@@ -96,8 +98,9 @@ fn set_offload_flags(tap: &File, flags: u32) -> io::Result<()> {
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) })
 }
 
-fn set_vnet_len(tap: &File, len: usize) -> io::Result<()> {
-    let len = len as libc::c_int;
+fn set_vnet_len(tap: &File) -> io::Result<()> {
+    let len: libc::c_int = 10;
+    const { assert!(VNET_LEN == 10) };
     // SAFETY: the kernel reads one `int`, which lives to the end of the call.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const len) })
 }

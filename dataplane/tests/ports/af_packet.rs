@@ -114,7 +114,8 @@ fn an_interface_set_down_comes_back_and_a_deleted_one_ends_the_port() {
     let mut port = node.port(0);
     let index = port.info().index;
     let mut pool = Pool::new(8);
-    let frame = || vec![Frame::from_bytes(&udp_frame(([2; 6], node.mac(0)), (ip(1), ip(2)), 9, b"x"))];
+    let bytes = udp_frame(([2; 6], node.mac(0)), (ip(1), ip(2)), 9, b"x");
+    let frame = || vec![Frame::from_bytes(&bytes)];
 
     node.host.run(|netlink| netlink.set_up(index, false));
     assert_eq!(port.recv(&mut pool, &mut Vec::new(), 8).unwrap().frames, 0);

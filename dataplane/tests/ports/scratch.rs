@@ -15,17 +15,17 @@ use dataplane::sys::netns::{NETNS_DIRECTORY, Netns, sysctl_set};
 use dataplane::sys::socket;
 
 /// Longest that anything is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A namespace of one test.
-pub struct Scratch {
+pub(crate) struct Scratch {
     name: String,
-    pub netns: Netns,
+    pub(crate) netns: Netns,
 }
 
 impl Scratch {
     /// `None`, said aloud, where namespaces are forbidden.
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("d-port-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         match Netns::create(&name) {
@@ -46,17 +46,17 @@ impl Scratch {
         }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(NETNS_DIRECTORY).join(&self.name)
     }
 
     /// Runs `f` here with a netlink socket.
-    pub fn run<T: Send>(&self, f: impl FnOnce(&Netlink) -> io::Result<T> + Send) -> T {
+    pub(crate) fn run<T: Send>(&self, f: impl FnOnce(&Netlink) -> io::Result<T> + Send) -> T {
         self.netns.run(|| f(&Netlink::open()?)).unwrap().unwrap()
     }
 
     /// Gives `interface` an address in 10.9.0.0/24 and tells it where its neighbour is.
-    pub fn address(&self, interface: &str, last: u8, neighbour: u8, neighbour_mac: [u8; 6]) {
+    pub(crate) fn address(&self, interface: &str, last: u8, neighbour: u8, neighbour_mac: [u8; 6]) {
         self.run(|netlink| {
             let link = netlink.link(interface)?.unwrap();
             netlink.add_address(link.index, format!("10.9.0.{last}/24").parse().unwrap())?;
@@ -72,24 +72,28 @@ impl Drop for Scratch {
     }
 }
 
-pub fn ip(last: u8) -> IpAddr {
+pub(crate) fn ip(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 9, 0, last))
 }
 
 /// What passed through a relay.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub frames: usize,
-    pub partial: usize,
-    pub tcp_super: usize,
-    pub udp_super: usize,
-    pub malformed: usize,
-    pub lost: u64,
-    pub refused: usize,
+pub(crate) struct Seen {
+    pub(crate) frames: usize,
+    pub(crate) partial: usize,
+    pub(crate) tcp_super: usize,
+    pub(crate) udp_super: usize,
+    pub(crate) malformed: usize,
+    pub(crate) lost: u64,
+    pub(crate) refused: usize,
 }
 
 /// Carries frames between two ports while `f` runs.
-pub fn relay<T: Send>(one: &mut dyn Port, other: &mut dyn Port, f: impl FnOnce() -> T + Send) -> (T, Seen) {
+pub(crate) fn relay<T: Send>(
+    one: &mut dyn Port,
+    other: &mut dyn Port,
+    f: impl FnOnce() -> T + Send,
+) -> (T, Seen) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let wire = scope.spawn(|| {
@@ -140,7 +144,7 @@ fn carry(
 }
 
 /// Sends 8 MB over TCP from one namespace to address `last` in the other, and checks every byte.
-pub fn tcp_transfer(from: &Scratch, to: &Scratch, last: u8) {
+pub(crate) fn tcp_transfer(from: &Scratch, to: &Scratch, last: u8) {
     let pattern: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
     let listener = to.netns.run(|| TcpListener::bind((ip(last), 0))).unwrap().unwrap();
     let target = listener.local_addr().unwrap();
@@ -164,7 +168,7 @@ pub fn tcp_transfer(from: &Scratch, to: &Scratch, last: u8) {
 }
 
 /// Sends ten datagrams of 1000 bytes as one super-packet, to address `last` in the other namespace.
-pub fn udp_super_packet(from: &Scratch, to: &Scratch, last: u8) {
+pub(crate) fn udp_super_packet(from: &Scratch, to: &Scratch, last: u8) {
     let receiver = to.netns.run(|| UdpSocket::bind((ip(last), 0))).unwrap().unwrap();
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let sender = from.netns.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))).unwrap().unwrap();
@@ -179,7 +183,7 @@ pub fn udp_super_packet(from: &Scratch, to: &Scratch, last: u8) {
 }
 
 /// Receives until a frame satisfies `wanted`.
-pub fn wait_for(port: &mut dyn Port, pool: &mut Pool, wanted: impl Fn(&Frame) -> bool) -> Frame {
+pub(crate) fn wait_for(port: &mut dyn Port, pool: &mut Pool, wanted: impl Fn(&Frame) -> bool) -> Frame {
     let start = Instant::now();
     let mut batch = Batch::new();
     while start.elapsed() < PATIENCE {
@@ -194,7 +198,12 @@ pub fn wait_for(port: &mut dyn Port, pool: &mut Pool, wanted: impl Fn(&Frame) ->
 }
 
 /// An Ethernet frame with IPv4 and UDP, both checksums complete (the UDP one by being absent).
-pub fn udp_frame(macs: ([u8; 6], [u8; 6]), ips: (IpAddr, IpAddr), port: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp_frame(
+    macs: ([u8; 6], [u8; 6]),
+    ips: (IpAddr, IpAddr),
+    port: u16,
+    payload: &[u8],
+) -> Vec<u8> {
     let (IpAddr::V4(source), IpAddr::V4(destination)) = ips else { panic!("IPv4 only") };
     let udp_len = 8 + payload.len() as u16;
     let mut ip = vec![0x45, 0];
@@ -216,7 +225,7 @@ pub fn udp_frame(macs: ([u8; 6], [u8; 6]), ips: (IpAddr, IpAddr), port: u16, pay
 }
 
 /// A UDP socket in `at`, on address `last`, with a timeout.
-pub fn listener(at: &Scratch, last: u8) -> (UdpSocket, SocketAddr) {
+pub(crate) fn listener(at: &Scratch, last: u8) -> (UdpSocket, SocketAddr) {
     let socket = at.netns.run(|| UdpSocket::bind((ip(last), 0))).unwrap().unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = socket.local_addr().unwrap();

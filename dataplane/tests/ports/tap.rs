@@ -120,7 +120,7 @@ fn an_interface_set_down_refuses_frames_and_a_deleted_one_ends_the_port() {
 #[test]
 fn a_name_taken_by_another_kind_of_interface_is_refused() {
     let Some(pod) = Scratch::new() else { return };
-    pod.run(|netlink| netlink.add_dummy("eth0"));
+    pod.run(|netlink| netlink.add_veth("eth0", "eth1", None));
     let error = TapPort::open(config(&pod)).unwrap_err();
     assert!(error.to_string().contains("no TAP"), "{error}");
 }

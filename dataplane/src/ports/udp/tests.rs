@@ -41,13 +41,13 @@ fn receive(port: &mut UdpUnderlay, pool: &mut Pool, count: usize) -> Batch {
 fn a_datagram_arrives_with_peer_source_port_and_traffic_class() {
     let (mut one, mut two) = (underlay(1, |_| ()), underlay(2, |_| ()));
     let (mut pool, peer) = (Pool::new(64), IpAddr::V4(loopback(2)));
-    let mut batch = vec![frame(peer, 49_155, 0xba, b"vxlan"), frame(peer, 50_000, 0, &[7; 60_000])];
+    let mut batch = vec![frame(peer, 49_155, 0xba, b"vxlan"), frame(peer, 50_000, 0, &vec![7; 60_000])];
     assert_eq!(one.send(&mut pool, &mut batch).unwrap(), Sent { frames: 2, congested: 0, failed: 0 });
     assert!(batch.is_empty());
     let mut batch = receive(&mut two, &mut pool, 2);
     batch.sort_by_key(Frame::len);
     assert_eq!(batch[0].bytes(), b"vxlan");
-    assert_eq!(batch[1].bytes(), [7; 60_000]);
+    assert_eq!(batch[1].bytes(), vec![7; 60_000]);
     let outer = batch[0].outer.unwrap();
     assert_eq!((outer.peer, outer.local, outer.tos), (IpAddr::V4(loopback(1)), peer, 0xba));
     assert!(one.source_ports(peer).contains(&outer.source_port));
@@ -79,7 +79,7 @@ fn a_frame_that_cannot_go_out_costs_no_other() {
     let unroutable = IpAddr::from([255, 255, 255, 255]);
     let mut batch = vec![
         frame(peer, 1, 0, b"one"),
-        frame(peer, 1, 0, &[0; 65_520]),
+        frame(peer, 1, 0, &vec![0; 65_520]),
         frame(unroutable, 1, 0, b"broadcast"),
         frame("2001:db8::1".parse().unwrap(), 1, 0, b"no such family"),
         Frame::from_bytes(b"no outer"),

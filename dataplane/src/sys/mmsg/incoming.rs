@@ -96,7 +96,9 @@ impl Incoming {
     /// What came with the datagram at `index` of the last call.
     pub fn message(&self, index: usize) -> Option<Message<'_>> {
         let header = self.headers.get(index)?;
-        let control = self.control.get(index)?.0.get(..header.msg_hdr.msg_controllen as usize);
+        #[allow(clippy::unnecessary_cast, reason = "32 bits with musl")]
+        let control_len = header.msg_hdr.msg_controllen as usize;
+        let control = self.control.get(index)?.0.get(..control_len);
         Some(Message {
             len: header.msg_len as usize,
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,

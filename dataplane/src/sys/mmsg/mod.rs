@@ -5,7 +5,7 @@
 //! traffic class each. Both hold the arrays that the kernel reads and writes, made once; a call allocates
 //! nothing. Up to [`MESSAGES`] datagrams per call.
 //!
-//! Addresses and control messages are read as plain bytes ([`address`], [`control`]): that part is safe code.
+//! Addresses and control messages are read as plain bytes: that part is safe code.
 
 mod address;
 mod control;
