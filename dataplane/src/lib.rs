@@ -33,3 +33,5 @@ pub mod workers;
 pub mod config;
 pub mod control;
 pub mod state;
+
+pub mod node;

@@ -96,6 +96,23 @@ impl Frame {
         }
     }
 
+    /// A frame without memory, to stand where a frame has been moved out. Does not allocate.
+    pub fn hollow() -> Self {
+        Self {
+            memory: Box::default(),
+            start: 0,
+            end: 0,
+            checksum: Checksum::Complete,
+            gso: None,
+            outer: None,
+        }
+    }
+
+    /// True for a [`Frame::hollow`].
+    pub fn is_hollow(&self) -> bool {
+        self.memory.is_empty()
+    }
+
     /// A frame holding a copy of `bytes`; bytes beyond [`MAX_FRAME`] are left out. For tests and tools.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut frame = Self::new();
@@ -105,8 +122,8 @@ impl Frame {
 
     /// Empties the frame and forgets its metadata.
     pub fn reset(&mut self) {
-        self.start = HEADROOM;
-        self.end = HEADROOM;
+        self.start = HEADROOM.min(self.memory.len());
+        self.end = self.start;
         self.checksum = Checksum::Complete;
         self.gso = None;
         self.outer = None;

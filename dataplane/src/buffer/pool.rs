@@ -32,7 +32,7 @@ impl Pool {
 
     /// Gives a frame back. A frame made elsewhere is taken in while there is room, and freed otherwise.
     pub fn give(&mut self, mut frame: Frame) {
-        if self.free.len() < self.limit {
+        if self.free.len() < self.limit && !frame.is_hollow() {
             frame.reset();
             self.free.push(frame);
         }

@@ -1,1 +1,249 @@
-//! To be written.
+//! The pipeline: what happens to a packet, in order.
+//!
+//! ```text
+//!            underlay                        every port
+//!  batch ──► decap ──┐                  ┌────────────────────────────────────────────────────┐
+//!                    ├─► parse ─► guard ─► fragments ─► track ─► policy ─► forward ─► emit ──► ports
+//!  batch ────────────┘              │
+//!   pod, node TAP                   └─► neighbour: ARP and ND are answered, never forwarded
+//! ```
+//! Each stage is a file, works over the whole batch, and may end a packet with a
+//! [`DropReason`](crate::drop_reason::DropReason). [`Pipeline::process`] is the one place that says what comes
+//! next; the sweep at its end is the one place that counts.
+//!
+//! One worker owns a pipeline. It reads no clock, makes no system call and takes no lock on the way of a
+//! forwarded packet; it allocates nothing per packet once its vectors have grown to the batch.
+
+mod bindings;
+mod decap;
+mod emit;
+mod forward;
+mod fragment;
+mod guard;
+mod neighbour;
+mod packet;
+mod parse;
+mod policy;
+mod track;
+
+pub use bindings::{Binding, Bindings, PortId, Role};
+pub use emit::Outputs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vxlan::encap::OuterChecksum;
+use vxlan::vni::Vni;
+use vxlan::wire::headers::L4;
+
+use crate::buffer::{Batch, Frame, Pool};
+use crate::conntrack::{ConnTable, ConntrackConfig};
+use crate::drop_reason::DropReason;
+use crate::fragments::{FragConfig, FragTable};
+use crate::respond::RateLimiter;
+use crate::tables::Generation;
+use crate::telemetry::{Denial, DenialLog, PacketCounters};
+use crate::time::Timestamp;
+use packet::{Fate, Packet};
+
+/// What stays the same over the life of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The VXLAN network of the cluster.
+    pub vni: Vni,
+    /// UDP port VXLAN is spoken on.
+    pub vxlan_port: u16,
+    /// Drop VXLAN packets with reserved bits set, as Linux does; RFC 7348 section 5 has them ignored.
+    pub strict_reserved: bool,
+    /// Checksum of outer UDP headers that weir builds itself.
+    pub outer_checksum: OuterChecksum,
+    /// The connection table.
+    pub conntrack: ConntrackConfig,
+    /// The fragment table.
+    pub fragments: FragConfig,
+}
+
+/// A worker's packet path.
+pub struct Pipeline {
+    settings: Settings,
+    generation: Option<Arc<Generation>>,
+    bindings: Bindings,
+    connections: ConnTable,
+    fragments: FragTable<L4>,
+    counters: Arc<PacketCounters>,
+    denial_log: Arc<DenialLog>,
+    answer_limit: RateLimiter,
+    icmp_limit: RateLimiter,
+    flow_hash: ahash::RandomState,
+    next_resolve: Timestamp,
+    // Kept between batches for their capacity alone.
+    packets: Vec<Packet>,
+    denials: Vec<Denial>,
+    questions: policy::Questions,
+    released: Batch,
+    expired: Vec<(Frame, DropReason)>,
+    pieces: Batch,
+}
+
+/// Neighbour answers per second and worker, and how many at once.
+const ANSWERS: (u32, u32) = (10_000, 2_000);
+/// ICMP errors per second and worker, and how many at once (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f).
+const ICMP_ERRORS: (u32, u32) = (1_000, 100);
+/// How often the MAC of a pod that has not spoken yet is asked for.
+const RESOLVE_EVERY: Duration = Duration::from_millis(500);
+/// Ended connections removed with each batch, and with each tick.
+const BATCH_EXPIRE: usize = 32;
+const TICK_EXPIRE: usize = 4096;
+
+impl Pipeline {
+    /// A pipeline without ports and without a generation: it drops everything as `starting`.
+    pub fn new(settings: Settings, counters: Arc<PacketCounters>, denial_log: Arc<DenialLog>) -> Self {
+        Self {
+            generation: None,
+            bindings: Bindings::default(),
+            connections: ConnTable::new(settings.conntrack.clone(), ahash::RandomState::new()),
+            fragments: FragTable::new(settings.fragments.clone()),
+            counters,
+            denial_log,
+            answer_limit: RateLimiter::new(ANSWERS.0, ANSWERS.1),
+            icmp_limit: RateLimiter::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
+            flow_hash: ahash::RandomState::new(),
+            next_resolve: Timestamp::ZERO,
+            packets: Vec::new(),
+            denials: Vec::new(),
+            questions: policy::Questions::default(),
+            released: Batch::new(),
+            expired: Vec::new(),
+            pieces: Batch::new(),
+            settings,
+        }
+    }
+
+    /// Judges from the next batch on by `generation`. Open connections are judged again when their next
+    /// packet comes.
+    pub fn take_up(&mut self, generation: Arc<Generation>) {
+        self.bindings.rebind(Some(&generation));
+        self.generation = Some(generation);
+    }
+
+    /// Adds a port.
+    pub fn attach(&mut self, binding: Binding) -> PortId {
+        let id = self.bindings.add(binding);
+        self.bindings.rebind(self.generation.as_deref());
+        id
+    }
+
+    /// Takes a port out. Packets to its pod are dropped from now on.
+    pub fn detach(&mut self, id: PortId) -> Option<Binding> {
+        let binding = self.bindings.remove(id);
+        self.bindings.rebind(self.generation.as_deref());
+        binding
+    }
+
+    /// The ports.
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    /// The ports, to change what is known of one.
+    pub fn bindings_mut(&mut self) -> &mut Bindings {
+        &mut self.bindings
+    }
+
+    /// The connections followed now.
+    pub fn connections(&self) -> &ConnTable {
+        &self.connections
+    }
+
+    /// Takes the frames of `batch`, received at `now` from port `from`, through all stages; what is to be sent
+    /// stands in `out` afterwards, everything else is counted and back in the pool.
+    pub fn process(
+        &mut self,
+        from: PortId,
+        batch: &mut Batch,
+        now: Timestamp,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        self.expire(now, BATCH_EXPIRE, pool);
+        let mut packets = std::mem::take(&mut self.packets);
+        packets.extend(batch.drain(..).map(|frame| Packet::new(frame, from)));
+        match self.generation.clone() {
+            None => packets.iter_mut().for_each(|packet| packet.drop(DropReason::Starting)),
+            Some(generation) => self.stages(&generation, &mut packets, now, pool, out),
+        }
+        self.sweep(&mut packets, pool);
+        self.packets = packets;
+    }
+
+    fn stages(
+        &mut self,
+        generation: &Generation,
+        packets: &mut Vec<Packet>,
+        now: Timestamp,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        self.decap(generation, packets);
+        // A first fragment sets free the later ones that came before it: they go through the early stages
+        // again, behind it.
+        let mut begin = 0;
+        while begin < packets.len() {
+            let fresh = packets.get_mut(begin..).unwrap_or_default();
+            self.parse(fresh);
+            self.guard(generation, fresh, now, out);
+            begin = packets.len();
+            self.fragments(packets, now);
+        }
+        self.check_tunnels(generation, packets);
+        self.track(packets);
+        self.policy(generation, packets, now);
+        self.forward(generation, packets, now, pool, out);
+    }
+
+    /// Housekeeping between batches: ends connections and datagrams whose time is up, asks for MACs.
+    pub fn tick(&mut self, now: Timestamp, pool: &mut Pool, out: &mut Outputs) {
+        self.expire(now, TICK_EXPIRE, pool);
+        self.counters.connections.set(self.connections.len() as u64);
+        if now >= self.next_resolve {
+            self.next_resolve = now.plus(RESOLVE_EVERY);
+            self.resolve_neighbours(pool, out);
+        }
+    }
+
+    /// Ends what is over at `now`. From here on the tables find nothing that ended before, whether or not the
+    /// budget sufficed to remove it.
+    fn expire(&mut self, now: Timestamp, budget: usize, pool: &mut Pool) {
+        self.connections.expire(now, budget);
+        self.fragments.expire(now, &mut self.expired);
+        for (frame, reason) in self.expired.drain(..) {
+            self.counters.held.sub(1);
+            self.counters.count_drop(reason, 1);
+            pool.give(frame);
+        }
+    }
+
+    /// Counts every packet under what became of it and gives the memory of the ended ones back.
+    fn sweep(&mut self, packets: &mut Vec<Packet>, pool: &mut Pool) {
+        let (mut received, mut forwarded, mut answered) = (0, 0, 0);
+        for packet in packets.drain(..) {
+            received += u64::from(!packet.counted);
+            match packet.fate {
+                Fate::Forwarded => forwarded += 1,
+                Fate::Answered => answered += 1,
+                Fate::Held => self.counters.held.add(1),
+                Fate::Dropped(reason) => self.counters.count_drop(reason, 1),
+                // No stage lets a packet through to here; were one to, it is not forwarded and it is counted.
+                Fate::Live => self.counters.count_drop(DropReason::NoRoute, 1),
+            }
+            pool.give(packet.frame);
+        }
+        self.counters.received.add(received);
+        self.counters.forwarded.add(forwarded);
+        self.counters.answered.add(answered);
+        if let (false, Some(generation)) = (self.denials.is_empty(), &self.generation) {
+            self.denial_log.add(&generation.rules, &self.denials);
+            self.denials.clear();
+        }
+    }
+}

@@ -4,6 +4,20 @@
 //! nothing of policy. Offloads are carried in the frame's metadata: a port that understands a
 //! `virtio_net_hdr` passes partial checksums and super-packets on, any other port says so in
 //! [`Capabilities`] and the pipeline finishes the frame in software first.
+//!
+//! | kind | module | for | offloads |
+//! | --- | --- | --- | --- |
+//! | `tap` | [`tap`] | a pod's eth0, the node itself | checksum, TCP and UDP super-packets |
+//! | `af_packet` | [`af_packet`] | the host end of a pod's veth | checksum, TCP and UDP super-packets |
+//! | `udp` | [`udp`] | the underlay | none |
+//! | `memory` | [`memory`] | tests, benches, labs without a kernel | as asked for |
+
+pub mod af_packet;
+mod datagrams;
+pub mod interface;
+pub mod memory;
+pub mod tap;
+pub mod udp;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -43,6 +57,19 @@ pub struct Received {
     pub malformed: usize,
 }
 
+/// The interface behind a port, as it was when the port was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Interface index, in the interface's network namespace.
+    pub index: u32,
+    /// The interface's own MAC.
+    pub mac: [u8; 6],
+    /// Largest packet the interface takes, without the Ethernet header.
+    pub mtu: u32,
+    /// The MAC at the other end of the wire, where there is one and the kernel tells it (veth).
+    pub peer_mac: Option<[u8; 6]>,
+}
+
 /// A port, owned by one worker.
 pub trait Port: Send {
     /// Appends frames to `batch` until `limit` of them came in, the port is drained or the pool is empty.
@@ -61,6 +88,7 @@ pub trait Port: Send {
     /// What [`Port::send`] takes.
     fn capabilities(&self) -> Capabilities;
 
-    /// The descriptor that becomes readable when there is something to receive, where there is one.
-    fn descriptor(&self) -> Option<RawFd>;
+    /// The descriptors that become readable when there is something to receive: none for a port without a
+    /// kernel behind it, several where one port stands on several sockets. They live as long as the port.
+    fn descriptors(&self) -> Vec<RawFd>;
 }

@@ -1,1 +1,116 @@
-//! To be written.
+//! Counters: written by one worker, read by anyone, never locked on the way of a packet.
+//!
+//! Every packet a worker takes in ends in exactly one of `forwarded`, `answered` or a drop reason, or is held
+//! until the first fragment of its datagram comes:
+//! `received = forwarded + answered + Σ drops + held`.
+//! A super-packet counts as the one frame the port handed over. What the way out refuses afterwards
+//! (`tx_congested`, `tx_failed`) is taken off `forwarded` again where it was one frame, so that the sum holds.
+
+mod denials;
+
+pub use denials::{Denial, DenialLog, DenialRow};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::drop_reason::DropReason;
+
+/// A number that one thread adds to and any thread reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`. Only the owning worker may call this: a plain load and store, no locked instruction.
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Takes `count` off again; same rule as [`Counter::add`].
+    pub fn sub(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(count), Ordering::Relaxed);
+    }
+
+    /// Replaces the value (gauges).
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One worker's packet counters.
+#[derive(Debug)]
+pub struct PacketCounters {
+    /// Frames taken from ports.
+    pub received: Counter,
+    /// Frames passed on to a port.
+    pub forwarded: Counter,
+    /// Frames answered by weir itself (ARP, neighbour discovery).
+    pub answered: Counter,
+    /// Later fragments waiting for their first; a gauge.
+    pub held: Counter,
+    /// ICMP errors sent on account of a dropped packet.
+    pub icmp_errors: Counter,
+    /// Packets of the overlay with reserved VXLAN bits set that were accepted all the same.
+    pub vxlan_reserved: Counter,
+    /// Entries of the connection table; a gauge.
+    pub connections: Counter,
+    drops: Vec<Counter>,
+}
+
+impl Default for PacketCounters {
+    fn default() -> Self {
+        Self {
+            received: Counter::default(),
+            forwarded: Counter::default(),
+            answered: Counter::default(),
+            held: Counter::default(),
+            icmp_errors: Counter::default(),
+            vxlan_reserved: Counter::default(),
+            connections: Counter::default(),
+            drops: DropReason::ALL.iter().map(|_| Counter::default()).collect(),
+        }
+    }
+}
+
+impl PacketCounters {
+    /// Counts `count` packets dropped for `reason`.
+    pub fn count_drop(&self, reason: DropReason, count: u64) {
+        if let Some(counter) = self.drops.get(reason.index()) {
+            counter.add(count);
+        }
+    }
+
+    /// Packets dropped for `reason` so far.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason.index()).map_or(0, Counter::get)
+    }
+
+    /// Packets dropped so far, for any reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.drops.iter().map(Counter::get).sum()
+    }
+}
+
+/// Counters of one port.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes of these, without FCS.
+    pub rx_bytes: Counter,
+    /// Frames the kernel dropped before weir could take them.
+    pub rx_lost: Counter,
+    /// Frames that could not be taken (too large, senseless offload metadata).
+    pub rx_malformed: Counter,
+    /// Frames sent.
+    pub tx_packets: Counter,
+    /// Bytes offered for sending.
+    pub tx_bytes: Counter,
+    /// Frames refused because the queue was full.
+    pub tx_congested: Counter,
+    /// Frames refused for another reason.
+    pub tx_failed: Counter,
+}

@@ -1,0 +1,138 @@
+//! One node, put together: state in, generations out, ports in the worker's hands, a control socket to ask.
+//!
+//! ```text
+//!   state directory ─► follower ─► Compiled ─► Generation ─► Publisher ─────► worker
+//!        (watched)                                  ▲                           ▲
+//!   own Node, config ─► Identity ───────────────────┘   gateway TAP, underlay ──┤
+//!   config, `weir attach` ─► Attachments ─► TAP / AF_PACKET port ───────────────┘
+//! ```
+//! One control thread owns all of it and does one thing at a time; other threads (state watcher, control socket,
+//! signals) only send it [`events`](Event). Nothing it does blocks the worker. What fails is said, shown in the
+//! status and tried again; the last good generation stays in force meanwhile.
+
+mod attachments;
+mod control_loop;
+mod identity;
+mod lock;
+mod open;
+mod status;
+
+pub use identity::IdentityError;
+pub use lock::LockError;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Sender, unbounded};
+
+use crate::config::Config;
+use crate::control;
+use control_loop::ControlLoop;
+
+/// What the control thread reacts to.
+pub(crate) enum Event {
+    /// Something in the state directory changed.
+    StateChanged,
+    /// Read the state again now (SIGHUP).
+    Reload,
+    /// A request of the control socket; it answers through a channel of its own.
+    Request(Box<dyn FnOnce(&mut ControlLoop) + Send>),
+    /// End.
+    Stop,
+}
+
+/// Why a node could not be started; nothing of it is left then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another instance runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The control socket cannot be served.
+    #[error(transparent)]
+    Control(#[from] control::ServerError),
+    /// The underlay cannot be opened.
+    #[error("underlay: {0}")]
+    Underlay(io::Error),
+    /// The node TAP cannot be made.
+    #[error("gateway interface {name}: {error}")]
+    Gateway {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        error: io::Error,
+    },
+    /// A thread or an epoll instance was refused.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running node.
+pub struct Node {
+    events: Sender<Event>,
+    thread: Option<JoinHandle<()>>,
+    _server: control::Server,
+}
+
+/// Stops or reloads a node from another thread, a signal handler's say.
+#[derive(Clone)]
+pub struct NodeHandle(Sender<Event>);
+
+impl NodeHandle {
+    /// Reads the state again.
+    pub fn reload(&self) {
+        // A node that has ended needs neither.
+        let _ = self.0.send(Event::Reload);
+    }
+
+    /// Ends the node; [`Node::wait`] returns.
+    pub fn stop(&self) {
+        let _ = self.0.send(Event::Stop);
+    }
+}
+
+impl Node {
+    /// Starts a node. Returns once it serves: the underlay is bound (unless its address is only known from a state
+    /// that cannot be read yet), the first generation is in force (or, the state being unusable, nothing passes),
+    /// the configured attachments have been tried.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let lock = lock::InstanceLock::take(&config.lock, config.underlay.port)?;
+        let socket = config.control.socket.clone();
+        let (events, inbox) = unbounded();
+        let mut control_loop = ControlLoop::new(config, lock, events.clone())?;
+        let handler = Arc::new(control_loop::RequestHandler::new(events.clone()));
+        let server = control::Server::start(&socket, handler)?;
+        control_loop.begin()?;
+        let thread = std::thread::Builder::new()
+            .name("weir-control".into())
+            .spawn(move || control_loop.run(&inbox))?;
+        Ok(Self { events, thread: Some(thread), _server: server })
+    }
+
+    /// A handle to stop or reload this node by.
+    pub fn handle(&self) -> NodeHandle {
+        NodeHandle(self.events.clone())
+    }
+
+    /// Waits until the node has ended.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A control thread that panicked has said so on stderr; the worker stopped with it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Stop);
+        self.join();
+    }
+}

@@ -1,0 +1,147 @@
+//! Opening ports: the gateway TAP, the underlay, and the pods' interfaces with their addresses.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipnet::IpNet;
+use vxlan::mac::Mac;
+
+use super::identity::Identity;
+use crate::config::{Attachment, AttachmentKind, Config};
+use crate::ports::Port;
+use crate::ports::af_packet::AfPacketPort;
+use crate::ports::tap::{TapConfig, TapPort};
+use crate::ports::udp::{UdpConfig, UdpUnderlay};
+use crate::sys::netlink::{Netlink, Route};
+use crate::sys::netns::Netns;
+
+/// A port and what the kernel said about its interface.
+pub(super) struct Opened {
+    pub(super) port: Box<dyn Port>,
+    /// MAC of the pod's end, where it is known.
+    pub(super) mac: Option<Mac>,
+}
+
+/// The TAP in the host namespace, with the gateway's addresses, up. It outlives the process, so that routes
+/// over it survive a restart; without weir it is silent.
+pub(super) fn gateway(config: &Config, identity: &Identity, mtu: u16) -> io::Result<Opened> {
+    let port = TapPort::open(TapConfig {
+        persistent: true,
+        mac: Some(config.gateway.mac.0),
+        mtu: Some(mtu.into()),
+        ..TapConfig::named(&config.gateway.interface)
+    })?;
+    let netlink = Netlink::open()?;
+    let index = port.info().index;
+    for net in &identity.gateway {
+        netlink.add_address(index, *net)?;
+    }
+    netlink.set_up(index, true)?;
+    Ok(Opened { port: Box::new(port), mac: Some(config.gateway.mac) })
+}
+
+/// The underlay's sockets.
+pub(super) fn underlay(config: &Config, identity: &Identity) -> io::Result<Box<dyn Port>> {
+    let own = &identity.own;
+    let port = UdpUnderlay::open(UdpConfig {
+        local_v4: own.underlay_v4.map(|underlay| underlay.address),
+        local_v6: own.underlay_v6.map(|underlay| underlay.address),
+        port: config.underlay.port,
+        source_ports: config.underlay.source_ports.into(),
+        checksum: config.underlay.checksum,
+    })?;
+    Ok(Box::new(port))
+}
+
+/// A pod's interface. A TAP made here has no addresses yet: see [`configure_pod`].
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] where the interface or namespace is not there (yet); anything else is a refusal.
+pub(super) fn attachment(attachment: &Attachment, mtu: Option<u16>) -> io::Result<Opened> {
+    match attachment.kind {
+        AttachmentKind::Tap => {
+            let made_here = attachment.create;
+            let port = TapPort::open(TapConfig {
+                netns: attachment.netns.clone(),
+                persistent: made_here,
+                mac: attachment.mac.filter(|_| made_here).map(|mac| mac.0),
+                mtu: mtu.filter(|_| made_here).map(u32::from),
+                must_exist: !made_here,
+                up: made_here,
+                ..TapConfig::named(&attachment.interface)
+            })?;
+            // A TAP's own MAC is the pod's where the pod's kernel has the TAP; behind a TAP in our own namespace
+            // is someone else (a virtual machine), whose MAC is given or learned.
+            let mac = attachment.mac.or_else(|| attachment.netns.as_ref().map(|_| Mac(port.info().mac)));
+            Ok(Opened { port: Box::new(port), mac })
+        }
+        AttachmentKind::AfPacket => {
+            let port = AfPacketPort::open(&attachment.interface, None)?;
+            let peer = port.info().peer_mac.map(Mac);
+            Ok(Opened { port: Box::new(port), mac: attachment.mac.or(peer) })
+        }
+    }
+}
+
+/// Gives a TAP that weir made in a pod's namespace what a CNI plugin would: MTU, the pod's addresses, the default
+/// routes over the gateway.
+pub(super) fn configure_pod(
+    netns: &Path,
+    interface: &str,
+    addresses: &[IpAddr],
+    identity: &Identity,
+) -> io::Result<()> {
+    let own = &identity.own;
+    let pod_mtu = identity.pod_mtu;
+    Netns::open(netns)?.run(|| {
+        let netlink = Netlink::open()?;
+        let link = netlink
+            .link(interface)?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no interface {interface}")))?;
+        netlink.set_mtu(link.index, pod_mtu.into())?;
+        let present = netlink.addresses(link.index)?;
+        for address in addresses {
+            let net = with_prefix(*address, &own.pod_cidrs);
+            if !present.contains(&net) {
+                netlink.add_address(link.index, net)?;
+            }
+        }
+        netlink.set_up(link.index, true)?;
+        for address in addresses {
+            let Some(gateway) = own.gateway_for(*address) else { continue };
+            let all = match address {
+                IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
+                IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
+            };
+            let mut route = Route::to(all, link.index).via(gateway);
+            route.onlink = true;
+            netlink.add_route(&route)?;
+        }
+        Ok(())
+    })?
+}
+
+/// Takes away a TAP that weir made.
+pub(super) fn remove_tap(netns: Option<&Path>, interface: &str) -> io::Result<()> {
+    let remove = || -> io::Result<()> {
+        let netlink = Netlink::open()?;
+        match netlink.link(interface)? {
+            Some(link) => netlink.delete_link(link.index),
+            None => Ok(()),
+        }
+    };
+    match netns {
+        Some(path) => Netns::open(path)?.run(remove)?,
+        None => remove(),
+    }
+}
+
+/// An address with the prefix length of the pod subnet it is from, or a host prefix.
+fn with_prefix(address: IpAddr, cidrs: &[IpNet]) -> IpNet {
+    cidrs
+        .iter()
+        .find(|cidr| cidr.contains(&address))
+        .and_then(|cidr| IpNet::new(address, cidr.prefix_len()).ok())
+        .unwrap_or_else(|| IpNet::from(address))
+}

@@ -1,0 +1,201 @@
+//! The status of a running node, put together from what the control thread owns and the workers' counters.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use policy_compiler::Direction;
+
+use super::attachments::Entry;
+use super::control_loop::ControlLoop;
+use super::identity;
+use crate::control::{
+    AttachmentState, Connections, Denial, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
+    StateSummary, Status, UnderlayStatus,
+};
+use crate::drop_reason::DropReason;
+use crate::pipeline::Binding;
+use crate::tables::Generation;
+use crate::telemetry::{DenialRow, PortCounters};
+
+impl ControlLoop {
+    pub(super) fn status(&mut self) -> Status {
+        let generation = self.publisher.current();
+        let bindings = self.worker.bindings();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.config.node.clone(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            state: StateSummary { generation: self.publisher.in_force(), ..self.summary.clone() },
+            pods: self.pods(generation.as_deref(), &bindings),
+            waiting: self.waiting(),
+            peers: self.peers(),
+            ports: self.ports(),
+            packets: PacketCounts {
+                received: self.counters.received.get(),
+                forwarded: self.counters.forwarded.get(),
+                answered: self.counters.answered.get(),
+                dropped: self.counters.dropped_total(),
+            },
+            drops: DropReason::ALL
+                .iter()
+                .map(|reason| (reason.name().to_owned(), self.counters.dropped(*reason)))
+                .filter(|(_, count)| *count > 0)
+                .collect::<BTreeMap<_, _>>(),
+            denials: self.denials.rows().into_iter().map(|row| denial(row, self)).collect(),
+            connections: Connections {
+                entries: self.counters.connections.get(),
+                max: self.config.conntrack.max_entries as u64,
+            },
+            gateway: self.gateway(),
+            underlay: self.underlay(),
+        }
+    }
+
+    /// The pods of the generation, and those attached that it does not know.
+    fn pods(&self, generation: Option<&Generation>, bindings: &[Binding]) -> Vec<PodStatus> {
+        let mut pods: BTreeMap<String, PodStatus> = BTreeMap::new();
+        for endpoint in generation.iter().flat_map(|generation| &generation.endpoints) {
+            let name = endpoint.name.to_string();
+            let addresses = endpoint.addresses.clone();
+            pods.insert(name.clone(), PodStatus { name, addresses, ..PodStatus::default() });
+        }
+        for entry in self.attachments.iter() {
+            let name = entry.attachment.pod.to_string();
+            let known = pods.contains_key(&name);
+            let pod = pods.entry(name.clone()).or_insert_with(|| PodStatus { name, ..PodStatus::default() });
+            pod.port = Some(entry.attachment.interface.clone());
+            pod.attachment = Some(state_of(entry, known));
+            pod.reason.clone_from(&entry.waiting);
+            pod.mac = mac_of(entry, bindings);
+        }
+        pods.into_values().collect()
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        let waiting = self.cluster.iter().flat_map(|cluster| &cluster.waiting);
+        waiting.map(|waiting| format!("{}: {}", waiting.name, waiting.reason)).collect()
+    }
+
+    fn peers(&self) -> Vec<PeerStatus> {
+        let nodes = self.cluster.iter().flat_map(|cluster| &cluster.nodes);
+        nodes
+            .filter(|node| node.name != self.config.node)
+            .map(|node| {
+                let tunnel = identity::vtep(node);
+                let state = match &tunnel {
+                    None => "no VTEP: the Node has no flannel annotations with a VtepMAC and a public-ip",
+                    Some(_) if node.pod_cidrs.is_empty() => "no pods: the Node has no podCIDR",
+                    Some(_) => "ready",
+                };
+                PeerStatus {
+                    node: node.name.clone(),
+                    underlay: node
+                        .public_ip
+                        .map(IpAddr::V4)
+                        .into_iter()
+                        .chain(node.public_ipv6.map(IpAddr::V6))
+                        .collect(),
+                    mac: tunnel.as_ref().map(|vtep| vtep.mac.to_string()),
+                    mac_v6: tunnel.as_ref().and_then(|vtep| vtep.mac_v6).map(|mac| mac.to_string()),
+                    pod_cidrs: node.pod_cidrs.iter().map(ToString::to_string).collect(),
+                    state: state.to_owned(),
+                }
+            })
+            .collect()
+    }
+
+    fn ports(&self) -> Vec<PortStatus> {
+        let mut ports = Vec::new();
+        if let Some(trunks) = &self.trunks {
+            let underlay = format!("udp:{}", self.config.underlay.port);
+            ports.push(port(&self.config.gateway.interface, "tap", &trunks.gateway.counters));
+            ports.push(port(&underlay, "udp", &trunks.underlay.counters));
+        }
+        for entry in self.attachments.iter() {
+            if let Some(live) = &entry.live {
+                let kind = entry.attachment.kind.name();
+                ports.push(port(&entry.attachment.interface, kind, &live.counters));
+            }
+        }
+        ports
+    }
+
+    fn gateway(&self) -> GatewayStatus {
+        GatewayStatus {
+            interface: self.config.gateway.interface.clone(),
+            mac: self.config.gateway.mac.to_string(),
+            addresses: self
+                .identity
+                .iter()
+                .flat_map(|identity| &identity.gateway)
+                .map(ToString::to_string)
+                .collect(),
+            mtu: self.trunks.as_ref().map_or(0, |trunks| trunks.gateway_mtu.into()),
+        }
+    }
+
+    fn underlay(&self) -> UnderlayStatus {
+        let own = self.identity.as_ref().map(|identity| &identity.own);
+        let v4 = own.and_then(|own| own.underlay_v4).map(|underlay| IpAddr::V4(underlay.address));
+        let v6 = own.and_then(|own| own.underlay_v6).map(|underlay| IpAddr::V6(underlay.address));
+        UnderlayStatus {
+            kind: "udp".to_owned(),
+            addresses: v4.into_iter().chain(v6).collect(),
+            port: self.config.underlay.port,
+            vni: self.config.underlay.vni.get(),
+            mtu: self.identity.as_ref().map_or(0, |identity| identity.pod_mtu.into()),
+        }
+    }
+
+    /// An address by the name of the pod that has it, where one does.
+    fn name(&self, address: Option<IpAddr>) -> String {
+        let Some(address) = address else { return "other".to_owned() };
+        let pod = self.cluster.as_ref().and_then(|cluster| cluster.pod_addresses.get(&address));
+        pod.map_or_else(|| address.to_string(), |pod| format!("{pod} ({address})"))
+    }
+}
+
+fn denial(row: DenialRow, control: &ControlLoop) -> Denial {
+    Denial {
+        direction: match row.direction {
+            Direction::Egress => "egress",
+            Direction::Ingress => "ingress",
+        }
+        .to_owned(),
+        src: control.name(row.src),
+        dst: control.name(row.dst),
+        rule: row.rule,
+        policies: row.policies,
+        packets: row.packets,
+    }
+}
+
+fn state_of(entry: &Entry, known: bool) -> AttachmentState {
+    if entry.live.is_none() {
+        AttachmentState::WaitingForInterface
+    } else if known {
+        AttachmentState::Attached
+    } else {
+        AttachmentState::WaitingForPod
+    }
+}
+
+/// What the worker knows by now, else what was known when the port was opened.
+fn mac_of(entry: &Entry, bindings: &[Binding]) -> Option<String> {
+    let live = entry.live.as_ref()?;
+    let learned = bindings.iter().find(|binding| binding.id == live.id).and_then(|binding| binding.mac);
+    learned.or(live.mac).map(|mac| mac.to_string())
+}
+
+fn port(name: &str, kind: &str, counters: &PortCounters) -> PortStatus {
+    PortStatus {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        rx_packets: counters.rx_packets.get(),
+        rx_bytes: counters.rx_bytes.get(),
+        tx_packets: counters.tx_packets.get(),
+        tx_bytes: counters.tx_bytes.get(),
+        rx_lost: counters.rx_lost.get() + counters.rx_malformed.get(),
+        tx_failed: counters.tx_congested.get() + counters.tx_failed.get(),
+    }
+}

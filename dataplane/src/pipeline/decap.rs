@@ -1,0 +1,113 @@
+//! Decap: from an underlay packet to the frame inside (RFC 7348).
+//!
+//! On entry a packet came from the underlay: a whole Ethernet frame, or a UDP payload with its outer addresses
+//! beside it. On exit it is the inner Ethernet frame and `vtep` names the node that sent it; or it is dropped:
+//! an outer packet that is not ours or damaged, a sender that is no node (judged before anything inside is
+//! looked at), a foreign VNI, an inner frame that does not run from the sender's VTEP MAC to ours, or a
+//! congestion mark that may not be passed on (RFC 6040 section 4.2). One layer is taken off, never two.
+
+use vxlan::decap::{OuterError, parse_outer};
+use vxlan::ecn::{self, Decapsulated};
+use vxlan::wire::{ethernet, vxlan as header};
+
+use super::Pipeline;
+use super::bindings::Role;
+use super::packet::Packet;
+use crate::buffer::Outer;
+use crate::drop_reason::DropReason;
+use crate::tables::Generation;
+
+impl Pipeline {
+    pub(super) fn decap(&self, generation: &Generation, packets: &mut [Packet]) {
+        let Some(role) = packets.first().and_then(|packet| self.bindings.get(packet.from)) else { return };
+        let whole_frames = match role.role {
+            Role::UnderlayFrame => true,
+            Role::UnderlayDatagram => false,
+            Role::Pod(_) | Role::Node => return,
+        };
+        for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
+            if let Err(reason) = self.decap_one(generation, packet, whole_frames) {
+                packet.drop(reason);
+            }
+        }
+    }
+
+    fn decap_one(
+        &self,
+        generation: &Generation,
+        packet: &mut Packet,
+        whole_frames: bool,
+    ) -> Result<(), DropReason> {
+        if whole_frames {
+            self.strip_outer(generation, packet)?;
+        }
+        let outer = packet.frame.outer.take().ok_or(DropReason::OuterInvalid)?;
+        let (id, vtep) = generation.fdb.by_underlay(outer.peer).ok_or(DropReason::VtepUnknown)?;
+        let (vxlan, _) = header::parse(packet.frame.bytes()).map_err(|error| match error {
+            header::VxlanError::Truncated => DropReason::Truncated,
+            header::VxlanError::NoIFlag => DropReason::VxlanFlags,
+        })?;
+        if vxlan.vni != self.settings.vni {
+            return Err(DropReason::VniMismatch);
+        }
+        if vxlan.reserved_set {
+            if self.settings.strict_reserved {
+                return Err(DropReason::VxlanFlags);
+            }
+            self.counters.vxlan_reserved.add(1);
+        }
+        packet.frame.pull_front(header::HEADER_BYTES);
+
+        let (inner, _) = ethernet::parse(packet.frame.bytes()).ok_or(DropReason::Truncated)?;
+        let ours = inner.dst == generation.own.vtep_mac || Some(inner.dst) == generation.own.vtep_mac_v6;
+        if !ours || !vtep.accepts_inner_mac(inner.src) {
+            return Err(if inner.ethertype == ethernet::ARP {
+                DropReason::ControlOverOverlay
+            } else {
+                DropReason::InnerL2
+            });
+        }
+        mark_congestion(packet, inner.ethertype, outer.tos)?;
+        packet.vtep = Some(id);
+        Ok(())
+    }
+
+    /// Takes the outer Ethernet, IP and UDP headers off a whole frame and keeps what they said.
+    fn strip_outer(&self, generation: &Generation, packet: &mut Packet) -> Result<(), DropReason> {
+        let outer = parse_outer(packet.frame.bytes()).map_err(|error| match error {
+            OuterError::UdpChecksum | OuterError::IpChecksum => DropReason::OuterChecksum,
+            OuterError::Fragment => DropReason::OuterFragment,
+            OuterError::Truncated => DropReason::Truncated,
+            OuterError::LengthMismatch => DropReason::LengthMismatch,
+            OuterError::NotUdp | OuterError::Martian | OuterError::BadHeader => DropReason::OuterInvalid,
+        })?;
+        if outer.dest_port != self.settings.vxlan_port || !generation.own.is_underlay(outer.dst) {
+            return Err(DropReason::OuterInvalid);
+        }
+        packet.frame.truncate(outer.payload.end);
+        packet.frame.pull_front(outer.payload.start);
+        packet.frame.outer =
+            Some(Outer { peer: outer.src, local: outer.dst, source_port: outer.source_port, tos: outer.tos });
+        Ok(())
+    }
+}
+
+/// Passes a congestion mark of the outer header on to the inner one.
+fn mark_congestion(packet: &mut Packet, ethertype: u16, outer_tos: u8) -> Result<(), DropReason> {
+    let bytes = packet.frame.bytes_mut();
+    let Some((_, ip)) = bytes.split_at_mut_checked(ethernet::HEADER_BYTES) else {
+        return Err(DropReason::Truncated);
+    };
+    let inner_tos = match (ethertype, &*ip) {
+        (ethernet::IPV4, [_, tos, ..]) => *tos,
+        (ethernet::IPV6, [first, second, ..]) => (first << 4) | (second >> 4),
+        _ => return Ok(()),
+    };
+    match ecn::decapsulate(outer_tos, inner_tos) {
+        Decapsulated::Keep => {}
+        Decapsulated::MarkCe => ecn::set_ce(ip),
+        Decapsulated::SetEct1 => ecn::set_ect1(ip),
+        Decapsulated::Drop => return Err(DropReason::EcnInvalid),
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! Emit: the last stage, from a forwarded packet to frames its port can take.
+//!
+//! A port that takes super-packets and partial checksums gets them as they are. For any other, and always for the
+//! tunnel, segments are cut and checksums completed first. On the way to another node each frame is then
+//! encapsulated: for a datagram underlay a VXLAN header and the outer addresses beside it, for a whole-frame
+//! underlay all outer headers.
+
+use vxlan::ecn;
+use vxlan::encap::{OUTER_BYTES_V4, OUTER_BYTES_V6, OuterConfig, write_outer};
+use vxlan::entropy;
+use vxlan::mac::Mac;
+use vxlan::mtu::Family;
+use vxlan::vtep::TunnelPath;
+use vxlan::wire::headers::IpHeaders;
+use vxlan::wire::vxlan as header;
+
+use super::Pipeline;
+use super::bindings::{Binding, PortId, Role};
+use crate::buffer::{Batch, Checksum, Frame, GsoKind, Outer, Pool};
+use crate::drop_reason::DropReason;
+use crate::offload;
+use crate::ports::Capabilities;
+use crate::tables::Generation;
+
+/// What the pipeline wants sent: a batch for each port.
+#[derive(Default)]
+pub struct Outputs {
+    batches: Vec<Batch>,
+    used: Vec<PortId>,
+}
+
+impl Outputs {
+    /// Adds a frame for `port`.
+    pub fn push(&mut self, port: PortId, frame: Frame) {
+        let place = port.0 as usize;
+        if self.batches.len() <= place {
+            self.batches.resize_with(place + 1, Batch::new);
+        }
+        if let Some(batch) = self.batches.get_mut(place) {
+            if batch.is_empty() {
+                self.used.push(port);
+            }
+            batch.push(frame);
+        }
+    }
+
+    /// Hands each port's frames to `send`, which takes all of them out.
+    pub fn drain(&mut self, mut send: impl FnMut(PortId, &mut Batch)) {
+        for port in self.used.drain(..) {
+            if let Some(batch) = self.batches.get_mut(port.0 as usize) {
+                send(port, batch);
+                debug_assert!(batch.is_empty(), "every frame is sent or given back");
+                batch.clear();
+            }
+        }
+    }
+
+    /// True when nothing is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.used.is_empty()
+    }
+}
+
+/// How a frame leaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    port: PortId,
+    capabilities: Capabilities,
+    tunnel: Option<Tunnel>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tunnel {
+    path: TunnelPath,
+    whole_frames: bool,
+}
+
+impl Way {
+    pub(super) fn port(binding: &Binding) -> Self {
+        Self { port: binding.id, capabilities: binding.capabilities, tunnel: None }
+    }
+
+    pub(super) fn tunnel(underlay: &Binding, path: TunnelPath) -> Self {
+        let whole_frames = underlay.role == Role::UnderlayFrame;
+        Self {
+            port: underlay.id,
+            capabilities: Capabilities::default(),
+            tunnel: Some(Tunnel { path, whole_frames }),
+        }
+    }
+
+    fn takes_whole(&self, frame: &Frame) -> bool {
+        match frame.gso.map(|gso| gso.kind) {
+            None => true,
+            Some(GsoKind::Tcp4 | GsoKind::Tcp6) => self.capabilities.tso,
+            Some(GsoKind::UdpL4) => self.capabilities.uso,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Sends `frame`, cut and completed as its way out demands.
+    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    pub(super) fn emit(
+        &mut self,
+        generation: &Generation,
+        frame: Frame,
+        ip: &IpHeaders,
+        way: Way,
+        flow: u32,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) -> Result<(), DropReason> {
+        if way.takes_whole(&frame) {
+            self.send_piece(generation, frame, ip, way, flow, pool, out);
+            return Ok(());
+        }
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let cut = offload::segment(frame, ip, pool, &mut pieces);
+        for piece in pieces.drain(..) {
+            self.send_piece(generation, piece, ip, way, flow, pool, out);
+        }
+        self.pieces = pieces;
+        cut.map(|_| ()).map_err(|_| DropReason::NoBuffer)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    pub(super) fn send_piece(
+        &mut self,
+        generation: &Generation,
+        mut frame: Frame,
+        ip: &IpHeaders,
+        way: Way,
+        flow: u32,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        let partial = frame.checksum != Checksum::Complete;
+        if partial && !way.capabilities.checksum && !offload::complete_checksum(&mut frame) {
+            self.counters.count_drop(DropReason::BadHeader, 1);
+            self.counters.forwarded.sub(1);
+            pool.give(frame);
+            return;
+        }
+        if way.tunnel.is_some() {
+            self.encap(generation, frame, ip.tos, way, flow, pool, out);
+        } else {
+            out.push(way.port, frame);
+        }
+    }
+
+    /// Puts the tunnel headers in front of a complete frame.
+    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    pub(super) fn encap(
+        &mut self,
+        generation: &Generation,
+        mut frame: Frame,
+        tos: u8,
+        way: Way,
+        flow: u32,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        let Some(tunnel) = way.tunnel else {
+            pool.give(frame);
+            return;
+        };
+        let source_port = entropy::source_port(flow);
+        let tos = ecn::encapsulate(tos);
+        let done = if tunnel.whole_frames {
+            self.write_outer(generation, &mut frame, &tunnel.path, source_port, tos)
+        } else {
+            write_datagram(&mut frame, &tunnel.path, header::emit(self.settings.vni), source_port, tos)
+        };
+        if done.is_some() {
+            out.push(way.port, frame);
+        } else {
+            self.counters.count_drop(DropReason::VtepUnreachable, 1);
+            self.counters.forwarded.sub(1);
+            pool.give(frame);
+        }
+    }
+
+    fn write_outer(
+        &self,
+        generation: &Generation,
+        frame: &mut Frame,
+        path: &TunnelPath,
+        source_port: u16,
+        tos: u8,
+    ) -> Option<()> {
+        let own = &generation.own;
+        let (room, src) = match path.underlay {
+            Family::V4 => (OUTER_BYTES_V4, own.underlay_v4?.address.into()),
+            Family::V6 => (OUTER_BYTES_V6, own.underlay_v6?.address.into()),
+        };
+        let config = OuterConfig {
+            source_mac: own.underlay_mac,
+            dest_mac: own.underlay_neighbours.get(&path.peer).copied().unwrap_or(Mac::BROADCAST),
+            src,
+            dst: path.peer,
+            source_port,
+            dest_port: self.settings.vxlan_port,
+            vni: self.settings.vni,
+            tos,
+            ttl: 64,
+            checksum: self.settings.outer_checksum,
+            identification: 0,
+        };
+        frame.push_front(room)?;
+        let (outer, inner) = frame.bytes_mut().split_at_mut_checked(room)?;
+        write_outer(outer, inner, &config).ok()
+    }
+}
+
+fn write_datagram(
+    frame: &mut Frame,
+    path: &TunnelPath,
+    vxlan: [u8; header::HEADER_BYTES],
+    source_port: u16,
+    tos: u8,
+) -> Option<()> {
+    frame.push_front(header::HEADER_BYTES)?.copy_from_slice(&vxlan);
+    // `local` is the receiving side's; the underlay knows its own address.
+    frame.outer = Some(Outer { peer: path.peer, local: path.peer, source_port, tos });
+    Some(())
+}

@@ -1,0 +1,261 @@
+//! Forward: where an allowed packet goes, and what a router owes it on the way.
+//!
+//! On entry a packet has been allowed. On exit its MACs are those of its next hop and it stands in the outputs;
+//! or it is dropped because there is no way, and where a router owes an ICMP error (RFC 1812, RFC 4443) one went
+//! back to its sender.
+//!
+//! ```text
+//!  pod of this node   switched: TTL as it is            dst MAC = the pod's,  src MAC = the gateway's
+//!  node and outside   switched to the gateway's TAP     dst MAC = the TAP's,  src MAC = our VTEP's
+//!  pod behind a VTEP  routed: TTL decremented           dst MAC = its VTEP's, src MAC = our VTEP's   (flannel's form)
+//!  out of the tunnel  routed: TTL decremented           then as in the first two rows
+//! ```
+
+use vxlan::fdb::VtepId;
+use vxlan::mac::Mac;
+use vxlan::mtu::Family;
+use vxlan::vtep::TunnelPath;
+use vxlan::wire::headers::{IpHeaders, L4};
+use vxlan::wire::{Ttl, ethernet, ipv4, ipv6};
+
+use super::Pipeline;
+use super::emit::{Outputs, Way};
+use super::packet::{Fate, Packet};
+use crate::buffer::{Frame, Gso, Pool};
+use crate::drop_reason::DropReason;
+use crate::offload;
+use crate::respond::{self, IcmpError};
+use crate::tables::{Generation, Party};
+use crate::time::Timestamp;
+
+/// The next hop of a packet.
+struct Hop {
+    way: Way,
+    mtu: u16,
+    dst_mac: Mac,
+    src_mac: Mac,
+}
+
+impl Pipeline {
+    pub(super) fn forward(
+        &mut self,
+        generation: &Generation,
+        packets: &mut [Packet],
+        now: Timestamp,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
+            if let Err(reason) = self.forward_one(generation, packet, now, pool, out) {
+                packet.drop(reason);
+            }
+        }
+    }
+
+    fn forward_one(
+        &mut self,
+        generation: &Generation,
+        packet: &mut Packet,
+        now: Timestamp,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) -> Result<(), DropReason> {
+        let ip = packet.ip.ok_or(DropReason::BadHeader)?;
+        let hop = self.next_hop(generation, packet, &ip)?;
+        let routed = packet.vtep.is_some() || matches!(packet.destination, Party::Vtep(_));
+        if routed && decrement_ttl(packet.frame.bytes_mut(), &ip) == Ttl::Expired {
+            self.owe(generation, packet, &ip, IcmpError::TimeExceeded, now, pool, out);
+            return Err(DropReason::TtlExpired);
+        }
+        if !ethernet::set_macs(packet.frame.bytes_mut(), hop.dst_mac, hop.src_mac) {
+            return Err(DropReason::Truncated);
+        }
+        let flow = self.flow_hash.hash_one(packet.tuple) as u32;
+        if let Some(gso) = fitting_segment(&packet.frame, &ip, hop.mtu) {
+            packet.frame.gso = gso;
+            let frame = packet.take_frame(Fate::Forwarded);
+            return self.emit(generation, frame, &ip, hop.way, flow, pool, out);
+        }
+        if ip.family == Family::V6 || ip.dont_fragment {
+            let error = IcmpError::FragmentationNeeded { mtu: hop.mtu };
+            // The sender knows its own MAC, not the one just written.
+            ethernet::set_macs(packet.frame.bytes_mut(), packet.eth_dst, packet.eth_src);
+            self.owe(generation, packet, &ip, error, now, pool, out);
+            return Err(DropReason::TooBig);
+        }
+        self.fragment(generation, packet, &ip, &hop, flow, pool, out)
+    }
+
+    /// A router fragments what may be fragmented (RFC 791).
+    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    fn fragment(
+        &mut self,
+        generation: &Generation,
+        packet: &mut Packet,
+        ip: &IpHeaders,
+        hop: &Hop,
+        flow: u32,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) -> Result<(), DropReason> {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let cut = offload::complete_checksum(&mut packet.frame)
+            && offload::fragment_ipv4(&packet.frame, ip, hop.mtu, pool, &mut pieces).is_ok();
+        if cut {
+            packet.fate = Fate::Forwarded;
+            for piece in pieces.drain(..) {
+                self.send_piece(generation, piece, ip, hop.way, flow, pool, out);
+            }
+        }
+        pool.give_all(pieces.drain(..));
+        self.pieces = pieces;
+        if cut { Ok(()) } else { Err(DropReason::TooBig) }
+    }
+
+    fn next_hop(&self, generation: &Generation, packet: &Packet, ip: &IpHeaders) -> Result<Hop, DropReason> {
+        let own = &generation.own;
+        match packet.destination {
+            Party::Pod(index) => {
+                let binding = self.bindings.of_endpoint(index).ok_or(DropReason::PortUnattached)?;
+                Ok(Hop {
+                    way: Way::port(binding),
+                    mtu: binding.mtu,
+                    dst_mac: binding.mac.ok_or(DropReason::NeighbourUnresolved)?,
+                    src_mac: own.gateway_mac,
+                })
+            }
+            Party::Node | Party::Outside => {
+                let binding = self.bindings.node().ok_or(DropReason::PortUnattached)?;
+                Ok(Hop {
+                    way: Way::port(binding),
+                    mtu: binding.mtu,
+                    dst_mac: own.gateway_mac,
+                    src_mac: own.vtep_mac,
+                })
+            }
+            Party::Vtep(id) => {
+                let (path, way) = self.tunnel(generation, id, ip.family)?;
+                Ok(Hop {
+                    way,
+                    mtu: own.tunnel_mtu(path.underlay).ok_or(DropReason::VtepUnreachable)?,
+                    dst_mac: path.inner_dst_mac,
+                    src_mac: own_vtep_mac(generation, path.underlay),
+                })
+            }
+            Party::Nobody => Err(DropReason::NoRoute),
+            Party::Conflict => Err(DropReason::IpConflict),
+        }
+    }
+
+    /// The way to another node for inner packets of `family`.
+    fn tunnel(
+        &self,
+        generation: &Generation,
+        id: VtepId,
+        family: Family,
+    ) -> Result<(TunnelPath, Way), DropReason> {
+        let own = &generation.own;
+        let underlay = self.bindings.underlay().ok_or(DropReason::VtepUnreachable)?;
+        let path = generation
+            .fdb
+            .get(id)
+            .and_then(|vtep| vtep.path(family, own.underlay_v4.is_some(), own.underlay_v6.is_some()))
+            .ok_or(DropReason::VtepUnreachable)?;
+        Ok((path, Way::tunnel(underlay, path)))
+    }
+
+    /// Sends the ICMP error a router owes to the sender of a packet that is dropped, within the rate limit.
+    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    fn owe(
+        &mut self,
+        generation: &Generation,
+        packet: &Packet,
+        ip: &IpHeaders,
+        error: IcmpError,
+        now: Timestamp,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        let own = &generation.own;
+        let Some(from) = own.gateway_for(ip.src) else { return };
+        if !self.icmp_limit.allow(now) {
+            return;
+        }
+        let Some(mut reply) = pool.take() else { return };
+        let our_mac = match packet.source {
+            Party::Pod(_) => own.gateway_mac,
+            _ => own.vtep_mac,
+        };
+        if !respond::icmp_error(&packet.frame, ip, error, from, our_mac, &mut reply) {
+            pool.give(reply);
+            return;
+        }
+        self.counters.icmp_errors.add(1);
+        match packet.vtep {
+            None => out.push(packet.from, reply),
+            Some(id) => self.owe_through_tunnel(generation, id, ip.family, reply, pool, out),
+        }
+    }
+
+    fn owe_through_tunnel(
+        &mut self,
+        generation: &Generation,
+        id: VtepId,
+        family: Family,
+        mut reply: Frame,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) {
+        let Ok((path, way)) = self.tunnel(generation, id, family) else {
+            pool.give(reply);
+            return;
+        };
+        let src_mac = own_vtep_mac(generation, path.underlay);
+        ethernet::set_macs(reply.bytes_mut(), path.inner_dst_mac, src_mac);
+        let flow = self.flow_hash.hash_one(id.0) as u32;
+        self.encap(generation, reply, 0, way, flow, pool, out);
+    }
+
+    /// The largest inner packet pods can take, by which a kernel sender's whole segments are cut again.
+    pub(super) fn inner_mtu(&self, ip: &IpHeaders) -> Option<u16> {
+        let generation = self.generation.as_deref()?;
+        match generation.party(ip.dst) {
+            Party::Pod(index) => self.bindings.of_endpoint(index).map(|binding| binding.mtu),
+            _ => self.bindings.node().map(|binding| binding.mtu),
+        }
+    }
+}
+
+fn own_vtep_mac(generation: &Generation, underlay: Family) -> Mac {
+    match underlay {
+        Family::V4 => generation.own.vtep_mac,
+        Family::V6 => generation.own.vtep_mac_v6.unwrap_or(generation.own.vtep_mac),
+    }
+}
+
+/// Counts the TTL or hop limit down where `ip` says the header is.
+fn decrement_ttl(frame: &mut [u8], ip: &IpHeaders) -> Ttl {
+    let packet = frame.get_mut(usize::from(ip.l3_offset)..).unwrap_or_default();
+    match ip.family {
+        Family::V4 => ipv4::decrement_ttl(packet),
+        Family::V6 => ipv6::decrement_ttl(packet),
+    }
+}
+
+/// `None`: the packet is too big. Otherwise the segments it is to be cut into, if any: those its sender wanted,
+/// or smaller ones where the sender permits fragments.
+#[allow(clippy::option_option, reason = "too big, whole, or in segments: used in one place")]
+fn fitting_segment(frame: &Frame, ip: &IpHeaders, mtu: u16) -> Option<Option<Gso>> {
+    let Some(gso) = frame.gso else { return (ip.ip_len <= u32::from(mtu)).then_some(None) };
+    let transport = match ip.l4 {
+        L4::Tcp { header_len, .. } => u16::from(header_len),
+        _ => 8,
+    };
+    let headers = ip.l4_offset.saturating_sub(ip.l3_offset).saturating_add(transport);
+    if headers.saturating_add(gso.size) <= mtu {
+        return Some(Some(gso));
+    }
+    let room = mtu.checked_sub(headers).filter(|room| *room > 0)?;
+    let may_cut = ip.family == Family::V4 && !ip.dont_fragment && matches!(ip.l4, L4::Tcp { .. });
+    may_cut.then_some(Some(Gso { size: room, ..gso }))
+}

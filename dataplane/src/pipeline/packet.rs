@@ -1,0 +1,101 @@
+//! One packet on its way through the stages: its frame and what the stages have found out so far.
+//!
+//! Stages work on a slice of packets in place. A stage that ends a packet sets its [`Fate`]; later stages skip
+//! it, and the sweep at the end counts it and gives its memory back. So a packet cannot leave without being
+//! counted.
+
+use vxlan::fdb::VtepId;
+use vxlan::mac::Mac;
+use vxlan::wire::headers::{IpHeaders, L4};
+
+use super::bindings::PortId;
+use crate::buffer::Frame;
+use crate::conntrack::{ConnId, Dir, Signal, Tuple};
+use crate::drop_reason::DropReason;
+use crate::tables::Party;
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Still on its way.
+    Live,
+    /// Passed on to a port; the frame has moved there.
+    Forwarded,
+    /// Answered by weir; the frame, rewritten into the answer, has moved to the port it came from.
+    Answered,
+    /// Waits in the fragment table; the frame has moved there.
+    Held,
+    /// Ended here.
+    Dropped(DropReason),
+}
+
+/// A packet and what is known of it.
+pub(super) struct Packet {
+    pub(super) frame: Frame,
+    pub(super) from: PortId,
+    pub(super) fate: Fate,
+    /// Set once it was counted as received: a held fragment comes by twice.
+    pub(super) counted: bool,
+    /// The fragment table has seen it (the stage runs again over what a first fragment sets free).
+    pub(super) past_fragments: bool,
+    /// The transport header of the first fragment that set this later one free.
+    pub(super) first_l4: Option<L4>,
+    /// The VTEP that sent it, on packets from the underlay.
+    pub(super) vtep: Option<VtepId>,
+    pub(super) eth_dst: Mac,
+    pub(super) eth_src: Mac,
+    /// Set by parse.
+    pub(super) ip: Option<IpHeaders>,
+    /// The transport header; of a later fragment, that of its first.
+    pub(super) l4: L4,
+    /// Set by guard.
+    pub(super) source: Party,
+    pub(super) destination: Party,
+    /// Set by track.
+    pub(super) tuple: Option<Tuple>,
+    pub(super) signal: Signal,
+    pub(super) connection: Option<(ConnId, Dir)>,
+    /// `track` found a connection: what was asked about it is not about the packet itself.
+    pub(super) had_connection: bool,
+    /// An ICMP error; `tuple` is then the quoted packet's.
+    pub(super) related: bool,
+}
+
+impl Packet {
+    pub(super) fn new(frame: Frame, from: PortId) -> Self {
+        Self {
+            frame,
+            from,
+            fate: Fate::Live,
+            counted: false,
+            past_fragments: false,
+            first_l4: None,
+            vtep: None,
+            eth_dst: Mac::ZERO,
+            eth_src: Mac::ZERO,
+            ip: None,
+            l4: L4::Other,
+            source: Party::Outside,
+            destination: Party::Outside,
+            tuple: None,
+            signal: Signal::Other,
+            connection: None,
+            had_connection: false,
+            related: false,
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.fate == Fate::Live
+    }
+
+    pub(super) fn drop(&mut self, reason: DropReason) {
+        self.fate = Fate::Dropped(reason);
+    }
+
+    /// Takes the frame out to move it elsewhere.
+    pub(super) fn take_frame(&mut self, fate: Fate) -> Frame {
+        self.fate = fate;
+        std::mem::replace(&mut self.frame, Frame::hollow())
+    }
+}

@@ -1,0 +1,320 @@
+//! Policy: may this packet pass.
+//!
+//! On entry the packet's connection, if any, is known. On exit it has been allowed: by a connection that the
+//! generation in force allows, or by the classifier, and its connection is open and up to date. Otherwise it is
+//! dropped: denied (`policy_deny`), belonging to a connection that a change of policy cut (`policy_revoked`), to a
+//! pod that is another one now (`pod_gone`), or fit for no connection (`ct_*`).
+//!
+//! Two passes. The first collects the questions of the whole batch and puts them to the classifier at once; the
+//! second settles packet by packet, in order, because one packet may open the connection the next one belongs to.
+//! A connection is judged once per generation, by its original direction: egress of the pod that opened it, ingress
+//! of the pod it was opened to. Replies need no rule, and no rule can stop them.
+
+use std::net::IpAddr;
+
+use policy_compiler::{Action, Direction, Key, RuleId, Verdict};
+
+use super::Pipeline;
+use super::packet::Packet;
+use super::track::policy_ports;
+use crate::conntrack::{Conn, ConnId, ConnTable, Dir, InsertError, Owner};
+use crate::drop_reason::DropReason;
+use crate::tables::{EndpointIndex, Generation, Party};
+use crate::telemetry::Denial;
+use crate::time::Timestamp;
+
+/// The original direction of a connection, as the classifier sees it.
+#[derive(Clone, Copy)]
+struct Flow {
+    src: IpAddr,
+    dst: IpAddr,
+    source: Party,
+    destination: Party,
+    protocol: u8,
+    src_port: u16,
+    dst_port: u16,
+}
+
+/// Where the answers about a packet stand.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Asked {
+    egress: Option<usize>,
+    ingress: Option<usize>,
+}
+
+/// Questions and answers of one batch; kept for its capacity.
+#[derive(Default)]
+pub(super) struct Questions {
+    keys: Vec<Key>,
+    verdicts: Vec<Verdict>,
+    asked: Vec<Option<Asked>>,
+}
+
+impl Pipeline {
+    pub(super) fn policy(&mut self, generation: &Generation, packets: &mut [Packet], now: Timestamp) {
+        let mut questions = std::mem::take(&mut self.questions);
+        self.ask(generation, packets, &mut questions);
+        self.settle(generation, packets, &questions, now);
+        self.questions = questions;
+    }
+
+    /// First pass: one batch of look-ups for every packet whose connection this generation has not judged.
+    fn ask(&self, generation: &Generation, packets: &[Packet], questions: &mut Questions) {
+        questions.keys.clear();
+        questions.asked.clear();
+        for packet in packets {
+            let asked = if packet.is_live() && !self.is_judged(generation, packet) {
+                self.flow(generation, packet).map(|flow| questions.put(generation, &flow))
+            } else {
+                None
+            };
+            questions.asked.push(asked);
+        }
+        questions.verdicts.clear();
+        questions.verdicts.resize(questions.keys.len(), Verdict { action: Action::Deny, rule: RuleId(0) });
+        generation.classifier.classify_batch(&questions.keys, &mut questions.verdicts);
+    }
+
+    fn is_judged(&self, generation: &Generation, packet: &Packet) -> bool {
+        let connection = packet.connection.and_then(|(id, _)| self.connections.get(id));
+        connection.is_some_and(|connection| connection.generation == generation.number)
+    }
+
+    /// The original direction of the packet's connection, or the packet itself where it has none.
+    fn flow(&self, generation: &Generation, packet: &Packet) -> Option<Flow> {
+        let Some((id, dir)) = packet.connection else {
+            let ip = packet.ip?;
+            let (src_port, dst_port) = policy_ports(packet.l4);
+            return Some(Flow {
+                src: ip.src,
+                dst: ip.dst,
+                source: packet.source,
+                destination: packet.destination,
+                protocol: ip.protocol,
+                src_port,
+                dst_port,
+            });
+        };
+        let connection = self.connections.get(id)?;
+        let original = connection.original;
+        // An ICMP error's own source may be any router: the ends are those of the connection.
+        let (source, destination) = match dir {
+            Dir::Original if !packet.related => (packet.source, packet.destination),
+            Dir::Reply if !packet.related => (packet.destination, packet.source),
+            Dir::Original | Dir::Reply => {
+                (generation.party(original.src()), generation.party(original.dst()))
+            }
+        };
+        // Type and code of an ICMP tuple stand where the classifier expects them.
+        let src_port = if original.is_icmp() { 0 } else { original.src_port() };
+        Some(Flow {
+            src: original.src(),
+            dst: original.dst(),
+            source,
+            destination,
+            protocol: original.protocol(),
+            src_port,
+            dst_port: original.dst_port(),
+        })
+    }
+
+    /// Second pass: opens, updates and cuts connections, in the order the packets came.
+    fn settle(
+        &mut self,
+        generation: &Generation,
+        packets: &mut [Packet],
+        questions: &Questions,
+        now: Timestamp,
+    ) {
+        // Once a packet of this batch opened or cut a connection, what `track` found may be out of date.
+        let mut changed = false;
+        for (packet, asked) in packets.iter_mut().zip(&questions.asked) {
+            if !packet.is_live() {
+                continue;
+            }
+            if changed {
+                packet.connection = packet.tuple.as_ref().and_then(|tuple| self.connections.lookup(tuple));
+            }
+            let outcome = match packet.connection {
+                Some((id, dir)) => self.continue_connection(generation, packet, id, dir, now, &mut changed),
+                None => self.open_connection(generation, packet, *asked, questions, now, &mut changed),
+            };
+            if let Err(reason) = outcome {
+                packet.drop(reason);
+            }
+        }
+    }
+
+    fn continue_connection(
+        &mut self,
+        generation: &Generation,
+        packet: &Packet,
+        id: ConnId,
+        dir: Dir,
+        now: Timestamp,
+        changed: &mut bool,
+    ) -> Result<(), DropReason> {
+        let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
+        if connection.generation != generation.number {
+            if let Err(reason) = self.judge_again(generation, packet, id) {
+                self.connections.remove(id);
+                *changed = true;
+                return Err(reason);
+            }
+        }
+        if packet.related {
+            return Ok(());
+        }
+        let bytes = packet.frame.len() as u32;
+        self.connections
+            .update(id, dir, packet.signal, bytes, now)
+            .map_err(|_| DropReason::ConntrackInvalid)?;
+        Ok(())
+    }
+
+    /// Applies a new generation to an open connection.
+    fn judge_again(
+        &mut self,
+        generation: &Generation,
+        packet: &Packet,
+        id: ConnId,
+    ) -> Result<(), DropReason> {
+        let flow = self.flow(generation, packet).ok_or(DropReason::ConntrackInvalid)?;
+        let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
+        if !same_pods(generation, connection, &flow) {
+            return Err(DropReason::PodGone);
+        }
+        for key in keys(generation, &flow).into_iter().flatten() {
+            let verdict = generation.classifier.classify(&key);
+            if verdict.action == Action::Deny {
+                self.deny(&key, verdict);
+                return Err(DropReason::PolicyRevoked);
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.mark_judged(generation.number);
+        }
+        Ok(())
+    }
+
+    fn open_connection(
+        &mut self,
+        generation: &Generation,
+        packet: &Packet,
+        asked: Option<Asked>,
+        questions: &Questions,
+        now: Timestamp,
+        changed: &mut bool,
+    ) -> Result<(), DropReason> {
+        if packet.related {
+            return Err(DropReason::IcmpUnrelated);
+        }
+        // The overlay reaches the node itself only on connections the node opened.
+        if matches!((packet.source, packet.destination), (Party::Vtep(_), Party::Node)) {
+            return Err(DropReason::NotLocal);
+        }
+        self.allowed(generation, packet, asked, questions)?;
+        if !ConnTable::may_open(packet.signal) {
+            return Err(DropReason::ConntrackInvalid);
+        }
+        let tuple = packet.tuple.ok_or(DropReason::BadHeader)?;
+        let source = owner(generation, packet.source);
+        let destination = owner(generation, packet.destination);
+        let bytes = packet.frame.len() as u32;
+        let opened =
+            self.connections.insert(tuple, source, destination, generation.number, packet.signal, bytes, now);
+        *changed = true;
+        match opened {
+            Ok(_) => Ok(()),
+            Err(InsertError::Invalid) => Err(DropReason::ConntrackInvalid),
+            Err(InsertError::Full) => Err(DropReason::ConntrackFull),
+            Err(InsertError::Quota) => Err(DropReason::ConntrackQuota),
+            Err(InsertError::BucketFull) => Err(DropReason::ConntrackBucketFull),
+        }
+    }
+
+    /// The classifier's answers about a packet that may open a connection: those of the first pass, or, when an
+    /// earlier packet of the batch cut its connection, asked for now.
+    fn allowed(
+        &mut self,
+        generation: &Generation,
+        packet: &Packet,
+        asked: Option<Asked>,
+        questions: &Questions,
+    ) -> Result<(), DropReason> {
+        let answers = match asked.filter(|_| !packet.had_connection) {
+            Some(asked) => [questions.answer(asked.egress), questions.answer(asked.ingress)],
+            None => {
+                let flow = self.flow(generation, packet).ok_or(DropReason::BadHeader)?;
+                keys(generation, &flow).map(|key| key.map(|key| (key, generation.classifier.classify(&key))))
+            }
+        };
+        for (key, verdict) in answers.into_iter().flatten() {
+            if verdict.action == Action::Deny {
+                self.deny(&key, verdict);
+                return Err(DropReason::PolicyDeny);
+            }
+        }
+        Ok(())
+    }
+
+    fn deny(&mut self, key: &Key, verdict: Verdict) {
+        self.denials.push(Denial {
+            direction: key.direction,
+            src: key.src,
+            dst: key.dst,
+            rule: verdict.rule,
+        });
+    }
+}
+
+impl Questions {
+    fn put(&mut self, generation: &Generation, flow: &Flow) -> Asked {
+        let [egress, ingress] = keys(generation, flow);
+        Asked { egress: egress.map(|key| self.push(key)), ingress: ingress.map(|key| self.push(key)) }
+    }
+
+    fn push(&mut self, key: Key) -> usize {
+        self.keys.push(key);
+        self.keys.len() - 1
+    }
+
+    fn answer(&self, position: Option<usize>) -> Option<(Key, Verdict)> {
+        let position = position?;
+        Some((*self.keys.get(position)?, *self.verdicts.get(position)?))
+    }
+}
+
+/// Egress of the source if it is a pod of ours, ingress of the destination if it is.
+fn keys(generation: &Generation, flow: &Flow) -> [Option<Key>; 2] {
+    let key = |party, direction| {
+        let endpoint = generation.endpoint(pod(party)?)?;
+        Some(Key {
+            subject: endpoint.subject,
+            direction,
+            src: flow.src,
+            dst: flow.dst,
+            protocol: flow.protocol,
+            src_port: flow.src_port,
+            dst_port: flow.dst_port,
+        })
+    };
+    [key(flow.source, Direction::Egress), key(flow.destination, Direction::Ingress)]
+}
+
+fn pod(party: Party) -> Option<EndpointIndex> {
+    match party {
+        Party::Pod(index) => Some(index),
+        _ => None,
+    }
+}
+
+fn owner(generation: &Generation, party: Party) -> Owner {
+    pod(party).and_then(|index| generation.endpoint(index)).map_or(Owner::NONE, |endpoint| endpoint.owner)
+}
+
+/// A connection belongs to the pods that opened it, not to their addresses.
+fn same_pods(generation: &Generation, connection: &Conn, flow: &Flow) -> bool {
+    connection.source_owner == owner(generation, flow.source)
+        && connection.dest_owner == owner(generation, flow.destination)
+}
