@@ -34,23 +34,4 @@ pub mod config;
 pub mod control;
 pub mod state;
 
-/// stub
-pub mod node {
-    #![allow(missing_docs, clippy::all, clippy::pedantic)]
-    pub struct Node;
-    #[derive(Clone)]
-    pub struct H;
-    impl H {
-        pub fn reload(&self) {}
-        pub fn stop(&self) {}
-    }
-    impl Node {
-        pub fn start(_: crate::config::Config) -> Result<Self, std::io::Error> {
-            Ok(Node)
-        }
-        pub fn handle(&self) -> H {
-            H
-        }
-        pub fn wait(self) {}
-    }
-}
+pub mod node;

@@ -80,7 +80,7 @@ impl ControlLoop {
         let watcher = Watcher::start(&config.state.directory, move || {
             // The control thread has ended: nobody is left to tell.
             let _ = events.send(Event::StateChanged);
-        });
+        })?;
         let node_addresses = config
             .gateway
             .addresses
@@ -169,16 +169,17 @@ impl ControlLoop {
     fn note(&mut self, refresh: Refresh) {
         match refresh {
             Refresh::Unchanged => {
-                // Back to what is in force after a change that was refused.
-                if self.pending.is_none() && self.summary.status == StateStatus::Rejected && self.number > 0 {
-                    self.summary.status = StateStatus::Ok;
-                    self.summary.problems.clear();
+                let status = self.follower.status();
+                // Back to what is in force after a change that was refused; or still refused.
+                if self.pending.is_none() && self.number > 0 && status != self.summary.status {
+                    self.summary.status = status;
+                    self.summary.problems = texts(self.follower.problems());
                 }
             }
             Refresh::Waiting => self.look_again = true,
             Refresh::Rejected(problems) => {
                 self.pending = None;
-                self.reject(problems.iter().map(Diagnostic::to_string).collect());
+                self.reject(texts(&problems));
             }
             Refresh::Compiled(compiled) => self.pending = Some(compiled),
         }
@@ -255,7 +256,6 @@ impl ControlLoop {
     }
 
     fn sum_up(&mut self, compiled: &Compiled) {
-        let texts = |diagnostics: &[Diagnostic]| diagnostics.iter().map(Diagnostic::to_string).collect();
         let warnings: Vec<String> = texts(&compiled.warnings);
         for warning in warnings.iter().filter(|warning| !self.summary.warnings.contains(*warning)) {
             tracing::warn!(node = self.config.node, generation = self.number, "{warning}");
@@ -368,6 +368,10 @@ impl ControlLoop {
         }
         Ok(self.publisher.in_force())
     }
+}
+
+fn texts(diagnostics: &[Diagnostic]) -> Vec<String> {
+    diagnostics.iter().map(Diagnostic::to_string).collect()
 }
 
 fn settings(config: &Config) -> Settings {

@@ -17,8 +17,16 @@ impl Pipeline {
         for position in 0..packets.len() {
             let Some(packet) = packets.get_mut(position) else { continue };
             let Some(ip) = packet.ip.filter(|_| packet.is_live()) else { continue };
-            let Some(fragment) = ip.fragment.filter(|_| !packet.seen_by_fragments) else { continue };
-            packet.seen_by_fragments = true;
+            let Some(fragment) = ip.fragment else { continue };
+            if let Some(l4) = packet.first_l4 {
+                // Set free by its first fragment, and known to the table.
+                packet.l4 = l4;
+                continue;
+            }
+            if packet.past_fragments {
+                continue;
+            }
+            packet.past_fragments = true;
             let key = FragKey {
                 src: ip.src,
                 dst: ip.dst,
@@ -26,25 +34,25 @@ impl Pipeline {
                 id: fragment.id,
                 port: packet.from.0,
             };
-            let header = u32::from(ip.l4_offset.saturating_sub(ip.l3_offset));
-            let len = ip.ip_len.saturating_sub(header);
-            if fragment.offset == 0 {
-                match self.fragments.first(key, len, packet.l4, now, &mut self.released) {
-                    Ok(()) => {}
-                    Err(reason) => packet.drop(reason),
+            if fragment.is_first() {
+                if let Err(reason) =
+                    self.fragments.first(key, fragment.length, packet.l4, now, &mut self.released)
+                {
+                    packet.drop(reason);
                 }
-                let (from, vtep) = (packet.from, packet.vtep);
+                let (from, vtep, l4) = (packet.from, packet.vtep, packet.l4);
                 self.counters.held.sub(self.released.len() as u64);
                 packets.extend(self.released.drain(..).map(|frame| {
                     let mut packet = Packet::new(frame, from);
                     packet.vtep = vtep;
                     packet.counted = true;
+                    packet.first_l4 = Some(l4);
                     packet
                 }));
                 continue;
             }
             let frame = packet.take_frame(Fate::Held);
-            match self.fragments.later(key, fragment.offset, len, fragment.more, frame, now) {
+            match self.fragments.later(key, fragment.offset, fragment.length, fragment.more, frame, now) {
                 Later::Known(l4, frame) => {
                     packet.frame = frame;
                     packet.fate = Fate::Live;

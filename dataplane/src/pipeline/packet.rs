@@ -36,8 +36,10 @@ pub(super) struct Packet {
     pub(super) fate: Fate,
     /// Set once it was counted as received: a held fragment comes by twice.
     pub(super) counted: bool,
-    /// The fragment table has seen it (the stage runs again over what it sets free).
-    pub(super) seen_by_fragments: bool,
+    /// The fragment table has seen it (the stage runs again over what a first fragment sets free).
+    pub(super) past_fragments: bool,
+    /// The transport header of the first fragment that set this later one free.
+    pub(super) first_l4: Option<L4>,
     /// The VTEP that sent it, on packets from the underlay.
     pub(super) vtep: Option<VtepId>,
     pub(super) eth_dst: Mac,
@@ -66,7 +68,8 @@ impl Packet {
             from,
             fate: Fate::Live,
             counted: false,
-            seen_by_fragments: false,
+            past_fragments: false,
+            first_l4: None,
             vtep: None,
             eth_dst: Mac::ZERO,
             eth_src: Mac::ZERO,
