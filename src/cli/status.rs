@@ -4,7 +4,9 @@ use std::fmt::{Display, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dataplane::control::{AttachmentState, Reply, Request, StateStatus, Status};
+use dataplane::control::{
+    AttachmentState, GatewayStatus, Reply, Request, StateStatus, Status, UnderlayStatus,
+};
 use dataplane::drop_reason::DropReason;
 
 use super::Outcome;
@@ -62,31 +64,12 @@ fn summary(status: &Status) -> String {
         let kinds: Vec<_> = state.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         generation += &format!(", not used: {}", kinds.join(", "));
     }
-    let (underlay, gateway, packets) = (&status.underlay, &status.gateway, &status.packets);
+    let packets = &status.packets;
     let rows = [
         ("node", format!("{}, weir {}, up {}", status.node, status.version, duration(status.uptime_seconds))),
         ("state", format!("{}, {}", state.status.name(), generation)),
-        (
-            "underlay",
-            format!(
-                "{} {}, port {}, VNI {}, MTU {}",
-                underlay.kind,
-                list(&underlay.addresses),
-                underlay.port,
-                underlay.vni,
-                underlay.mtu
-            ),
-        ),
-        (
-            "gateway",
-            format!(
-                "{} {}, {}, MTU {}",
-                gateway.interface,
-                list(&gateway.addresses),
-                gateway.mac,
-                gateway.mtu
-            ),
-        ),
+        ("underlay", underlay_line(&status.underlay)),
+        ("gateway", gateway_line(&status.gateway)),
         (
             "packets",
             format!(
@@ -107,6 +90,22 @@ fn summary(status: &Status) -> String {
         drop(writeln!(text, "{name:<12} {value}"));
     }
     text
+}
+
+fn underlay_line(underlay: &UnderlayStatus) -> String {
+    if underlay.kind.is_empty() {
+        return "not open yet".to_owned();
+    }
+    let UnderlayStatus { kind, port, vni, mtu, .. } = underlay;
+    format!("{kind} {}, port {port}, VNI {vni}, MTU {mtu}", list(&underlay.addresses))
+}
+
+fn gateway_line(gateway: &GatewayStatus) -> String {
+    if gateway.interface.is_empty() {
+        return "not open yet".to_owned();
+    }
+    let GatewayStatus { interface, mac, mtu, .. } = gateway;
+    format!("{interface} {}, {mac}, MTU {mtu}", list(&gateway.addresses))
 }
 
 fn pods(status: &Status) -> String {
