@@ -212,6 +212,11 @@ impl Generation {
             node_addresses.extend(node.addresses.iter().copied());
             node_addresses.extend(node.public_ip.map(IpAddr::V4));
             node_addresses.extend(node.public_ipv6.map(IpAddr::V6));
+            // flannel.1 has the subnet's own address, the bridge the one after it: a kernel node takes VXLAN on both.
+            for cidr in &node.pod_cidrs {
+                node_addresses.insert(cidr.network());
+                node_addresses.extend(cidr.hosts().next());
+            }
         }
         Ok(Self {
             number,
