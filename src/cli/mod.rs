@@ -4,6 +4,7 @@
 mod attach;
 mod config;
 mod detach;
+mod lab;
 mod logging;
 mod output;
 mod run;
@@ -39,6 +40,7 @@ enum Command {
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
+    Lab(lab::Args),
 }
 
 /// Runs the command that the arguments ask for.
@@ -50,6 +52,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),
+        Command::Lab(args) => lab::run(&args, log.as_deref()),
     };
     outcome.unwrap_or_else(|error| {
         output::complain(&error);
