@@ -40,6 +40,8 @@ enum Command {
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
+    /// Build nodes and pods on this machine, run weir on them, and see what passes
+    #[command(after_help = "Example:\n  weir lab demo")]
     Lab(lab::Args),
 }
 
