@@ -362,6 +362,11 @@ impl ControlLoop {
     /// Reads the state and waits until the worker judges by it.
     fn reload(&mut self) -> Result<u64, String> {
         self.refresh();
+        let until = Instant::now() + TAKE_UP;
+        while std::mem::take(&mut self.look_again) && Instant::now() < until {
+            std::thread::sleep(SETTLE);
+            self.refresh();
+        }
         if !self.summary.problems.is_empty() && self.summary.status != StateStatus::Degraded {
             return Err(self.summary.problems.join("\n"));
         }
