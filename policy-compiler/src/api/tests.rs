@@ -1,6 +1,7 @@
 //! Reading text: formats, lists, limits, and what of each kind is kept.
 
 use super::{Kind, Object, ParseOutput, Phase, parse};
+use std::fmt::Write;
 
 fn errors(output: &ParseOutput) -> Vec<String> {
     output.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(ToString::to_string).collect()
@@ -108,7 +109,7 @@ fn a_bomb_of_aliases_is_refused() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let below = format!("*a{}, ", level - 1).repeat(10);
-        text.push_str(&format!("a{level}: &a{level} [{}]\n", below.trim_end_matches(", ")));
+        let _ = writeln!(text, "a{level}: &a{level} [{}]", below.trim_end_matches(", "));
     }
     let output = parse("f", &text);
     assert!(errors(&output)[0].contains("aliases expand to too much"), "{:?}", errors(&output));
