@@ -42,7 +42,7 @@ const REMOTE: Ipv4Addr = Ipv4Addr::new(10, 244, 2, 2);
 const UNDERLAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-const CLUSTER: &str = r#"
+const CLUSTER: &str = r"
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop}
@@ -88,7 +88,7 @@ spec:
   policyTypes: [Ingress, Egress]
   ingress: [{from: [{podSelector: {}}], ports: [{port: 8080, protocol: UDP}]}]
   egress: [{to: [{podSelector: {}}], ports: [{port: 8080, protocol: UDP}]}]
-"#;
+";
 
 /// A way through the pipeline.
 #[derive(Debug, Clone, Copy)]
@@ -232,7 +232,7 @@ fn generation() -> Generation {
 
 fn drops(counters: &PacketCounters) -> String {
     let counted = DropReason::ALL.iter().filter(|reason| counters.dropped(**reason) > 0);
-    counted.map(|reason| format!("{reason} {} ", counters.dropped(*reason))).collect()
+    counted.map(|reason| format!("{reason} {}", counters.dropped(*reason))).collect::<Vec<_>>().join(", ")
 }
 
 fn main() {

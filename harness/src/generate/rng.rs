@@ -12,7 +12,7 @@ impl Rng {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ impl Rng {
     /// A number below `bound`; 0 where `bound` is 0. The bias of the remainder does not matter here.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = bound as u64;
-        self.next().checked_rem(bound).and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
+        self.number().checked_rem(bound).and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
     }
 
     /// One of `choices`; `None` where there are none.
