@@ -18,6 +18,7 @@ pub mod cluster_state;
 pub mod demo;
 pub mod expect;
 pub mod matrix;
+pub mod memory;
 pub mod node_kernel;
 pub mod node_weir;
 pub mod plan;
