@@ -6,6 +6,8 @@
 use std::io;
 use std::net::IpAddr;
 
+use dataplane::buffer::Frame;
+use dataplane::respond;
 use dataplane::time::Timestamp;
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, SocketSet};
 use smoltcp::time::Instant;
@@ -85,6 +87,24 @@ impl Host {
         let port = self.src_port;
         self.src_port = port.checked_add(1).unwrap_or(FIRST_SRC_PORT);
         port
+    }
+
+    /// Asks for the MACs of addresses on its own network. smoltcp itself asks for one a second, and probes would wait
+    /// for that rather than for weir.
+    pub(super) fn ask_for(&mut self, neighbours: &[IpAddr]) {
+        for neighbour in neighbours {
+            let mut question = Frame::new();
+            match (*neighbour, self.plan.v4, self.plan.v6) {
+                (IpAddr::V4(target), IpAddr::V4(own), _) => {
+                    respond::arp_request(&mut question, self.plan.mac, own, target);
+                }
+                (IpAddr::V6(target), _, IpAddr::V6(own)) => {
+                    respond::ns_request(&mut question, self.plan.mac, own, target);
+                }
+                _ => continue,
+            }
+            self.wire.send(question.bytes().to_vec());
+        }
     }
 
     /// Receives, serves and sends what there is at `now`. Returns how many frames moved.

@@ -51,6 +51,10 @@ pub use transfer::{Transfer, TransferId};
 pub const ROUND: Duration = Duration::from_micros(10);
 /// Longest jump: how often a node's housekeeping runs.
 const TICK: Duration = Duration::from_millis(50);
+/// How long questions for neighbours and their answers take at the most.
+const MEETING: Duration = Duration::from_millis(1);
+/// How long the hosts remember the answers; smoltcp does for a minute.
+const MET: Duration = Duration::from_secs(30);
 /// Largest IP packet of pods and nodes: 1500 less the overhead of the tunnel over IPv6.
 pub const MTU: u16 = 1430;
 /// Frames on a wire, each way.
@@ -67,6 +71,8 @@ pub struct MemoryLab {
     clients: Vec<Option<(usize, Client)>>,
     now: Timestamp,
     next_tick: Timestamp,
+    /// Until when the hosts know their neighbours.
+    met_until: Timestamp,
     /// Holds the state; removed last.
     _directory: tempfile::TempDir,
 }
@@ -151,6 +157,7 @@ impl MemoryLab {
             clients: Vec::new(),
             now: Timestamp::ZERO,
             next_tick: Timestamp::ZERO,
+            met_until: Timestamp::ZERO,
             _directory: directory,
         })
     }
@@ -168,6 +175,8 @@ impl MemoryLab {
         for node in &mut self.nodes {
             node.reload(&self.state)?;
         }
+        // Somebody who got no answer before may get one now.
+        self.met_until = Timestamp::ZERO;
         Ok(())
     }
 
@@ -294,6 +303,34 @@ impl MemoryLab {
     /// As [`Self::round`].
     pub fn run_for(&mut self, duration: Duration) -> Result<(), LabError> {
         self.run_until(duration, |_| false).map(drop)
+    }
+
+    /// Has every host ask for the MACs of its neighbours, unless it has done so lately.
+    fn meet(&mut self) -> Result<(), LabError> {
+        if self.now < self.met_until {
+            return Ok(());
+        }
+        let everybody: Vec<(Place, [IpAddr; 2])> = (self.hosts.iter())
+            .map(|host| (host.plan.place.clone(), Family::ALL.map(|family| host.address(family))))
+            .collect();
+        for host in &mut self.hosts {
+            let own = host.plan.place.clone();
+            let is_near = |place: &Place| match (&own, place) {
+                (Place::Pod { side, .. }, Place::Pod { side: other, .. } | Place::Node(other)) => {
+                    side == other && own != *place
+                }
+                (Place::Node(side), Place::Pod { side: other, .. }) => side == other,
+                _ => false,
+            };
+            let near = everybody.iter().filter(|(place, _)| is_near(place));
+            let mut asked: Vec<IpAddr> = near.flat_map(|(_, addresses)| *addresses).collect();
+            if let (Place::Outside, Some((v4, v6))) = (&own, host.plan.gateway) {
+                asked.extend([IpAddr::V4(v4), IpAddr::V6(v6)]);
+            }
+            host.ask_for(&asked);
+        }
+        self.met_until = self.now.plus(MET);
+        self.run_for(MEETING)
     }
 
     /// When the next timer of anybody ends.

@@ -47,6 +47,7 @@ impl MemoryLab {
     ) -> Result<Matrix, LabError> {
         let mut cells = Vec::with_capacity(probes.len());
         for wave in probes.chunks(AT_A_TIME) {
+            self.meet()?;
             let asked =
                 wave.iter().map(|probe| self.ask(*probe, expectation)).collect::<Result<Vec<_>, _>>()?;
             cells.extend(self.wait_for(asked)?);
@@ -68,6 +69,7 @@ impl MemoryLab {
         limit: Duration,
     ) -> Result<Reach, LabError> {
         let (src, dst) = (self.position(src)?, self.position(dst)?);
+        self.meet()?;
         let client = self.start_probe(Probe { src, dst, family, service })?;
         self.run_until(limit, |lab| lab.seen(client) != Reach::Silent)?;
         let reach = self.seen(client);
@@ -80,7 +82,7 @@ impl MemoryLab {
             return Err(unknown("such end"));
         };
         let expected = expectation.judge(
-            &probe,
+            probe.service,
             (&src.plan.place, src.address(probe.family)),
             (&dst.plan.place, dst.address(probe.family)),
         );

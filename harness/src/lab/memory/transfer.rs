@@ -74,6 +74,7 @@ impl MemoryLab {
         dst: (&str, u16),
         family: Family,
     ) -> Result<TransferId, LabError> {
+        self.meet()?;
         let number = transfer.begin(self, (src, dst.0, dst.1), family)?;
         Ok(TransferId { number, transfer })
     }
