@@ -35,8 +35,7 @@ fn demonstrate() -> Report {
 #[test]
 fn every_pair_is_reached_as_the_policies_say_and_two_runs_are_equal() {
     let (first, second) = (demonstrate(), demonstrate());
-    let mismatches: Vec<String> =
-        first.matrix.mismatches().map(|cell| first.matrix.describe(cell)).collect();
+    let mismatches: Vec<String> = first.matrix.mismatches().map(|cell| first.matrix.describe(cell)).collect();
     assert!(mismatches.is_empty(), "{mismatches:#?}");
     assert!(first.ok);
     assert!(first.matrix.cells.len() > 500, "{}", first.matrix.cells.len());
@@ -47,7 +46,9 @@ fn every_pair_is_reached_as_the_policies_say_and_two_runs_are_equal() {
         let denied: u64 = counted.denials.iter().map(|denial| denial.packets).sum();
         assert_eq!(Some(&denied), counted.drops.get("policy_deny"), "{:#?}", counted.drops);
         assert_eq!(counted.drops.len(), 1, "{:#?}", counted.drops);
-        assert!(counted.denials.iter().all(|denial| denial.policies.iter().any(|name| name.contains("shop/"))));
+        assert!(
+            counted.denials.iter().all(|denial| denial.policies.iter().any(|name| name.contains("shop/")))
+        );
         let packets = counted.packets;
         assert_eq!(packets.received, packets.forwarded + packets.answered + packets.dropped);
     }
@@ -197,7 +198,7 @@ spec:
         let back = lab.path(dst, src, family).unwrap();
         let init = sctp::packet(40_000, 3868, 0, sctp::INIT, 11);
         let init_ack = sctp::packet(3868, 40_000, 11, sctp::INIT_ACK, 22);
-        let mut pass = |lab: &mut MemoryLab, path, from, to, packet: &[u8]| {
+        let pass = |lab: &mut MemoryLab, path, from, to, packet: &[u8]| {
             lab.send_frames(from, raw::frames(path, sctp::PROTOCOL, packet, 0, MTU)).unwrap();
             lab.run_for(Duration::from_millis(10)).unwrap();
             let frames = lab.take_frames(to).unwrap();
@@ -224,8 +225,12 @@ fn without_policies_everybody_reaches_everybody() {
     let probes = lab.all_probes();
     let expectation = Expectation::of(lab.state(), [true; 2]).unwrap();
     let matrix = lab.probe(&probes, &expectation, |_| Ok(())).unwrap();
-    let closed: Vec<String> =
-        matrix.cells.iter().filter(|cell| !cell.observed.is_open()).map(|cell| matrix.describe(cell)).collect();
+    let closed: Vec<String> = matrix
+        .cells
+        .iter()
+        .filter(|cell| !cell.observed.is_open())
+        .map(|cell| matrix.describe(cell))
+        .collect();
     assert!(closed.is_empty(), "{closed:#?}");
 }
 

@@ -233,6 +233,7 @@ impl MemoryLab {
     /// There is no host of that name.
     pub fn send_frames(&mut self, src: &str, frames: Vec<Vec<u8>>) -> Result<(), LabError> {
         let position = self.position(src)?;
+        self.meet()?;
         let host = self.hosts.get_mut(position).ok_or_else(|| unknown(src))?;
         frames.into_iter().for_each(|frame| host.wire.send(frame));
         Ok(())
