@@ -9,7 +9,7 @@ use harness::lab::cluster_state::POLICIES;
 use harness::lab::demo::{self, Options};
 use harness::lab::expect::Expectation;
 use harness::lab::memory::{MTU, MemoryLab, Transfer, raw};
-use harness::lab::plan::{Family, Side, default_pods};
+use harness::lab::plan::{Family, OUTSIDE, Side, default_pods};
 use harness::lab::report::Report;
 use harness::lab::scenario::Service;
 use harness::lab::{Attach, Backend, LabError, NodeKind};
@@ -51,6 +51,16 @@ fn every_pair_is_reached_as_the_policies_say_and_two_runs_are_equal() {
         );
         let packets = counted.packets;
         assert_eq!(packets.received, packets.forwarded + packets.answered + packets.dropped);
+    }
+    for cell in first.matrix.cells.iter().filter(|cell| !cell.expected) {
+        let by_name = |end: &str, denied: &str| match OUTSIDE.iter().find(|plan| plan.name == end) {
+            Some(plan) => denied == plan.address(cell.family).to_string(),
+            None => denied.starts_with(&format!("{end} (")),
+        };
+        let (src, dst) = (first.matrix.name(cell.src), first.matrix.name(cell.dst));
+        let mut denials = first.counted.values().flat_map(|counted| &counted.denials);
+        let found = denials.any(|denial| by_name(src, &denial.src) && by_name(dst, &denial.dst));
+        assert!(found, "{}", first.matrix.describe(cell));
     }
     let mut json = [first, second].map(|report| serde_json::to_value(report).unwrap());
     for report in &mut json {

@@ -106,9 +106,6 @@ pub enum LabError {
         /// What to do.
         advice: &'static str,
     },
-    /// A part that this release does not have.
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
     /// Somebody asked it to end.
     #[error("interrupted")]
     Interrupted,
