@@ -62,7 +62,7 @@ fn summary(config: &Config) -> String {
     ];
     for (name, value) in lines {
         // Writing to a String cannot fail.
-        drop(writeln!(text, "  {name:<12} {}", output::visible(&value)));
+        let _ = writeln!(text, "  {name:<12} {}", output::visible(&value));
     }
     text
 }

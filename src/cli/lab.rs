@@ -3,47 +3,53 @@
 //! Exits 0 if everything came as expected, 1 if not, 2 if the lab could not be had, 130 on Ctrl-C (after
 //! everything was removed; a second Ctrl-C does not wait for that).
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::Context;
+use clap::{Subcommand, ValueEnum};
+use dataplane::config::{Log, LogFormat, LogLevel};
 use harness::lab::demo::{self, Options, Progress};
-use harness::lab::report::{Report, Text};
+use harness::lab::report::Text;
 use harness::lab::{Attach, Backend, LabError, NodeKind, teardown};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// `weir lab`.
-#[derive(Debug, Args)]
-pub(crate) struct LabArgs {
+use super::output::{Output, print};
+use super::{Outcome, logging};
+
+/// Try weir on this machine: nodes and pods in namespaces, real traffic, and what the policies made of it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  weir lab demo\n  weir lab clean")]
+pub(super) struct Args {
     #[command(subcommand)]
-    command: LabCommand,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum LabCommand {
-    /// Two nodes, their pods and policies, every pair probed; then everything is removed
-    ///
-    /// Builds two nodes as network namespaces joined by an underlay, an outside host, dual-stack pods and a set of
-    /// policies, runs weir on node A and weir or plain Linux (as flannel sets it up) on node B, and compares
-    /// who reaches whom with what the policies say. As root it uses namespaces directly, else a user namespace.
-    #[command(after_help = "Examples:
-  weir lab demo                     weir on both nodes
-  weir lab demo --peer kernel       node B is plain Linux with flannel's devices
-  weir lab demo -o json             for scripts
-  weir lab demo --keep              leave it up, and say how to enter a pod")]
-    Demo(DemoArgs),
+enum Command {
+    Demo(Demo),
     /// Remove labs that were kept, or whose process was killed
     #[command(after_help = "Example:\n  weir lab clean")]
     Clean,
 }
 
-#[derive(Debug, Args)]
-struct DemoArgs {
+/// Two nodes, their pods and policies, every pair probed; then everything is removed
+///
+/// Builds two nodes as network namespaces joined by an underlay, outside hosts, dual-stack pods and a set of
+/// policies, runs weir on node A and weir or plain Linux (as flannel sets it up) on node B, and compares
+/// who reaches whom with what the policies say. As root it uses namespaces directly, else a user namespace.
+/// Exits 1 if anything came otherwise.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  weir lab demo                     weir on both nodes
+  weir lab demo --peer kernel       node B is plain Linux with flannel's devices
+  weir lab demo -o json             for scripts
+  weir lab demo --keep              leave it up, and say how to enter a pod")]
+struct Demo {
     /// What node B runs
     #[arg(long, value_enum, default_value_t = Node::Weir)]
     peer: Node,
@@ -62,8 +68,7 @@ struct DemoArgs {
     /// Leave everything up, and print how to enter each pod
     #[arg(long)]
     keep: bool,
-    /// Form of the result
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    #[command(flatten)]
     output: Output,
 }
 
@@ -85,35 +90,27 @@ enum Place {
     Memory,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Table,
-    /// One object
-    Json,
-    /// One line per probe, and one with the rest
-    Jsonl,
-}
-
-/// Runs the command.
-pub(crate) fn run(args: &LabArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, log: Option<&str>) -> Outcome {
+    logging::init(log, &Log { level: LogLevel::Warn, format: LogFormat::Auto })?;
     match &args.command {
-        LabCommand::Demo(args) => demonstrate(args),
-        LabCommand::Clean => {
-            let mut removed = teardown::sweep()?;
-            removed.extend(teardown::remove_kept()?);
-            for name in &removed {
-                println!("removed {name}");
-            }
-            if removed.is_empty() {
-                println!("nothing to remove");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Demo(args) => demonstrate(args),
+        Command::Clean => clean(),
     }
 }
 
-fn demonstrate(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+fn clean() -> Outcome {
+    let mut removed = teardown::sweep().context("cannot remove what killed labs left")?;
+    removed.extend(teardown::remove_kept().context("cannot remove kept labs")?);
+    if removed.is_empty() {
+        print("nothing to remove\n")?;
+    }
+    for name in &removed {
+        print(&format!("removed {name}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn demonstrate(args: &Demo) -> Outcome {
     let interrupt = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal finds the flag unset and sets it, a second one ends the process.
@@ -143,7 +140,9 @@ fn demonstrate(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     bar.clear();
     match outcome {
         Ok(report) => {
-            print(&report, args.output)?;
+            let color = io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            args.output.print(&report, |report| Text { report, color }.to_string())?;
             Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
         Err(LabError::Interrupted) => {
@@ -152,28 +151,6 @@ fn demonstrate(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn print(report: &Report, output: Output) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match output {
-        Output::Table => {
-            let color =
-                out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            write!(out, "{}", Text { report, color })?;
-        }
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, report)?;
-            writeln!(out)?;
-        }
-        Output::Jsonl => {
-            for line in report.lines() {
-                serde_json::to_writer(&mut out, &line)?;
-                writeln!(out)?;
-            }
-        }
-    }
-    Ok(out.flush()?)
 }
 
 /// A progress bar, where standard error is a terminal; silence elsewhere.

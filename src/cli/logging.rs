@@ -102,11 +102,11 @@ fn text(pairs: &[(&str, Value)]) -> String {
         let (Value::Text(value) | Value::Literal(value)) = value;
         let plain = !value.is_empty() && value.chars().all(|c| !c.is_control() && !" \"=\\".contains(c));
         // Writing to a String cannot fail. Quoted as JSON, so that no name breaks the line.
-        drop(if plain {
+        let _ = if plain {
             write!(line, "{separator}{name}={value}")
         } else {
             write!(line, "{separator}{name}={}", serde_json::Value::from(value.as_str()))
-        });
+        };
     }
     line
 }

@@ -4,6 +4,7 @@
 mod attach;
 mod config;
 mod detach;
+mod lab;
 mod logging;
 mod output;
 mod run;
@@ -39,6 +40,9 @@ enum Command {
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
+    /// Build nodes and pods on this machine, run weir on them, and see what passes
+    #[command(after_help = "Example:\n  weir lab demo")]
+    Lab(lab::Args),
 }
 
 /// Runs the command that the arguments ask for.
@@ -50,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),
+        Command::Lab(args) => lab::run(&args, log.as_deref()),
     };
     outcome.unwrap_or_else(|error| {
         output::complain(&error);

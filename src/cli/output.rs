@@ -76,7 +76,7 @@ pub(super) fn visible(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         if c.is_control() {
             // Writing to a String cannot fail.
-            drop(write!(shown, "{}", c.escape_default()));
+            let _ = write!(shown, "{}", c.escape_default());
         } else {
             shown.push(c);
         }

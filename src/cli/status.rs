@@ -58,11 +58,11 @@ fn summary(status: &Status) -> String {
     if let Some(at) = state.compiled_at_unix_seconds {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let took = Duration::from_micros(state.compile_microseconds);
-        generation += &format!(", compiled {} ago in {took:?}", duration(now.saturating_sub(at)));
+        let _ = write!(generation, ", compiled {} ago in {took:?}", duration(now.saturating_sub(at)));
     }
     if !state.skipped.is_empty() {
         let kinds: Vec<_> = state.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        generation += &format!(", not used: {}", kinds.join(", "));
+        let _ = write!(generation, ", not used: {}", kinds.join(", "));
     }
     let packets = &status.packets;
     let rows = [
@@ -87,7 +87,7 @@ fn summary(status: &Status) -> String {
             _ => value,
         };
         // Writing to a String cannot fail.
-        drop(writeln!(text, "{name:<12} {value}"));
+        let _ = writeln!(text, "{name:<12} {value}");
     }
     text
 }
@@ -166,7 +166,7 @@ fn denials(status: &Status) -> String {
 /// A section with its heading; nothing where there is nothing to say.
 fn section(text: &mut String, heading: &str, body: &str) {
     if !body.is_empty() {
-        drop(writeln!(text, "\n{}\n{}", paint(Colour::Heading, heading), body.trim_end()));
+        let _ = writeln!(text, "\n{}\n{}", paint(Colour::Heading, heading), body.trim_end());
     }
 }
 

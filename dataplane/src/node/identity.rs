@@ -15,7 +15,7 @@ use vxlan::vtep::Vtep;
 
 use crate::config::Config;
 use crate::sys::netlink::Netlink;
-use crate::tables::{OwnNode, Underlay};
+use crate::tables::{OwnNode, Underlay, gateway_address};
 
 /// Everything about this node that ports and packets need.
 #[derive(Debug, Clone)]
@@ -151,13 +151,9 @@ fn gateway_addresses(config: &Config, node: &NodeView) -> Result<Vec<IpNet>, Ide
     Ok(addresses)
 }
 
-/// The subnet's address plus one, with the subnet's prefix length.
+/// The gateway's address with the subnet's prefix length.
 fn first_address(cidr: &IpNet) -> Option<IpNet> {
-    let address = match cidr.network() {
-        IpAddr::V4(network) => IpAddr::V4(Ipv4Addr::from(u32::from(network).checked_add(1)?)),
-        IpAddr::V6(network) => IpAddr::V6(Ipv6Addr::from(u128::from(network).checked_add(1)?)),
-    };
-    IpNet::new(address, cidr.prefix_len()).ok()
+    IpNet::new(gateway_address(cidr)?, cidr.prefix_len()).ok()
 }
 
 /// Status addresses, underlay, gateway, and the VTEP's own (the subnet's address, which flannel.1 carries).

@@ -24,6 +24,8 @@ mod neighbour;
 mod packet;
 mod parse;
 mod policy;
+#[cfg(test)]
+mod tests;
 mod track;
 
 pub use bindings::{Binding, Bindings, PortId, Role};

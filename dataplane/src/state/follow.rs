@@ -229,3 +229,6 @@ fn joined(first: &[Diagnostic], more: &[Diagnostic]) -> Vec<Diagnostic> {
     all.extend(more.iter().filter(|diagnostic| !first.contains(diagnostic)).cloned());
     all
 }
+
+#[cfg(test)]
+mod tests;

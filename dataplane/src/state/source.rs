@@ -361,7 +361,7 @@ fn contents(path: &Path, fingerprint: Fingerprint) -> Result<Result<String, Stri
     }
     Ok(String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        let line = valid.split(|byte| *byte == b'\n').count();
         format!("is not UTF-8 text at line {line}: expected YAML or JSON")
     }))
 }

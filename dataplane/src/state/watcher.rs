@@ -53,7 +53,8 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
-        drop(self.wake.try_send(()));
+        // Full means that a wake-up is on its way already.
+        let _ = self.wake.try_send(());
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
@@ -125,7 +126,7 @@ impl Watch {
             };
             if tell {
                 // Full means that it is told already.
-                drop(wake.try_send(()));
+                let _ = wake.try_send(());
             }
         };
         let mut watcher = match notify::recommended_watcher(handler) {
@@ -136,6 +137,7 @@ impl Watch {
             }
         };
         // The parent tells of the directory itself being moved, removed or made.
+        // Neither may be there; the look once a second finds out when they are.
         if let Some(parent) = self.root.parent() {
             drop(watcher.watch(parent, RecursiveMode::NonRecursive));
         }
@@ -151,3 +153,6 @@ fn is_change(kind: EventKind) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

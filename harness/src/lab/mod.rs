@@ -278,11 +278,7 @@ impl Lab {
                 return Ok(status);
             }
             if start.elapsed() > timeout {
-                let text = format!(
-                    "waited {timeout:?} for {what}, status is {:?}, pods {:?}",
-                    status.state, status.pods
-                );
-                return Err(LabError::Weir { node: side.name(), text });
+                return Err(LabError::Weir { node: side.name(), text: late(what, timeout, &status) });
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -315,6 +311,20 @@ impl Lab {
     fn weir_mut(&mut self, side: Side) -> Result<&mut NodeWeir, LabError> {
         self.weirs.get_mut(side as usize).and_then(Option::as_mut).ok_or_else(|| no_weir(side))
     }
+}
+
+/// What was waited for in vain, and what a person would look at next.
+fn late(what: &str, timeout: Duration, status: &Status) -> String {
+    let pods = status.pods.iter().map(|pod| {
+        let state = pod.attachment.map_or("no attachment", AttachmentState::name);
+        let reason = pod.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("\n  | {}: {state}{reason}", pod.name)
+    });
+    let problems = status.state.problems.iter().map(|problem| format!("\n  | {problem}"));
+    let (state, generation) = (status.state.status.name(), status.state.generation);
+    let start =
+        format!("waited {timeout:?} in vain for {what}; the state is {state}, generation {generation}");
+    [start].into_iter().chain(problems).chain(pods).collect()
 }
 
 fn topology_name(netns: &teardown::OwnedNetns) -> &str {

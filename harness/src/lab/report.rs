@@ -27,25 +27,6 @@ pub struct Report {
     pub kept: Vec<String>,
 }
 
-impl Report {
-    /// One object per probe, with the ends' names, and one with everything else.
-    pub fn lines(&self) -> Vec<serde_json::Value> {
-        let named = |cell: &Cell| {
-            let mut line = serde_json::to_value(cell).unwrap_or_default();
-            if let Some(fields) = line.as_object_mut() {
-                fields.insert("src".to_owned(), self.matrix.name(cell.src).into());
-                fields.insert("dst".to_owned(), self.matrix.name(cell.dst).into());
-            }
-            line
-        };
-        let mut rest = serde_json::to_value(self).unwrap_or_default();
-        if let Some(fields) = rest.as_object_mut() {
-            fields.remove("matrix");
-        }
-        self.matrix.cells.iter().map(named).chain([rest]).collect()
-    }
-}
-
 /// A throughput figure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Throughput {
@@ -259,8 +240,5 @@ mod tests {
         assert_eq!(json["matrix"]["cells"][2]["observed"], "open");
         assert_eq!(json["matrix"]["cells"][2]["family"], "ipv4");
         assert_eq!(json["ok"], false);
-        let lines = report().lines();
-        assert_eq!((&lines[0]["src"], &lines[0]["dst"]), (&"shop/a".into(), &"shop/b".into()));
-        assert_eq!(lines.last().unwrap()["nodes"][1], "kernel");
     }
 }

@@ -167,7 +167,7 @@ fn ask(lab: &Lab, probe: &Probe, expectation: &Expectation) -> Result<Cell, LabE
         return Err(LabError::State(vec![format!("no ends {} and {} in this lab", probe.src, probe.dst)]));
     };
     let (from, to) = (src.address(probe.family), dst.address(probe.family));
-    let expected = expectation.judge(probe, (&src.place, from), (&dst.place, to));
+    let expected = expectation.judge(probe.service, (&src.place, from), (&dst.place, to));
     let mut observed = Reach::Silent;
     for _ in 0..if expected.open { ATTEMPTS } else { 1 } {
         observed = once(&src.netns, to, probe.service, if expected.open { PATIENCE } else { SILENCE })?;

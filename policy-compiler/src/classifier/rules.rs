@@ -124,6 +124,13 @@ pub struct RuleTable {
     rules: Vec<RuleInfo>,
 }
 
+impl Default for RuleTable {
+    /// The table of a classifier that knows no subject: id 0 alone.
+    fn default() -> Self {
+        RuleInterner::new().finish()
+    }
+}
+
 impl RuleTable {
     /// What the id means. An id of another compilation yields some rule of this one, id 0 if out of range.
     pub fn get(&self, id: RuleId) -> &RuleInfo {
