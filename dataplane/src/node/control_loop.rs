@@ -25,6 +25,8 @@ use crate::workers::{WorkerConfig, WorkerHandle};
 
 /// How often attachments are tended and failed work is tried again when no event comes.
 const TICK: Duration = Duration::from_millis(100);
+/// How soon a directory that is being written is looked at again.
+const SETTLE: Duration = Duration::from_millis(20);
 /// How long a reload waits for the worker to take the generation up.
 const TAKE_UP: Duration = Duration::from_secs(2);
 /// Frames in the worker's pool: enough for every port's batch and the fragments that wait.
@@ -138,7 +140,8 @@ impl ControlLoop {
 
     pub(super) fn run(mut self, inbox: &Receiver<Event>) {
         loop {
-            match inbox.recv_timeout(TICK) {
+            let patience = if self.look_again { SETTLE } else { TICK };
+            match inbox.recv_timeout(patience) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Event::StateChanged | Event::Reload) => self.refresh(),
                 Ok(Event::Request(request)) => request(&mut self),
@@ -359,6 +362,11 @@ impl ControlLoop {
     /// Reads the state and waits until the worker judges by it.
     fn reload(&mut self) -> Result<u64, String> {
         self.refresh();
+        let until = Instant::now() + TAKE_UP;
+        while std::mem::take(&mut self.look_again) && Instant::now() < until {
+            std::thread::sleep(SETTLE);
+            self.refresh();
+        }
         if !self.summary.problems.is_empty() && self.summary.status != StateStatus::Degraded {
             return Err(self.summary.problems.join("\n"));
         }

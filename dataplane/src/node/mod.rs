@@ -7,7 +7,7 @@
 //!   config, `weir attach` ─► Attachments ─► TAP / AF_PACKET port ───────────────┘
 //! ```
 //! One control thread owns all of it and does one thing at a time; other threads (state watcher, control socket,
-//! signals) only send it [`events`](Event). Nothing it does blocks the worker. What fails is said, shown in the
+//! signals) only send it events. Nothing it does blocks the worker. What fails is said, shown in the
 //! status and tried again; the last good generation stays in force meanwhile.
 
 mod attachments;
