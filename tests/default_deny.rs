@@ -47,7 +47,8 @@ fn assert_is_telling(lab: &Lab, matrix: &Matrix) {
 fn each_drop_has_its_policies(lab: &Lab, side: Side, matrix: &Matrix) {
     let status = support::status(lab, side);
     let denied: u64 = status.denials.iter().map(|denial| denial.packets).sum();
-    let by_policy = ["policy_deny", "policy_revoked"].map(|name| status.drops.get(name).copied().unwrap_or(0));
+    let by_policy =
+        ["policy_deny", "policy_revoked"].map(|name| status.drops.get(name).copied().unwrap_or(0));
     assert_eq!(denied, by_policy.iter().sum::<u64>(), "{}: every denied packet is in a row", side.name());
     let mut checked = 0;
     for cell in matrix.cells.iter().filter(|cell| !cell.expected) {

@@ -40,22 +40,23 @@ impl Bulk {
         });
         Self { stream, sent, thread: Some(thread) }
     }
+}
 
-    /// When it last took anything, once that is a while ago.
-    fn wait_until_cut(&self, timeout: Duration) -> Option<Instant> {
-        let start = Instant::now();
-        let mut last = (self.sent.load(Ordering::SeqCst), start);
-        while start.elapsed() < timeout {
-            std::thread::sleep(Duration::from_millis(2));
-            let now = self.sent.load(Ordering::SeqCst);
-            if now != last.0 {
-                last = (now, Instant::now());
-            } else if last.1.elapsed() > Duration::from_millis(500) {
-                return Some(last.1);
-            }
+/// When anything last moved, once that is a while ago; none if something still moves after `timeout`.
+fn wait_until_still(moved: impl Fn() -> [u64; 2], timeout: Duration) -> Option<Instant> {
+    const QUIET: Duration = Duration::from_millis(500);
+    let start = Instant::now();
+    let mut last = (moved(), start);
+    while start.elapsed() < timeout {
+        std::thread::sleep(Duration::from_millis(2));
+        let now = moved();
+        if now != last.0 {
+            last = (now, Instant::now());
+        } else if last.1.elapsed() > QUIET {
+            return Some(last.1);
         }
-        None
     }
+    None
 }
 
 impl Drop for Bulk {
@@ -80,11 +81,9 @@ fn removal_cuts_and_return_opens(lab: &Lab, src: &str, dst: &str, family: Family
 
     let removed = Instant::now();
     lab.state().remove(ALLOWING).unwrap();
-    let cut = bulk.wait_until_cut(Duration::from_secs(4)).unwrap_or_else(|| panic!("{pair}: not cut"));
-    let echo_cut = echo
-        .wait_until_cut(Duration::from_millis(500), Duration::from_secs(4))
-        .unwrap_or_else(|| panic!("{pair}: small messages go on"));
-    let cut = cut.max(echo_cut).saturating_duration_since(removed);
+    let moved = || [bulk.sent.load(Ordering::SeqCst), echo.returned()];
+    let cut = wait_until_still(moved, Duration::from_secs(4)).unwrap_or_else(|| panic!("{pair}: not cut"));
+    let cut = cut.saturating_duration_since(removed);
     println!("{pair}: cut {cut:?} after the policy was removed");
     assert!(cut < Duration::from_secs(1), "{pair}: cut after {cut:?}");
     assert!(drops(lab, Side::A, "policy_revoked") > revoked, "{pair}: not counted as revoked");

@@ -9,8 +9,8 @@ use std::time::Duration;
 use dataplane::sys::raw_ip;
 use harness::lab::plan::{Family, PodPlan, Side};
 use harness::lab::{Attach, End, NodeKind};
-use harness::traffic::sctp::{PROTOCOL, Responder, probe};
 use harness::traffic::Reach;
+use harness::traffic::sctp::{PROTOCOL, Responder, probe};
 use support::{build, lab, must, turn};
 
 const POLICY: &str = "apiVersion: networking.k8s.io/v1
@@ -39,7 +39,8 @@ const COOKIE_ACK: u8 = 11;
 /// A packet of one chunk with that body.
 fn packet(src_port: u16, dst_port: u16, tag: u32, chunk: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + body.len()).unwrap().to_be_bytes();
-    let mut bytes = [&src_port.to_be_bytes()[..], &dst_port.to_be_bytes(), &tag.to_be_bytes(), &[0; 4]].concat();
+    let mut bytes =
+        [&src_port.to_be_bytes()[..], &dst_port.to_be_bytes(), &tag.to_be_bytes(), &[0; 4]].concat();
     bytes.extend_from_slice(&[chunk, 0, length[0], length[1]]);
     bytes.extend_from_slice(body);
     let sum = crc32c(&bytes).to_le_bytes();
@@ -111,7 +112,8 @@ fn sctp_follows_its_policy(attach: Attach) {
         PodPlan::new(Side::B, 10, "telco", "far", ("app", "server")),
     ];
     let policies = [("policy-signalling.yaml", POLICY)];
-    let lab = build(lab().nodes([NodeKind::Weir, NodeKind::Kernel]).attach(attach).pods(pods).policies(&policies));
+    let lab =
+        build(lab().nodes([NodeKind::Weir, NodeKind::Kernel]).attach(attach).pods(pods).policies(&policies));
     let client = must(lab.pod("telco/client"));
     for server in ["telco/near", "telco/far"] {
         let server = must(lab.pod(server));
@@ -123,9 +125,24 @@ fn sctp_follows_its_policy(attach: Attach) {
         for family in Family::ALL {
             let to = |end: &End, port| SocketAddr::new(end.address(family), port);
             let ask = |from: &End, to, src_port, timeout| probe(&from.netns, to, src_port, timeout).unwrap();
-            assert_eq!(ask(client, to(server, 5000), 41_000, PATIENCE), Reach::Open, "{} allowed", server.name);
-            assert_eq!(ask(client, to(server, 5001), 41_001, SILENCE), Reach::Silent, "{} other port", server.name);
-            assert_eq!(ask(server, to(client, 5000), 41_002, SILENCE), Reach::Silent, "{} backwards", server.name);
+            assert_eq!(
+                ask(client, to(server, 5000), 41_000, PATIENCE),
+                Reach::Open,
+                "{} allowed",
+                server.name
+            );
+            assert_eq!(
+                ask(client, to(server, 5001), 41_001, SILENCE),
+                Reach::Silent,
+                "{} other port",
+                server.name
+            );
+            assert_eq!(
+                ask(server, to(client, 5000), 41_002, SILENCE),
+                Reach::Silent,
+                "{} backwards",
+                server.name
+            );
         }
     }
     let status = support::status(&lab, Side::A);

@@ -76,7 +76,11 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("an inner broadcast", vxlan(VALID, VNI, &broadcast), "inner_l2"),
         ("an inner group source", vxlan(VALID, VNI, &group_source), "inner_l2"),
         ("inner ARP", vxlan(VALID, VNI, &inner(ARP, &[0; 28])), "control_over_overlay"),
-        ("an inner VLAN tag", vxlan(VALID, VNI, &inner(0x8100, &[&[0, 5, 8, 0][..], &packet(64)].concat())), "inner_l2"),
+        (
+            "an inner VLAN tag",
+            vxlan(VALID, VNI, &inner(0x8100, &[&[0, 5, 8, 0][..], &packet(64)].concat())),
+            "inner_l2",
+        ),
         ("an inner source of node A", tunnelled(v4(Side::A, 10), NEAR_POD), "inner_src_mismatch"),
         ("an inner source that is the gateway", tunnelled(v4(Side::A, 1), NEAR_POD), "inner_src_mismatch"),
         ("an inner source of nobody", tunnelled(outside, NEAR_POD), "inner_src_mismatch"),
@@ -115,7 +119,8 @@ fn garbage_is_counted_by_its_kind(attach: Attach) {
     for (name, packet, reason) in kinds() {
         let before = status(&lab, Side::A);
         node.send(&packet).unwrap();
-        let counted = |lab: &Lab| drops(lab, Side::A, reason) > before.drops.get(reason).copied().unwrap_or(0);
+        let counted =
+            |lab: &Lab| drops(lab, Side::A, reason) > before.drops.get(reason).copied().unwrap_or(0);
         let start = std::time::Instant::now();
         while !counted(&lab) {
             let now = status(&lab, Side::A);
@@ -172,7 +177,9 @@ fn vxlan_from_a_host_that_is_no_node_is_not_looked_into() {
     for packet in [tunnelled(FAR_POD, NEAR_POD), vec![0; 3], Vec::new()] {
         stranger.send(&packet).unwrap();
     }
-    wait_until("all three to be counted", Duration::from_secs(2), || drops(&lab, Side::A, "vtep_unknown") == 3);
+    wait_until("all three to be counted", Duration::from_secs(2), || {
+        drops(&lab, Side::A, "vtep_unknown") == 3
+    });
     let after = status(&lab, Side::A);
     let others = |drops: &std::collections::BTreeMap<String, u64>| {
         ["truncated", "vxlan_flags", "inner_l2"].map(|reason| drops.get(reason).copied().unwrap_or(0))

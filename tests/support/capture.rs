@@ -37,10 +37,11 @@ impl Injector {
         Self(open(netns, interface))
     }
 
-    pub(crate) fn send(&self, frame: &[u8]) {
+    /// Whether the interface took it: a TAP that nobody holds does not.
+    pub(crate) fn send(&self, frame: &[u8]) -> bool {
         let mut bytes = vec![0; VNET_HEADER];
         bytes.extend_from_slice(frame);
-        self.0.send(&bytes).unwrap();
+        self.0.send(&bytes).is_ok()
     }
 }
 
