@@ -34,4 +34,4 @@ pub mod config;
 pub mod control;
 pub mod state;
 
-//NODE pub mod node;
+pub mod node;

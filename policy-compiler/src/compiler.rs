@@ -2,9 +2,12 @@
 //!
 //! Cost: `upsert` and `delete` are map operations; `compile` is a full build from the objects.
 
-use crate::api::{Diagnostic, Object, ObjectKey};
+use crate::api::{Diagnostic, Kind, Object, ObjectKey, Origin, Severity};
 use crate::classifier::{Classifier, RuleTable};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, CutOff, View};
+use crate::lower::{self, TooLarge};
+use crate::model::Model;
+use crate::semantics::{self, reference::Reference};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -132,7 +135,104 @@ impl Compiler {
     /// # Errors
     /// As [`Self::compile`].
     pub fn compile_with(&self, scope: &Scope, engine: Engine) -> Result<Compiled, Vec<Diagnostic>> {
-        let _ = (scope, engine);
-        Err(Vec::new())
+        let view = self.view(scope);
+        let model = self.model();
+        let mut errors: Vec<Diagnostic> =
+            self.problems().filter(|problem| problem.is_error()).cloned().collect();
+        errors.extend(view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)));
+        if self.options.on_invalid == OnInvalid::Refuse && !errors.is_empty() {
+            return Err(errors);
+        }
+        let (classifier, rules) = match engine {
+            Engine::Flat => lower::flat(&view, &model, self.options.memory_ceiling)
+                .map_err(|too_large| vec![too_large_diagnostic(too_large, self.options.memory_ceiling)])?,
+            Engine::Linear => lower::linear(&view, &model),
+        };
+        let warnings = self.problems().filter(|problem| !problem.is_error()).cloned().collect();
+        Ok(Compiled { classifier, rules: Arc::new(rules), cluster: view.cluster, warnings, degraded: errors })
+    }
+
+    /// The policies of the objects as the model has them, what could not be read included.
+    pub fn model(&self) -> Model {
+        semantics::kubernetes::model(self.objects().filter_map(|object| match object {
+            Object::NetworkPolicy(policy) => Some(policy),
+            _ => None,
+        }))
+    }
+
+    /// Who is who, without compiling policies.
+    pub fn cluster(&self, scope: &Scope) -> Cluster {
+        self.view(scope).cluster
+    }
+
+    /// The slow evaluator over the same objects. `cluster` is [`Self::cluster`] or [`Compiled::cluster`] of the
+    /// same scope.
+    pub fn reference<'o>(&'o self, scope: &Scope, cluster: &'o Cluster) -> Reference<'o> {
+        let extra: &[IpAddr] = match scope {
+            Scope::Node(_) => &self.options.node_addresses,
+            Scope::All => &[],
+        };
+        Reference::new(self.objects(), self.model(), cluster, extra)
+    }
+
+    fn view<'o>(&'o self, scope: &'o Scope) -> View<'o> {
+        match scope {
+            Scope::Node(name) => View::new(self.objects(), Some(name), &self.options.node_addresses),
+            Scope::All => View::new(self.objects(), None, &[]),
+        }
+    }
+
+    fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.objects().flat_map(Object::diagnostics)
+    }
+
+    /// The diagnostic of an address conflict; what could not be read has its own already.
+    fn conflict(&self, cut_off: &CutOff) -> Option<Diagnostic> {
+        let CutOff::Conflict { address, pods } = cut_off else { return None };
+        let places: Vec<(ObjectKey, Origin)> = pods
+            .iter()
+            .filter_map(|pod| {
+                let (namespace, name) = (pod.namespace.clone(), pod.name.clone());
+                let object = self.objects.get(&ObjectKey { kind: Kind::Pod, namespace, name })?;
+                Some((object.key().clone(), object.origin().clone()))
+            })
+            .collect();
+        let (object, origin) = places.last().cloned()?;
+        let others: Vec<String> = places
+            .iter()
+            .filter(|(key, _)| *key != object)
+            .map(|(key, origin)| format!("{key} ({origin})"))
+            .collect();
+        Some(Diagnostic {
+            severity: Severity::Error,
+            origin,
+            object: Some(object),
+            field: "status.podIPs".to_owned(),
+            message: format!("{address} is also the address of {}", others.join(", ")),
+            expected: Some("an address that no other live pod shows".to_owned()),
+            help: None,
+        })
     }
 }
+
+fn too_large_diagnostic(too_large: TooLarge, ceiling: usize) -> Diagnostic {
+    let TooLarge { part, needed } = too_large;
+    let size = match needed {
+        usize::MAX => "more than can be numbered".to_owned(),
+        needed => format!("{} KiB or more", needed.div_ceil(1024)),
+    };
+    Diagnostic {
+        severity: Severity::Error,
+        origin: Origin::of_file("classifier"),
+        object: None,
+        field: String::new(),
+        message: format!("the tables would take {size}, most of it or the excess in: {part}"),
+        expected: Some(format!("at most {} KiB", ceiling / 1024)),
+        help: Some(
+            "raise the memory ceiling, or write fewer overlapping ipBlocks and distinct ports".to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,6 @@ fn is_many(address: IpAddr) -> bool {
         IpAddr::V6(address) => address.is_multicast(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,13 +191,10 @@ fn put<'a>(to: &mut impl Iterator<Item = &'a mut u8>, bytes: &[u8]) {
 }
 
 fn udp_length(inner: &[u8], ip_header: usize) -> Result<u16, EncapError> {
-    let headers = udp::HEADER_BYTES + vxlan::HEADER_BYTES;
-    inner
-        .len()
-        .checked_add(headers)
-        .filter(|udp_len| udp_len.checked_add(ip_header).is_some_and(|total| total <= usize::from(u16::MAX)))
-        .and_then(|udp_len| u16::try_from(udp_len).ok())
-        .ok_or(EncapError::TooLong(inner.len()))
+    let too_long = EncapError::TooLong(inner.len());
+    let udp_len = inner.len().checked_add(udp::HEADER_BYTES + vxlan::HEADER_BYTES).ok_or(too_long)?;
+    let total = udp_len.checked_add(ip_header).ok_or(too_long)?;
+    if total > usize::from(u16::MAX) { Err(too_long) } else { Ok(udp_len as u16) }
 }
 
 fn ethernet_header(config: &OuterConfig, ethertype: u16) -> [u8; ethernet::HEADER_BYTES] {
@@ -231,3 +228,6 @@ fn udp_and_vxlan(
     put(&mut to, &vxlan);
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    fn name<'a>(found: Option<(VtepId, &'a Vtep)>) -> Option<&'a str> {
+    fn name(found: Option<(VtepId, &Vtep)>) -> Option<&str> {
         found.map(|(_, vtep)| vtep.name.as_str())
     }
 

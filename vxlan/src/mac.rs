@@ -78,8 +78,9 @@ fn parse(text: &str) -> Option<Mac> {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|octet| write!(f, ":{octet:02x}"))
     }
 }
 
@@ -127,6 +128,14 @@ mod tests {
         assert!(Mac([0x33, 0x33, 0, 0, 0, 1]).is_multicast());
         assert!(!Mac([0x33, 0x33, 0, 0, 0, 1]).is_broadcast());
         assert!(Mac([2, 0, 0, 0, 0, 1]).is_unicast());
+    }
+
+    #[test]
+    fn configuration_spells_it_as_text() {
+        use serde::de::value::{Error, StrDeserializer};
+        let read = |text| Mac::deserialize(StrDeserializer::<Error>::new(text));
+        assert_eq!(read("0a:58:0a:2a:00:05"), Ok(Mac([0x0a, 0x58, 0x0a, 0x2a, 0, 5])));
+        assert!(read("0a:58").unwrap_err().to_string().contains("six hexadecimal pairs"));
     }
 
     #[test]

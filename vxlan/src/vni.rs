@@ -85,6 +85,14 @@ mod tests {
     }
 
     #[test]
+    fn configuration_spells_it_as_a_number_and_cannot_exceed_24_bits() {
+        use serde::de::value::Error;
+        let read = |number| Vni::deserialize(serde::de::IntoDeserializer::<Error>::into_deserializer(number));
+        assert_eq!(read(1_u32), Ok(Vni::FLANNEL));
+        assert!(read(1 << 24).unwrap_err().to_string().contains("at most 16777215"));
+    }
+
+    #[test]
     fn bytes_are_the_low_three_in_network_order() {
         let Ok(vni) = Vni::new(0x0001_0203) else { panic!("24 bits are enough") };
         assert_eq!(vni.to_bytes(), [1, 2, 3]);

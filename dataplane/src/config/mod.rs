@@ -14,6 +14,7 @@
 //! else sees `raw`. What a key means is written once, at its field in `raw`: the JSON Schema carries
 //! those texts. A file is at most 1 MiB; aliases and nesting are bounded by the YAML reader.
 
+mod addresses;
 mod attachment;
 mod byte_size;
 mod check;

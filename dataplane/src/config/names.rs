@@ -38,7 +38,9 @@ pub(super) fn is_subdomain(name: &str) -> bool {
 
 /// The one of `candidates` that `word` is most likely a slip for.
 pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    // Two letters swapped are two edits; in a word of three that would be any other word.
+    let letters = word.chars().count();
+    let limit = if letters < 4 { 1 } else { (letters / 3).max(2) };
     candidates
         .iter()
         .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))

@@ -11,7 +11,7 @@
 
 use ahash::RandomState;
 
-use super::entry::Dir;
+use super::names::Dir;
 use super::tuple::Tuple;
 
 const WAYS: usize = 8;

@@ -1,11 +1,14 @@
 //! The connection table: which flows were allowed, by which generation of the policy, and how far they have come.
 //!
 //! Key: the five-tuple of either direction ([`Tuple`]), each its own key of the same entry, so that address
-//! translation would only change the second one. Value: [`Conn`], at most 192 bytes; the index adds 32 bytes and the
-//! lists 16 for each entry the table may hold. The packet path asks [`ConnTable::lookup`] first; a packet of no
-//! connection is judged by the policy and, allowed, opens one ([`ConnTable::may_open`], [`ConnTable::insert`]); a
-//! packet of a connection goes through [`ConnTable::update`], which knows whether it fits. What the verdict was is
-//! not kept: an entry exists because it was allowed, by the generation it carries.
+//! translation would only change the second one. Value: [`Conn`], 176 bytes; the index adds 32 to 64 (it is a
+//! power of two) and the lists 20 for each entry the table may hold: 57 MiB for the default 262,144, reserved
+//! at construction, of which all but the index is touched only as entries come into use.
+//!
+//! The packet path asks [`ConnTable::lookup`] first; a packet of no connection is judged by the policy and,
+//! allowed, opens one ([`ConnTable::may_open`], [`ConnTable::insert`]); a packet of a connection goes through
+//! [`ConnTable::update`], which knows whether it fits. What the verdict was is not kept: an entry exists
+//! because it was allowed, by the generation it carries.
 //!
 //! ```text
 //!   Tuple ─hash─► index: 2 buckets of 8 slots ─► slab of Conn ─┬─ timer wheel (by the time to look again)
@@ -45,6 +48,8 @@
 mod entry;
 mod index;
 mod links;
+mod names;
+mod outcome;
 mod sctp;
 mod shares;
 mod slab;
@@ -60,8 +65,10 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Conn, ConnId, Dir, Owner};
+pub use entry::Conn;
+pub use names::{ConnId, Dir, Owner};
+pub use outcome::{ConntrackStats, InsertError, Invalid, Updated};
 pub use state::Signal;
-pub use table::{ConnTable, ConntrackConfig, ConntrackStats, InsertError, Invalid, Updated};
+pub use table::{ConnTable, ConntrackConfig};
 pub use timeouts::Timeouts;
 pub use tuple::{Tuple, protocol};

@@ -13,7 +13,7 @@
 //! ACK or COOKIE ECHO in the unexpected direction passes while the association lives. Verification tags are
 //! not followed.
 
-use super::entry::Dir;
+use super::names::Dir;
 
 const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;

@@ -9,19 +9,9 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use super::entry::Owner;
 use super::links::{Links, List};
-
-/// What an entry is worth when room is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shelf {
-    /// It is over, and kept only for stragglers: goes first.
-    Closed,
-    /// It was never established: goes next.
-    Tentative,
-    /// It is never evicted.
-    Kept,
-}
+use super::names::Owner;
+use super::state::Shelf;
 
 struct Share {
     entries: usize,

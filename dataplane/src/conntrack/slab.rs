@@ -1,7 +1,8 @@
 //! The entries, by number. Memory for all of them is reserved at construction and touched as they first come
 //! into use; a place that became vacant is used next, as it is still in the cache.
 
-use super::entry::{Conn, ConnId};
+use super::entry::Conn;
+use super::names::ConnId;
 
 /// The entries.
 pub(super) struct Slab {

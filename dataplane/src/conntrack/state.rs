@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use super::entry::Dir;
+use super::names::Dir;
 use super::sctp::{self, SctpState, SctpStep};
-use super::shares::Shelf;
 use super::tcp::{Segment, Tcp, TcpState, TcpStep};
 use super::timeouts::Timeouts;
 use super::tuple::{Tuple, protocol};
@@ -74,6 +73,17 @@ pub(super) enum Step {
     Reopen,
     /// It does not fit.
     Invalid,
+}
+
+/// What an entry is worth when room is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shelf {
+    /// It is over, and kept only for stragglers: goes first.
+    Closed,
+    /// It was never established: goes next.
+    Tentative,
+    /// It is never evicted.
+    Kept,
 }
 
 /// UDP seen from both ends becomes a stream when it is this old, as in netfilter.

@@ -16,7 +16,7 @@
 //! it passes, but moves nothing and refreshes nothing, because only the receiver can tell what it is worth (a
 //! SYN on an open connection, answered by a challenge ACK or RST). There is no window tracking.
 
-use super::entry::Dir;
+use super::names::Dir;
 
 /// FIN: no more data from the sender.
 const FIN: u8 = 0x01;

@@ -138,8 +138,10 @@ impl Attachments {
         generation: Option<&Generation>,
     ) {
         for gone in gone {
-            let entry =
-                self.entries.iter_mut().find(|entry| entry.live.as_ref().is_some_and(|live| live.id == gone.id));
+            let entry = self
+                .entries
+                .iter_mut()
+                .find(|entry| entry.live.as_ref().is_some_and(|live| live.id == gone.id));
             if let Some(entry) = entry {
                 tracing::warn!(pod = %entry.attachment.pod, interface = entry.attachment.interface, error = %gone.error, "interface gone");
                 entry.live = None;
@@ -206,10 +208,14 @@ impl Entry {
             return;
         }
         let (Some(netns), Some(live)) = (&self.attachment.netns, &mut self.live) else { return };
-        let name =
-            PodName { namespace: self.attachment.pod.namespace.clone(), name: self.attachment.pod.name.clone() };
+        let name = PodName {
+            namespace: self.attachment.pod.namespace.clone(),
+            name: self.attachment.pod.name.clone(),
+        };
         let endpoint = generation.endpoint_named(&name).and_then(|index| generation.endpoint(index));
-        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.addresses != live.configured) else { return };
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.addresses != live.configured) else {
+            return;
+        };
         match open::configure_pod(netns, &self.attachment.interface, &endpoint.addresses, identity) {
             Ok(()) => {
                 live.configured.clone_from(&endpoint.addresses);

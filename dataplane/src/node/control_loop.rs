@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ipnet::IpNet;
 use policy_compiler::{Cluster, Compiled, Diagnostic};
 use vxlan::encap::OuterChecksum;
 
@@ -25,6 +24,8 @@ use crate::workers::{WorkerConfig, WorkerHandle};
 
 /// How often attachments are tended and failed work is tried again when no event comes.
 const TICK: Duration = Duration::from_millis(100);
+/// How soon a directory that is being written is looked at again.
+const SETTLE: Duration = Duration::from_millis(20);
 /// How long a reload waits for the worker to take the generation up.
 const TAKE_UP: Duration = Duration::from_secs(2);
 /// Frames in the worker's pool: enough for every port's batch and the fragments that wait.
@@ -67,11 +68,7 @@ pub(crate) struct ControlLoop {
 }
 
 impl ControlLoop {
-    pub(super) fn new(
-        config: Config,
-        lock: InstanceLock,
-        events: Sender<Event>,
-    ) -> Result<Self, StartError> {
+    pub(super) fn new(config: Config, lock: InstanceLock, events: Sender<Event>) -> Result<Self, StartError> {
         let publisher = Publisher::default();
         let counters = Arc::new(PacketCounters::default());
         let denials = Arc::new(DenialLog::default());
@@ -84,15 +81,8 @@ impl ControlLoop {
         let watcher = Watcher::start(&config.state.directory, move || {
             // The control thread has ended: nobody is left to tell.
             let _ = events.send(Event::StateChanged);
-        });
-        let node_addresses = config
-            .gateway
-            .addresses
-            .iter()
-            .map(IpNet::addr)
-            .chain(config.underlay.address.map(Into::into))
-            .chain(config.underlay.address_v6.map(Into::into))
-            .collect();
+        })?;
+        let node_addresses = identity::configured_addresses(&config);
         Ok(Self {
             follower: StateFollower::new(&config, node_addresses),
             worker,
@@ -142,7 +132,8 @@ impl ControlLoop {
 
     pub(super) fn run(mut self, inbox: &Receiver<Event>) {
         loop {
-            match inbox.recv_timeout(TICK) {
+            let patience = if self.look_again { SETTLE } else { TICK };
+            match inbox.recv_timeout(patience) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Event::StateChanged | Event::Reload) => self.refresh(),
                 Ok(Event::Request(request)) => request(&mut self),
@@ -173,16 +164,17 @@ impl ControlLoop {
     fn note(&mut self, refresh: Refresh) {
         match refresh {
             Refresh::Unchanged => {
-                // Back to what is in force after a change that was refused.
-                if self.pending.is_none() && self.summary.status == StateStatus::Rejected && self.number > 0 {
-                    self.summary.status = StateStatus::Ok;
-                    self.summary.problems.clear();
+                let status = self.follower.status();
+                // Back to what is in force after a change that was refused; or still refused.
+                if self.pending.is_none() && self.number > 0 && status != self.summary.status {
+                    self.summary.status = status;
+                    self.summary.problems = texts(self.follower.problems());
                 }
             }
             Refresh::Waiting => self.look_again = true,
             Refresh::Rejected(problems) => {
                 self.pending = None;
-                self.reject(problems.iter().map(Diagnostic::to_string).collect());
+                self.reject(texts(&problems));
             }
             Refresh::Compiled(compiled) => self.pending = Some(compiled),
         }
@@ -205,7 +197,11 @@ impl ControlLoop {
                 node = self.config.node,
                 generation = self.number,
                 "state not put in force: {}",
-                if self.number == 0 { "nothing passes until it is mended" } else { "the last good generation stays" }
+                if self.number == 0 {
+                    "nothing passes until it is mended"
+                } else {
+                    "the last good generation stays"
+                }
             );
         }
         self.summary.status = status;
@@ -236,14 +232,14 @@ impl ControlLoop {
         }
         let vteps = identity::vteps(&compiled.cluster, &identity.own.name);
         let number = self.number + 1;
-        let generation =
-            match Generation::new(number, &compiled, identity.own.clone(), vteps, &mut self.ids) {
-                Ok(generation) => generation,
-                Err(error) => {
-                    self.reject(vec![error.to_string()]);
-                    return Ok(());
-                }
-            };
+        let generation = match Generation::new(number, &compiled, identity.own.clone(), vteps, &mut self.ids)
+        {
+            Ok(generation) => generation,
+            Err(error) => {
+                self.reject(vec![error.to_string()]);
+                return Ok(());
+            }
+        };
         self.number = number;
         self.attachments.set_mtu(&self.worker, identity.pod_mtu);
         self.identity = Some(identity);
@@ -255,7 +251,6 @@ impl ControlLoop {
     }
 
     fn sum_up(&mut self, compiled: &Compiled) {
-        let texts = |diagnostics: &[Diagnostic]| diagnostics.iter().map(Diagnostic::to_string).collect();
         let warnings: Vec<String> = texts(&compiled.warnings);
         for warning in warnings.iter().filter(|warning| !self.summary.warnings.contains(*warning)) {
             tracing::warn!(node = self.config.node, generation = self.number, "{warning}");
@@ -307,9 +302,8 @@ impl ControlLoop {
         }
         let underlay = open::underlay(&self.config, identity).map_err(StartError::Underlay)?;
         let gateway_mtu = self.config.gateway.mtu.unwrap_or(identity.pod_mtu);
-        let gateway = open::gateway(&self.config, identity, gateway_mtu).map_err(|error| {
-            StartError::Gateway { name: self.config.gateway.interface.clone(), error }
-        })?;
+        let gateway = open::gateway(&self.config, identity, gateway_mtu)
+            .map_err(|error| StartError::Gateway { name: self.config.gateway.interface.clone(), error })?;
         let underlay = self.hand_over(Role::UnderlayDatagram, underlay, None, u16::MAX)?;
         let gateway = self.hand_over(Role::Node, gateway.port, gateway.mac, gateway_mtu)?;
         self.trunks = Some(Trunks { gateway, underlay, gateway_mtu });
@@ -337,7 +331,8 @@ impl ControlLoop {
         let gone = self.worker.gone();
         for gone in &gone {
             let lost = |trunk: &Trunk| trunk.id == gone.id;
-            let trunk = self.trunks.as_ref().is_some_and(|trunks| lost(&trunks.gateway) || lost(&trunks.underlay));
+            let trunk =
+                self.trunks.as_ref().is_some_and(|trunks| lost(&trunks.gateway) || lost(&trunks.underlay));
             if trunk {
                 tracing::error!(node = self.config.node, error = %gone.error, "gateway or underlay gone; restart weir once it is back");
             }
@@ -359,6 +354,11 @@ impl ControlLoop {
     /// Reads the state and waits until the worker judges by it.
     fn reload(&mut self) -> Result<u64, String> {
         self.refresh();
+        let until = Instant::now() + TAKE_UP;
+        while std::mem::take(&mut self.look_again) && Instant::now() < until {
+            std::thread::sleep(SETTLE);
+            self.refresh();
+        }
         if !self.summary.problems.is_empty() && self.summary.status != StateStatus::Degraded {
             return Err(self.summary.problems.join("\n"));
         }
@@ -370,7 +370,12 @@ impl ControlLoop {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn texts(diagnostics: &[Diagnostic]) -> Vec<String> {
+    diagnostics.iter().map(Diagnostic::to_string).collect()
+}
+
+/// The pipeline's settings, as the configuration has them.
+pub fn settings(config: &Config) -> Settings {
     Settings {
         vni: config.underlay.vni,
         vxlan_port: config.underlay.port,
@@ -395,7 +400,10 @@ impl RequestHandler {
         Self { events }
     }
 
-    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut ControlLoop) -> T + Send + 'static) -> Option<T> {
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut ControlLoop) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = bounded(1);
         let request = Box::new(move |control: &mut ControlLoop| {
             // The client has gone: nobody to answer.

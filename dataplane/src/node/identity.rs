@@ -15,23 +15,26 @@ use vxlan::vtep::Vtep;
 
 use crate::config::Config;
 use crate::sys::netlink::Netlink;
-use crate::tables::{OwnNode, Underlay};
+use crate::tables::{OwnNode, Underlay, gateway_address};
 
 /// Everything about this node that ports and packets need.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
-    pub(super) own: OwnNode,
+pub struct Identity {
+    /// What packets are judged and forwarded by. Next hops on the underlay are not known to it.
+    pub own: OwnNode,
     /// The gateway's addresses with the prefix length of the pod subnet.
-    pub(super) gateway: Vec<IpNet>,
+    pub gateway: Vec<IpNet>,
     /// MTU of pods and of the node TAP: what fits through every underlay we have.
-    pub(super) pod_mtu: u16,
+    pub pod_mtu: u16,
 }
 
 /// Why the node's identity cannot be told; each says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// The state has no Node of our name.
-    #[error("the state has no Node {name:?} (it has {known}); name this node in `node:` of the configuration, or add its Node object")]
+    #[error(
+        "the state has no Node {name:?} (it has {known}); name this node in `node:` of the configuration, or add its Node object"
+    )]
     NoNode {
         /// The name looked for.
         name: String,
@@ -61,7 +64,9 @@ pub enum IdentityError {
         node: String,
     },
     /// The address is on no interface of this host.
-    #[error("underlay address {address} is on no interface of this host (it has {present}); set underlay.address to one of them, or underlay.mtu if it comes later")]
+    #[error(
+        "underlay address {address} is on no interface of this host (it has {present}); set underlay.address to one of them, or underlay.mtu if it comes later"
+    )]
     NoInterface {
         /// The address looked for.
         address: IpAddr,
@@ -81,7 +86,7 @@ impl Identity {
     ///
     /// # Errors
     /// Something is missing; see [`IdentityError`].
-    pub(super) fn resolve(config: &Config, cluster: &Cluster) -> Result<Self, IdentityError> {
+    pub fn resolve(config: &Config, cluster: &Cluster) -> Result<Self, IdentityError> {
         let node = cluster.nodes.iter().find(|node| node.name == config.node).ok_or_else(|| {
             let known: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
             IdentityError::NoNode {
@@ -135,6 +140,12 @@ impl Identity {
     }
 }
 
+/// Addresses that the configuration alone makes the node's own: to the compiler, beside those of the Node object.
+pub fn configured_addresses(config: &Config) -> Vec<IpAddr> {
+    let underlay = (config.underlay.address.map(IpAddr::V4), config.underlay.address_v6.map(IpAddr::V6));
+    config.gateway.addresses.iter().map(IpNet::addr).chain(underlay.0).chain(underlay.1).collect()
+}
+
 /// The gateway has the first address of each pod subnet, as flannel's bridge does.
 fn gateway_addresses(config: &Config, node: &NodeView) -> Result<Vec<IpNet>, IdentityError> {
     if !config.gateway.addresses.is_empty() {
@@ -147,13 +158,9 @@ fn gateway_addresses(config: &Config, node: &NodeView) -> Result<Vec<IpNet>, Ide
     Ok(addresses)
 }
 
-/// The subnet's address plus one, with the subnet's prefix length.
+/// The gateway's address with the subnet's prefix length.
 fn first_address(cidr: &IpNet) -> Option<IpNet> {
-    let address = match cidr.network() {
-        IpAddr::V4(network) => IpAddr::V4(Ipv4Addr::from(u32::from(network).checked_add(1)?)),
-        IpAddr::V6(network) => IpAddr::V6(Ipv6Addr::from(u128::from(network).checked_add(1)?)),
-    };
-    IpNet::new(address, cidr.prefix_len()).ok()
+    IpNet::new(gateway_address(cidr)?, cidr.prefix_len()).ok()
 }
 
 /// Status addresses, underlay, gateway, and the VTEP's own (the subnet's address, which flannel.1 carries).
@@ -203,7 +210,7 @@ fn interface_mtu(name: Option<&str>, address: IpAddr) -> Result<u16, IdentityErr
 }
 
 /// The other nodes' tunnel ends. A node without a VTEP MAC or underlay address has none; `weir status` shows it.
-pub(super) fn vteps(cluster: &Cluster, own: &str) -> Vec<Vtep> {
+pub fn vteps(cluster: &Cluster, own: &str) -> Vec<Vtep> {
     cluster.nodes.iter().filter(|node| node.name != own).filter_map(vtep).collect()
 }
 

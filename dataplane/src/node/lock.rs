@@ -17,7 +17,9 @@ pub(super) struct InstanceLock(#[allow(dead_code, reason = "held, not read")] Fi
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("another weir (pid {holder}) is running with UDP port {port}: {path} is locked; stop it first, or give this one another underlay.port and lock directory")]
+    #[error(
+        "another weir (pid {holder}) is running with UDP port {port}: {path} is locked; stop it first, or give this one another underlay.port and lock directory"
+    )]
     Held {
         /// The file.
         path: PathBuf,
@@ -27,7 +29,9 @@ pub enum LockError {
         holder: String,
     },
     /// The file cannot be made.
-    #[error("cannot use the lock file {path}: {error}; set `lock` (or control.socket) to a directory weir may write to")]
+    #[error(
+        "cannot use the lock file {path}: {error}; set `lock` (or control.socket) to a directory weir may write to"
+    )]
     Io {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@
 //!   config, `weir attach` ─► Attachments ─► TAP / AF_PACKET port ───────────────┘
 //! ```
 //! One control thread owns all of it and does one thing at a time; other threads (state watcher, control socket,
-//! signals) only send it [`events`](Event). Nothing it does blocks the worker. What fails is said, shown in the
+//! signals) only send it events. Nothing it does blocks the worker. What fails is said, shown in the
 //! status and tried again; the last good generation stays in force meanwhile.
 
 mod attachments;
@@ -17,7 +17,8 @@ mod lock;
 mod open;
 mod status;
 
-pub use identity::IdentityError;
+pub use control_loop::settings;
+pub use identity::{Identity, IdentityError, configured_addresses, vteps};
 pub use lock::LockError;
 
 use std::io;

@@ -26,13 +26,11 @@ pub(super) struct Opened {
 /// The TAP in the host namespace, with the gateway's addresses, up. It outlives the process, so that routes
 /// over it survive a restart; without weir it is silent.
 pub(super) fn gateway(config: &Config, identity: &Identity, mtu: u16) -> io::Result<Opened> {
-    let port = TapPort::open(&TapConfig {
-        name: config.gateway.interface.clone(),
-        netns: None,
+    let port = TapPort::open(TapConfig {
         persistent: true,
         mac: Some(config.gateway.mac.0),
         mtu: Some(mtu.into()),
-        must_exist: false,
+        ..TapConfig::named(&config.gateway.interface)
     })?;
     let netlink = Netlink::open()?;
     let index = port.info().index;
@@ -46,7 +44,7 @@ pub(super) fn gateway(config: &Config, identity: &Identity, mtu: u16) -> io::Res
 /// The underlay's sockets.
 pub(super) fn underlay(config: &Config, identity: &Identity) -> io::Result<Box<dyn Port>> {
     let own = &identity.own;
-    let port = UdpUnderlay::open(&UdpConfig {
+    let port = UdpUnderlay::open(UdpConfig {
         local_v4: own.underlay_v4.map(|underlay| underlay.address),
         local_v6: own.underlay_v6.map(|underlay| underlay.address),
         port: config.underlay.port,
@@ -63,13 +61,15 @@ pub(super) fn underlay(config: &Config, identity: &Identity) -> io::Result<Box<d
 pub(super) fn attachment(attachment: &Attachment, mtu: Option<u16>) -> io::Result<Opened> {
     match attachment.kind {
         AttachmentKind::Tap => {
-            let port = TapPort::open(&TapConfig {
-                name: attachment.interface.clone(),
+            let made_here = attachment.create;
+            let port = TapPort::open(TapConfig {
                 netns: attachment.netns.clone(),
-                persistent: attachment.create,
-                mac: attachment.mac.filter(|_| attachment.create).map(|mac| mac.0),
-                mtu: mtu.filter(|_| attachment.create).map(u32::from),
-                must_exist: !attachment.create,
+                persistent: made_here,
+                mac: attachment.mac.filter(|_| made_here).map(|mac| mac.0),
+                mtu: mtu.filter(|_| made_here).map(u32::from),
+                must_exist: !made_here,
+                up: made_here,
+                ..TapConfig::named(&attachment.interface)
             })?;
             // A TAP's own MAC is the pod's where the pod's kernel has the TAP; behind a TAP in our own namespace
             // is someone else (a virtual machine), whose MAC is given or learned.
@@ -78,11 +78,7 @@ pub(super) fn attachment(attachment: &Attachment, mtu: Option<u16>) -> io::Resul
         }
         AttachmentKind::AfPacket => {
             let port = AfPacketPort::open(&attachment.interface, None)?;
-            let netlink = Netlink::open()?;
-            let peer = netlink
-                .link(&attachment.interface)?
-                .and_then(|link| netlink.peer_mac(link.index).ok().flatten())
-                .map(Mac);
+            let peer = port.info().peer_mac.map(Mac);
             Ok(Opened { port: Box::new(port), mac: attachment.mac.or(peer) })
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use policy_compiler::Direction;
+use vxlan::mtu::{OVERHEAD_IPV4, OVERHEAD_IPV6};
 
 use super::attachments::Entry;
 use super::control_loop::ControlLoop;
@@ -14,7 +15,7 @@ use crate::control::{
 };
 use crate::drop_reason::DropReason;
 use crate::pipeline::Binding;
-use crate::tables::Generation;
+use crate::tables::{Generation, OwnNode};
 use crate::telemetry::{DenialRow, PortCounters};
 
 impl ControlLoop {
@@ -62,9 +63,7 @@ impl ControlLoop {
         for entry in self.attachments.iter() {
             let name = entry.attachment.pod.to_string();
             let known = pods.contains_key(&name);
-            let pod = pods
-                .entry(name.clone())
-                .or_insert_with(|| PodStatus { name, ..PodStatus::default() });
+            let pod = pods.entry(name.clone()).or_insert_with(|| PodStatus { name, ..PodStatus::default() });
             pod.port = Some(entry.attachment.interface.clone());
             pod.attachment = Some(state_of(entry, known));
             pod.reason.clone_from(&entry.waiting);
@@ -123,6 +122,9 @@ impl ControlLoop {
     }
 
     fn gateway(&self) -> GatewayStatus {
+        if self.trunks.is_none() {
+            return GatewayStatus::default();
+        }
         GatewayStatus {
             interface: self.config.gateway.interface.clone(),
             mac: self.config.gateway.mac.to_string(),
@@ -140,12 +142,15 @@ impl ControlLoop {
         let own = self.identity.as_ref().map(|identity| &identity.own);
         let v4 = own.and_then(|own| own.underlay_v4).map(|underlay| IpAddr::V4(underlay.address));
         let v6 = own.and_then(|own| own.underlay_v6).map(|underlay| IpAddr::V6(underlay.address));
+        if self.trunks.is_none() {
+            return UnderlayStatus::default();
+        }
         UnderlayStatus {
             kind: "udp".to_owned(),
             addresses: v4.into_iter().chain(v6).collect(),
             port: self.config.underlay.port,
             vni: self.config.underlay.vni.get(),
-            mtu: self.identity.as_ref().map_or(0, |identity| identity.pod_mtu.into()),
+            mtu: own.map_or(0, |own| u32::from(outer_mtu(own))),
         }
     }
 
@@ -155,6 +160,13 @@ impl ControlLoop {
         let pod = self.cluster.as_ref().and_then(|cluster| cluster.pod_addresses.get(&address));
         pod.map_or_else(|| address.to_string(), |pod| format!("{pod} ({address})"))
     }
+}
+
+/// MTU of the underlay itself: the tunnel's with the outer headers added again.
+fn outer_mtu(own: &OwnNode) -> u16 {
+    let v4 = own.underlay_v4.map(|underlay| underlay.tunnel_mtu.saturating_add(OVERHEAD_IPV4));
+    let v6 = own.underlay_v6.map(|underlay| underlay.tunnel_mtu.saturating_add(OVERHEAD_IPV6));
+    v4.or(v6).unwrap_or(0)
 }
 
 fn denial(row: DenialRow, control: &ControlLoop) -> Denial {

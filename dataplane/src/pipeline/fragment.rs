@@ -28,11 +28,11 @@ impl Pipeline {
                 id: fragment.id,
                 port: packet.from.0,
             };
-            let header = u32::from(ip.l4_offset.saturating_sub(ip.l3_offset));
-            let len = ip.ip_len.saturating_sub(header);
-            if fragment.offset == 0 {
+            if fragment.is_first() {
                 let first = FirstFragment { protocol: ip.protocol, l4: packet.l4 };
-                if let Err(reason) = self.fragments.first(key, len, first, now, &mut self.released) {
+                if let Err(reason) =
+                    self.fragments.first(key, fragment.length, first, now, &mut self.released)
+                {
                     packet.drop(reason);
                 }
                 let (from, vtep) = (packet.from, packet.vtep);
@@ -47,7 +47,7 @@ impl Pipeline {
                 continue;
             }
             let frame = packet.take_frame(Fate::Held);
-            match self.fragments.later(key, fragment.offset, len, fragment.more, frame, now) {
+            match self.fragments.later(key, fragment.offset, fragment.length, fragment.more, frame, now) {
                 Later::Known(first, frame) => {
                     packet.frame = frame;
                     packet.fate = Fate::Live;

@@ -90,7 +90,10 @@ impl Pipeline {
             return Err(DropReason::BumDropped);
         }
         if !endpoint.addresses.contains(&ip.src) {
-            return Err(DropReason::SpoofedSource);
+            return Err(match generation.party(ip.src) {
+                Party::Conflict => DropReason::IpConflict,
+                _ => DropReason::SpoofedSource,
+            });
         }
         if bound_mac.is_none() {
             // The first packet with the pod's address tells the MAC of a wire whose kernel would not.

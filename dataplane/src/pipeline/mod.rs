@@ -92,8 +92,9 @@ const ANSWERS: (u32, u32) = (10_000, 2_000);
 const ICMP_ERRORS: (u32, u32) = (1_000, 100);
 /// How often the MAC of a pod that has not spoken yet is asked for.
 const RESOLVE_EVERY: Duration = Duration::from_millis(500);
-/// Connection-table work per tick.
-const EXPIRE_BUDGET: usize = 4096;
+/// Ended connections removed with each batch, and with each tick.
+const BATCH_EXPIRE: usize = 32;
+const TICK_EXPIRE: usize = 4096;
 
 impl Pipeline {
     /// A pipeline without ports and without a generation: it drops everything as `starting`.
@@ -165,6 +166,7 @@ impl Pipeline {
         pool: &mut Pool,
         out: &mut Outputs,
     ) {
+        self.expire(now, BATCH_EXPIRE, pool);
         let mut packets = std::mem::take(&mut self.packets);
         packets.extend(batch.drain(..).map(|frame| Packet::new(frame, from)));
         match self.generation.clone() {
@@ -205,17 +207,23 @@ impl Pipeline {
 
     /// Housekeeping between batches: ends connections and datagrams whose time is up, asks for MACs.
     pub fn tick(&mut self, now: Timestamp, pool: &mut Pool, out: &mut Outputs) {
-        self.connections.expire(now, EXPIRE_BUDGET);
+        self.expire(now, TICK_EXPIRE, pool);
         self.counters.connections.set(self.connections.len() as u64);
+        if now >= self.next_resolve {
+            self.next_resolve = now.plus(RESOLVE_EVERY);
+            self.resolve_neighbours(pool, out);
+        }
+    }
+
+    /// Ends what is over at `now`. From here on the tables find nothing that ended before, whether or not the
+    /// budget sufficed to remove it.
+    fn expire(&mut self, now: Timestamp, budget: usize, pool: &mut Pool) {
+        self.connections.expire(now, budget);
         self.fragments.expire(now, &mut self.expired);
         for (frame, reason) in self.expired.drain(..) {
             self.counters.held.sub(1);
             self.counters.count_drop(reason, 1);
             pool.give(frame);
-        }
-        if now >= self.next_resolve {
-            self.next_resolve = now.plus(RESOLVE_EVERY);
-            self.resolve_neighbours(pool, out);
         }
     }
 

@@ -12,6 +12,13 @@
 //! | `udp` | [`udp`] | the underlay | none |
 //! | `memory` | [`memory`] | tests, benches, labs without a kernel | as asked for |
 
+pub mod af_packet;
+mod datagrams;
+pub mod interface;
+pub mod memory;
+pub mod tap;
+pub mod udp;
+
 use std::io;
 use std::os::fd::RawFd;
 

@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 
 use vxlan::mac::Mac;
 
+use super::packet::is_one_interface;
 use crate::buffer::Frame;
 use crate::drop_reason::DropReason;
 use crate::offload::field::assemble;
@@ -50,7 +51,7 @@ pub fn arp(
         Err(reason) => return ArpOutcome::Drop(reason),
     };
     let honest_mac = packet.sha == packet.eth_src
-        && packet.sha.is_unicast()
+        && is_one_interface(packet.sha)
         && sender_mac.is_none_or(|bound| bound == packet.sha);
     let is_probe = packet.spa.is_unspecified();
     if !honest_mac || !is_probe && !sender_owns(packet.spa) {

@@ -8,9 +8,10 @@
 
 use std::net::IpAddr;
 
+use vxlan::mtu::Family;
 use vxlan::wire::headers::{
-    IpHeaders, L4, PROTOCOL_ICMP as ICMP, PROTOCOL_ICMPV6 as ICMPV6, PROTOCOL_SCTP as SCTP,
-    PROTOCOL_TCP as TCP, PROTOCOL_UDP as UDP,
+    IpHeaders, PROTOCOL_ICMP as ICMP, PROTOCOL_ICMPV6 as ICMPV6, PROTOCOL_SCTP as SCTP, PROTOCOL_TCP as TCP,
+    PROTOCOL_UDP as UDP,
 };
 
 use super::icmp_error::is_icmp_error;
@@ -49,15 +50,15 @@ pub fn embedded(headers: &IpHeaders, bytes: &[u8]) -> Option<EmbeddedTuple> {
     }
     let message = bytes.get(usize::from(headers.l4_offset)..headers.frame_len())?;
     let ([kind, code, _, _, rest @ ..], quoted) = message.split_first_chunk::<8>()?;
-    let tuple = match headers.l4 {
-        L4::Icmp { .. } => {
+    let tuple = match headers.family {
+        Family::V4 => {
             let [_, _, mtu @ ..] = *rest;
             if [*kind, *code] == [3, 4] && u16::from_be_bytes(mtu) < LEAST_MTU_V4 {
                 return None;
             }
             quoted_v4(quoted)?
         }
-        _ => {
+        Family::V6 => {
             if *kind == 2 && u32::from_be_bytes(*rest) < LEAST_MTU_V6 {
                 return None;
             }

@@ -15,7 +15,7 @@ use vxlan::wire::headers::{IpHeaders, L4};
 use vxlan::wire::ipv4::MIN_HEADER_BYTES as IPV4;
 use vxlan::wire::ipv6::HEADER_BYTES as IPV6;
 
-use super::packet::{Ends, write_icmp};
+use super::packet::{Ends, is_one_interface, write_icmp};
 use crate::buffer::Frame;
 
 const MAX_IPV4: usize = 576;
@@ -96,7 +96,7 @@ fn write(
     let (dst_mac, rest) = bytes.split_first_chunk::<6>()?;
     let dst_mac = Mac(*dst_mac);
     let src_mac = Mac(*rest.first_chunk::<6>()?);
-    if dst_mac.is_multicast() || !src_mac.is_unicast() {
+    if dst_mac.is_multicast() || !is_one_interface(src_mac) {
         return None;
     }
     let (head, room) = match headers.family {

@@ -19,6 +19,9 @@ mod packet;
 mod rate_limit;
 mod rogue;
 
+#[cfg(test)]
+mod tests;
+
 pub use arp::{ArpOutcome, arp, arp_request};
 pub use embedded::{EmbeddedTuple, embedded};
 pub use icmp_error::{IcmpError, icmp_error, is_icmp_error};

@@ -18,7 +18,7 @@ use vxlan::wire::ethernet::HEADER_BYTES as ETHERNET;
 use vxlan::wire::headers::{IpHeaders, L4};
 use vxlan::wire::ipv6::HEADER_BYTES as IPV6;
 
-use super::packet::{Ends, write_icmp};
+use super::packet::{Ends, is_one_interface, write_icmp};
 use crate::buffer::{Checksum, Frame};
 use crate::drop_reason::DropReason;
 
@@ -79,7 +79,7 @@ pub fn ndp(
         Err(reason) => return NdpOutcome::Drop(reason),
     };
     let mac = message.eth_src;
-    let honest_mac = mac.is_unicast()
+    let honest_mac = is_one_interface(mac)
         && sender_mac.is_none_or(|bound| bound == mac)
         && message.link_layer.is_none_or(|claimed| claimed == mac);
     let may_speak_for = |address: Ipv6Addr| {

@@ -15,6 +15,11 @@ use crate::offload::field::{assemble, write_u16};
 /// Class selector 6, internetwork control (RFC 1812 section 4.3.2.5).
 const TOS_CONTROL: u8 = 0xc0;
 
+/// True for a MAC that one interface can have.
+pub(super) fn is_one_interface(mac: Mac) -> bool {
+    mac.is_unicast() && mac != Mac::ZERO
+}
+
 /// The ends of one packet.
 #[derive(Clone, Copy)]
 pub(super) struct Ends<A> {

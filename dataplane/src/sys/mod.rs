@@ -4,9 +4,15 @@
 //! where a module says that a worker makes it.
 
 pub mod lease;
+pub mod mmsg;
 pub mod netlink;
 pub mod netns;
+pub mod packet_socket;
 pub mod peer;
 pub mod process;
 pub mod raw_ip;
+pub mod socket;
+pub mod tun;
+pub mod udp_socket;
 pub mod userns;
+pub mod vnet;

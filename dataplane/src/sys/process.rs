@@ -67,9 +67,12 @@ pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether there is a process of that number.
+/// Whether a process of that number runs. One that has ended and only waits to be reaped does not.
 pub fn is_alive(pid: u32) -> bool {
-    fs::exists(format!("/proc/{pid}")).unwrap_or(false)
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // `pid (name) state …`, where the name may hold anything, closing brackets too.
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, Some('Z' | 'X'))
 }
 
 /// The processes whose main thread is in the network namespace with that inode.
@@ -98,13 +101,17 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_alive_until_it_is_signalled_and_reaped() {
+    fn a_child_is_alive_until_it_ends_not_until_it_is_reaped() {
         let mut command = Command::new("sleep");
         command.arg("60");
         die_with_parent(&mut command);
         let mut child = command.spawn().unwrap();
         assert!(is_alive(child.id()));
         signal(child.id(), Signal::Terminate).unwrap();
+        while is_alive(child.id()) {
+            std::thread::yield_now();
+        }
+        assert!(fs::exists(format!("/proc/{}", child.id())).unwrap(), "not reaped yet");
         assert!(!child.wait().unwrap().success());
         assert!(!is_alive(child.id()));
     }

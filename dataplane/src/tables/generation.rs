@@ -168,6 +168,14 @@ impl EndpointIds {
     }
 }
 
+/// The address a node's pods have their gateway at: the one after the subnet's own, as flannel's bridge has it.
+pub fn gateway_address(cidr: &IpNet) -> Option<IpAddr> {
+    match cidr.network() {
+        IpAddr::V4(network) => Some(IpAddr::V4(u32::from(network).checked_add(1)?.into())),
+        IpAddr::V6(network) => Some(IpAddr::V6(u128::from(network).checked_add(1)?.into())),
+    }
+}
+
 impl Generation {
     /// Builds generation `number` for the node `own`.
     ///
@@ -212,6 +220,11 @@ impl Generation {
             node_addresses.extend(node.addresses.iter().copied());
             node_addresses.extend(node.public_ip.map(IpAddr::V4));
             node_addresses.extend(node.public_ipv6.map(IpAddr::V6));
+            // flannel.1 has the subnet's own address, the bridge the one after it: a kernel node takes VXLAN on both.
+            for cidr in &node.pod_cidrs {
+                node_addresses.insert(cidr.network());
+                node_addresses.extend(gateway_address(cidr));
+            }
         }
         Ok(Self {
             number,

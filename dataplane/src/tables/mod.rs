@@ -8,5 +8,7 @@
 mod generation;
 mod publish;
 
-pub use generation::{Endpoint, EndpointIds, EndpointIndex, Generation, OwnNode, Party, Underlay};
+pub use generation::{
+    Endpoint, EndpointIds, EndpointIndex, Generation, OwnNode, Party, Underlay, gateway_address,
+};
 pub use publish::{Publisher, Subscription};

@@ -1,6 +1,6 @@
 //! v1 Namespace: its labels are all that policies see of it.
 
-use super::meta::Meta;
+use super::meta::{Meta, RawMeta};
 
 /// The label the API server keeps on every namespace; added where a raw manifest lacks it.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -10,4 +10,13 @@ pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub struct Namespace {
     /// Name and labels.
     pub meta: Meta,
+}
+
+impl Namespace {
+    pub(crate) fn from_meta(raw: RawMeta<'_>) -> Self {
+        let mut meta = raw.meta;
+        // The API server overwrites whatever a manifest says here.
+        meta.labels.insert(NAME_LABEL.to_owned(), meta.key.name.clone());
+        Self { meta }
+    }
 }

@@ -1,25 +1,12 @@
 //! v1 Node: addresses, pod CIDRs, and where flannel says its VTEP is.
 
-use super::meta::Meta;
+use super::flannel::{Flannel, read_flannel};
+use super::meta::{Meta, RawMeta};
+use super::reader::Reader;
+use super::syntax::{cidr_expected, parse_cidr};
+use super::tree::{Entry, Node as Tree};
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// What flannel's annotations say about a node's VTEP. A part that is missing or unusable is `None`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Flannel {
-    /// `VtepMAC` of `backend-data`: the MAC of the device on the IPv4 underlay.
-    pub vtep_mac: Option<[u8; 6]>,
-    /// `VNI` of `backend-data`.
-    pub vni: Option<u32>,
-    /// `VtepMAC` of `backend-v6-data`: the MAC of the device on the IPv6 underlay.
-    pub vtep_mac_v6: Option<[u8; 6]>,
-    /// `VNI` of `backend-v6-data`.
-    pub vni_v6: Option<u32>,
-    /// `public-ip-overwrite`, else `public-ip`.
-    pub public_ip: Option<Ipv4Addr>,
-    /// `public-ipv6-overwrite`, else `public-ipv6`.
-    pub public_ipv6: Option<Ipv6Addr>,
-}
+use std::net::IpAddr;
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,4 +19,56 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
     /// Flannel's annotations.
     pub flannel: Flannel,
+}
+
+impl Node {
+    pub(crate) fn read<'t>(reader: &mut Reader<'t>, raw: RawMeta<'t>, entries: &'t [Entry]) -> Self {
+        let flannel = read_flannel(reader, raw.annotations);
+        let mut node = Self { meta: raw.meta, addresses: Vec::new(), pod_cidrs: Vec::new(), flannel };
+        reader.field(entries, "spec", |reader, tree| {
+            let Some(spec) = reader.mapping(tree) else { return };
+            reader.field(spec, "podCIDRs", |reader, tree| {
+                reader.each(tree, |reader, tree| node.read_pod_cidr(reader, tree));
+            });
+            if node.pod_cidrs.is_empty() {
+                reader.field(spec, "podCIDR", |reader, tree| node.read_pod_cidr(reader, tree));
+            }
+        });
+        reader.field(entries, "status", |reader, tree| {
+            let Some(status) = reader.mapping(tree) else { return };
+            reader.field(status, "addresses", |reader, tree| {
+                reader.each(tree, |reader, tree| node.read_address(reader, tree));
+            });
+        });
+        node
+    }
+
+    fn read_pod_cidr<'t>(&mut self, reader: &mut Reader<'t>, tree: &'t Tree) {
+        let Some(text) = reader.string(tree) else { return };
+        match parse_cidr(text) {
+            Some(cidr) if !self.pod_cidrs.contains(&cidr) => self.pod_cidrs.push(cidr),
+            Some(_) => {}
+            None if text.is_empty() => {}
+            None => reader.error(tree.mark, format!("{text:?} is not a CIDR"), cidr_expected(text)),
+        }
+    }
+
+    fn read_address<'t>(&mut self, reader: &mut Reader<'t>, tree: &'t Tree) {
+        let kind = tree.child("type").and_then(Tree::text);
+        if !matches!(kind, Some("InternalIP" | "ExternalIP")) {
+            return;
+        }
+        let Some(entries) = reader.mapping(tree) else { return };
+        reader.field(entries, "address", |reader, tree| {
+            let Some(text) = reader.string(tree) else { return };
+            match text.parse::<IpAddr>() {
+                Ok(address) if !self.addresses.contains(&address) => self.addresses.push(address),
+                Ok(_) => {}
+                Err(_) => {
+                    let expected = "an address like 192.0.2.1";
+                    reader.error(tree.mark, format!("{text:?} is not an IP address"), expected);
+                }
+            }
+        });
+    }
 }

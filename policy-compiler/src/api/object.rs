@@ -96,6 +96,15 @@ impl Object {
         }
     }
 
+    pub(super) fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Self::Namespace(object) => &mut object.meta,
+            Self::Node(object) => &mut object.meta,
+            Self::Pod(object) => &mut object.meta,
+            Self::NetworkPolicy(object) => &mut object.meta,
+        }
+    }
+
     /// Kind, namespace and name.
     pub fn key(&self) -> &ObjectKey {
         &self.meta().key

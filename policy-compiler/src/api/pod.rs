@@ -1,6 +1,8 @@
 //! v1 Pod: labels, node, addresses, phase and named ports. Everything else of a pod is ignored.
 
-use super::meta::Meta;
+use super::meta::{Meta, RawMeta};
+use super::reader::{Reader, as_integer};
+use super::tree::{Entry, Node, Value};
 use std::net::IpAddr;
 
 /// `status.phase`.
@@ -60,4 +62,149 @@ impl Pod {
     pub fn is_endpoint(&self) -> bool {
         !self.host_network && !self.is_finished()
     }
+}
+
+impl Pod {
+    pub(crate) fn read<'t>(reader: &mut Reader<'t>, raw: RawMeta<'_>, entries: &'t [Entry]) -> Self {
+        let mut pod = Self {
+            meta: raw.meta,
+            node_name: String::new(),
+            host_network: false,
+            service_account: "default".to_owned(),
+            phase: Phase::Pending,
+            deleting: raw.deleting,
+            pod_ips: Vec::new(),
+            named_ports: Vec::new(),
+        };
+        reader.field(entries, "spec", |reader, node| pod.read_spec(reader, node));
+        reader.field(entries, "status", |reader, node| pod.read_status(reader, node));
+        pod.named_ports.sort();
+        pod.named_ports.dedup();
+        pod
+    }
+
+    fn read_spec<'t>(&mut self, reader: &mut Reader<'t>, node: &'t Node) {
+        let Some(spec) = reader.mapping(node) else { return };
+        if let Some(Some(name)) = reader.field(spec, "nodeName", Reader::string) {
+            name.clone_into(&mut self.node_name);
+        }
+        if let Some(Some(host_network)) = reader.field(spec, "hostNetwork", Reader::boolean) {
+            self.host_network = host_network;
+        }
+        if let Some(Some(account)) = reader.field(spec, "serviceAccountName", Reader::string) {
+            account.clone_into(&mut self.service_account);
+        }
+        reader.field(spec, "containers", |reader, node| {
+            reader.each(node, |reader, node| self.read_container(reader, node));
+        });
+        reader.field(spec, "initContainers", |reader, node| {
+            reader.each(node, |reader, node| {
+                // Only an init container that keeps running beside the others serves its ports.
+                if node.child("restartPolicy").and_then(Node::text) == Some("Always") {
+                    self.read_container(reader, node);
+                }
+            });
+        });
+    }
+
+    fn read_container<'t>(&mut self, reader: &mut Reader<'t>, node: &'t Node) {
+        let Some(container) = reader.mapping(node) else { return };
+        reader.field(container, "ports", |reader, node| {
+            reader.each(node, |reader, node| {
+                let Some(entries) = reader.mapping(node) else { return };
+                // Ports without a name play no part in policies.
+                let Some(Some(name)) = reader.field(entries, "name", Reader::string) else { return };
+                let protocol = reader.field(entries, "protocol", read_protocol).unwrap_or(Some(6));
+                let port = reader.field(entries, "containerPort", read_port);
+                if port.is_none() {
+                    reader.error(node.mark, format!("the port {name:?} has no containerPort"), "");
+                }
+                if let (Some(protocol), Some(Some(port))) = (protocol, port) {
+                    self.named_ports.push(NamedPort { name: name.to_owned(), protocol, port });
+                }
+            });
+        });
+    }
+
+    fn read_status<'t>(&mut self, reader: &mut Reader<'t>, node: &'t Node) {
+        let Some(status) = reader.mapping(node) else { return };
+        reader.field(status, "phase", |reader, node| {
+            self.phase = match reader.string(node) {
+                Some("Running") => Phase::Running,
+                Some("Succeeded") => Phase::Succeeded,
+                Some("Failed") => Phase::Failed,
+                Some("Unknown") => Phase::Unknown,
+                Some("Pending" | "") | None => Phase::Pending,
+                Some(other) => {
+                    let expected = "Pending, Running, Succeeded, Failed or Unknown";
+                    reader.error(node.mark, format!("{other:?} is not a phase"), expected);
+                    Phase::Unknown
+                }
+            };
+        });
+        reader.field(status, "podIPs", |reader, node| {
+            reader.each(node, |reader, node| {
+                let Some(entries) = reader.mapping(node) else { return };
+                reader.field(entries, "ip", |reader, node| self.read_address(reader, node));
+            });
+        });
+        if self.pod_ips.is_empty() {
+            reader.field(status, "podIP", |reader, node| self.read_address(reader, node));
+        }
+    }
+
+    fn read_address<'t>(&mut self, reader: &mut Reader<'t>, node: &'t Node) {
+        let Some(text) = reader.string(node) else { return };
+        // An empty string is how a pod without an address is sometimes printed.
+        if text.is_empty() {
+            return;
+        }
+        let Ok(address) = text.parse::<IpAddr>() else {
+            reader.error(node.mark, format!("{text:?} is not an IP address"), "an address like 10.42.0.7");
+            return;
+        };
+        if self.pod_ips.contains(&address) {
+            return;
+        }
+        if self.pod_ips.iter().any(|other| other.is_ipv4() == address.is_ipv4()) {
+            reader.error(
+                node.mark,
+                format!("{address} is the second of its family"),
+                "one address per family",
+            );
+        }
+        self.pod_ips.push(address);
+    }
+}
+
+/// Reads a protocol; its IANA number.
+pub(crate) fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u8> {
+    match reader.string(node)? {
+        "TCP" => Some(6),
+        "UDP" => Some(17),
+        "SCTP" => Some(132),
+        other => {
+            let mut message = format!("{other:?} is not a protocol");
+            let upper = other.to_ascii_uppercase();
+            if ["TCP", "UDP", "SCTP"].contains(&upper.as_str()) {
+                message = format!("{message}, did you mean {upper}?");
+            }
+            reader.error(node.mark, message, "TCP, UDP or SCTP");
+            None
+        }
+    }
+}
+
+/// Reads a port number.
+pub(crate) fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u16> {
+    let Value::Scalar(scalar) = &node.value else {
+        reader.error(node.mark, "not a port number", "a number from 1 to 65535");
+        return None;
+    };
+    let port = as_integer(scalar).and_then(|number| u16::try_from(number).ok()).filter(|&port| port > 0);
+    if port.is_none() {
+        let message = format!("{} is not a port number", scalar.text);
+        reader.error(node.mark, message, "a number from 1 to 65535");
+    }
+    port
 }

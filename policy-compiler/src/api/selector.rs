@@ -1,6 +1,9 @@
 //! Label selectors: `matchLabels` and `matchExpressions`, all ANDed.
 
 use super::meta::Labels;
+use super::reader::{Reader, closest};
+use super::syntax::{is_label_key, is_label_value};
+use super::tree::{Node, Value};
 
 /// One requirement on one label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,4 +35,105 @@ impl Selector {
             Requirement::DoesNotExist(key) => !labels.contains_key(key),
         })
     }
+}
+
+const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
+const KEY_EXPECTED: &str =
+    "letters, digits, '-', '_' and '.', up to 63, after an optional DNS prefix and '/', like example.com/app";
+const VALUE_EXPECTED: &str = "letters, digits, '-', '_' and '.', up to 63, or nothing";
+
+/// Reads a label selector as the API server validates it. `None`: it could not be read.
+pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Selector> {
+    let errors = reader.error_count();
+    let entries = reader.mapping(node)?;
+    reader.refuse_unknown(entries, &["matchLabels", "matchExpressions"]);
+    let mut requirements = Vec::new();
+    reader.field(entries, "matchLabels", |reader, node| {
+        for entry in reader.mapping(node).unwrap_or_default() {
+            reader.within(&entry.key, |reader| {
+                if !is_label_key(&entry.key) {
+                    reader.error(entry.key_mark, format!("{:?} is not a label key", entry.key), KEY_EXPECTED);
+                }
+                // A null value is the empty value, as the API server decodes it.
+                let empty = entry.value.value == Value::Null;
+                let value = if empty { Some("") } else { read_value(reader, &entry.value) };
+                if let Some(value) = value {
+                    requirements.push(Requirement::In(entry.key.clone(), vec![value.to_owned()]));
+                }
+            });
+        }
+    });
+    reader.field(entries, "matchExpressions", |reader, node| {
+        reader.each(node, |reader, node| {
+            if let Some(requirement) = read_expression(reader, node) {
+                requirements.push(requirement);
+            }
+        });
+    });
+    // One spelling per meaning, so that equal selectors are found equal.
+    requirements.sort();
+    requirements.dedup();
+    (reader.error_count() == errors).then_some(Selector { requirements })
+}
+
+fn read_value<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<&'t str> {
+    let value = reader.string(node)?;
+    if !is_label_value(value) {
+        reader.error(node.mark, format!("{value:?} is not a label value"), VALUE_EXPECTED);
+    }
+    Some(value)
+}
+
+fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Requirement> {
+    let entries = reader.mapping(node)?;
+    reader.refuse_unknown(entries, &["key", "operator", "values"]);
+    let key = reader.field(entries, "key", |reader, node| {
+        let key = reader.string(node)?;
+        if !is_label_key(key) {
+            reader.error(node.mark, format!("{key:?} is not a label key"), KEY_EXPECTED);
+        }
+        Some(key.to_owned())
+    });
+    let operator = reader.field(entries, "operator", |reader, node| {
+        let operator = reader.string(node)?;
+        if OPERATORS.contains(&operator) {
+            return Some(operator);
+        }
+        let mut message = format!("{operator:?} is not an operator");
+        if let Some(meant) = closest(operator, &OPERATORS) {
+            message = format!("{message}, did you mean {meant}?");
+        }
+        reader.error(node.mark, message, "In, NotIn, Exists or DoesNotExist");
+        None
+    });
+    let mut values = Vec::new();
+    reader.field(entries, "values", |reader, node| {
+        reader.each(node, |reader, node| values.extend(read_value(reader, node).map(str::to_owned)));
+    });
+    if key.is_none() {
+        reader.error(node.mark, "the expression has no key", "key, operator and, for In and NotIn, values");
+    }
+    if operator.is_none() {
+        reader.error(node.mark, "the expression has no operator", "In, NotIn, Exists or DoesNotExist");
+    }
+    let (key, operator) = (key??, operator??);
+    match (operator, values.is_empty()) {
+        ("In" | "NotIn", true) => {
+            reader.error(node.mark, format!("{operator} without values"), "at least one value");
+            return None;
+        }
+        ("Exists" | "DoesNotExist", false) => {
+            reader.error(node.mark, format!("{operator} with values"), "no values");
+            return None;
+        }
+        _ => {}
+    }
+    values.sort();
+    values.dedup();
+    Some(match operator {
+        "In" => Requirement::In(key, values),
+        "NotIn" => Requirement::NotIn(key, values),
+        "Exists" => Requirement::Exists(key),
+        _ => Requirement::DoesNotExist(key),
+    })
 }

@@ -1,1 +1,4 @@
-//! From objects to the model, and the evaluator that walks it.
+//! From objects to the model ([`kubernetes`]), and the slow evaluator that walks it ([`mod@reference`]).
+
+pub mod kubernetes;
+pub mod reference;

@@ -67,6 +67,22 @@ pub enum Network {
 }
 
 /// The headers of an IP packet.
+///
+/// ```
+/// use vxlan::wire::headers::{L4, Network, ParseError, parse};
+///
+/// let frame = [
+///     &[0x0e, 0, 0, 0, 0, 7, 0x0e, 0, 0, 0, 0, 5, 0x08, 0x00][..],
+///     &[0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0x65, 0x71, 10, 42, 0, 5, 10, 42, 1, 7],
+///     &[0x9c, 0x40, 0, 53, 0, 9, 0, 0, b'?'],
+///     b"padding",
+/// ]
+/// .concat();
+/// let Network::Ip(ip) = parse(&frame, false)?.net else { return Ok(()) };
+/// assert_eq!(ip.l4, L4::Udp { src_port: 40000, dst_port: 53 });
+/// assert_eq!(frame.get(ip.frame_len()..), Some(&b"padding"[..]));
+/// # Ok::<(), ParseError>(())
+/// ```
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct IpHeaders {
     /// Source address.

@@ -175,3 +175,37 @@ pub fn decrement_ttl(ip_packet: &mut [u8]) -> Ttl {
     [*high, *low] = checksum::update16(u16::from_be_bytes([*high, *low]), old, new).to_be_bytes();
     Ttl::Decremented
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::samples::{V4, ipv4_frame, udp};
+    use proptest::prelude::*;
+
+    #[test]
+    fn ttl_that_would_reach_zero_expires_and_the_packet_is_untouched() {
+        for ttl in [0, 1] {
+            let mut frame = ipv4_frame(17, &udp(1, 2, b""));
+            frame[22] = ttl;
+            let before = frame.clone();
+            assert_eq!(decrement_ttl(&mut frame[14..]), Ttl::Expired);
+            assert_eq!(frame, before);
+        }
+        assert_eq!(decrement_ttl(&mut [0xff; 11]), Ttl::Expired);
+    }
+
+    proptest! {
+        #[test]
+        fn rfc1624_checksum_stays_right_down_to_the_last_hop(src: [u8; 4], dst: [u8; 4], protocol: u8) {
+            let mut frame = V4 { src, dst, protocol, ..V4::default() }.frame();
+            let packet = &mut frame[14..];
+            for left in (1..63).rev() {
+                prop_assert_eq!(decrement_ttl(packet), Ttl::Decremented);
+                prop_assert_eq!(packet[8], left);
+                prop_assert_eq!(checksum::ipv4_header(packet), 0);
+                prop_assert_eq!(parse(packet, false).map(|ip| ip.ttl), Ok(left));
+            }
+            prop_assert_eq!(decrement_ttl(packet), Ttl::Expired);
+        }
+    }
+}

@@ -101,3 +101,28 @@ pub fn decrement_ttl(ip_packet: &mut [u8]) -> Ttl {
     *hop_limit -= 1;
     Ttl::Decremented
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::samples::{ipv6_frame, udp};
+
+    #[test]
+    fn hop_limit_that_would_reach_zero_expires_and_the_packet_is_untouched() {
+        for hop_limit in [0, 1] {
+            let mut frame = ipv6_frame(17, &udp(1, 2, b""));
+            frame[21] = hop_limit;
+            let before = frame.clone();
+            assert_eq!(decrement_ttl(&mut frame[14..]), Ttl::Expired);
+            assert_eq!(frame, before);
+        }
+        assert_eq!(decrement_ttl(&mut [0xff; 7]), Ttl::Expired);
+    }
+
+    #[test]
+    fn hop_limit_is_counted_down_by_one() {
+        let mut frame = ipv6_frame(17, &udp(1, 2, b""));
+        assert_eq!(decrement_ttl(&mut frame[14..]), Ttl::Decremented);
+        assert_eq!(parse(&frame[14..], false).map(|ip| ip.hop_limit), Ok(62));
+    }
+}

@@ -29,6 +29,15 @@ pub const UDP_PORT_IANA: u16 = 4789;
 const I_FLAG: u8 = 0x08;
 
 /// What a VXLAN header says.
+///
+/// ```
+/// use vxlan::wire::vxlan::{VxlanError, parse};
+///
+/// // The group policy extension sets a reserved bit, here beside the I flag.
+/// let (header, inner) = parse(&[0x88, 0, 0, 0, 0, 0, 42, 0, 0xee])?;
+/// assert_eq!((header.vni.get(), header.reserved_set, inner), (42, true, &[0xee][..]));
+/// # Ok::<(), VxlanError>(())
+/// ```
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct VxlanHeader {
     /// The network.

@@ -236,6 +236,9 @@ fn fragments_that_cannot_be_joined_or_reach_into_the_header_are_refused() {
     assert_eq!(result(17, 8, false, &[]), Err(ParseError::LengthMismatch));
     assert_eq!(result(17, 0xfff8, false, &[0; 7]), Ok(()));
     assert_eq!(result(17, 0xfff8, false, &[0; 8]), Err(ParseError::LengthMismatch));
+    // The headers before the fragment header count for the reassembled length.
+    let behind_options = chain(&[&padded(44, 1), &fragment_header(17, 0xfff8, false), &[0; 7]]);
+    assert_eq!(refused(&ipv6_frame(0, &behind_options)), ParseError::LengthMismatch);
     assert_eq!(result(6, 8, false, &[0; 16]), Err(ParseError::FragmentTiny));
     assert_eq!(result(6, 16, false, &[0; 16]), Err(ParseError::FragmentTiny));
     assert_eq!(result(6, 24, false, &[0; 16]), Ok(()));

@@ -3,6 +3,10 @@
 //! A pod is *live* unless it has finished; host-network pods are part of their node. An address a live pod
 //! shows is that pod, whatever else claims it; an address two live pods show is in conflict.
 
+mod view;
+
+pub(crate) use view::{CutOff, LivePod, View};
+
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::fmt;

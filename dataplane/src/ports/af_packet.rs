@@ -1,0 +1,205 @@
+//! AF_PACKET: the host end of a pod's veth, through a packet socket.
+//!
+//! ```text
+//!  pod eth0 ═ veth ═ host end ─► packet socket ─► weir
+//!                        └─────► tc ingress: dropped, the kernel never handles the frame itself
+//! ```
+//! A packet socket only listens in. Before it is bound, the link therefore gets a
+//! [drop on ingress](Netlink::ensure_ingress_drop), and without one the port does not open: otherwise each
+//! frame would reach the bridge or the host past every policy. The drop stays when weir ends, so a pod whose
+//! weir is down is silent, not open.
+//!
+//! Frames come with their [vnet header](crate::sys::vnet), up to 64 per system call. The kernel takes VLAN
+//! tags out of the frame; they are put back in, so that a tagged frame is seen as one and refused. Sending
+//! takes the ordinary transmit path: `PACKET_QDISC_BYPASS` would save nothing on a veth, which has no queue,
+//! and drops every super-packet that the device then wants cut.
+//!
+//! Losses come from the socket (`SO_RXQ_OVFL`), with the first frame received after them. A frame whose
+//! super-packet kind has no vnet header (SCTP segmentation) is refused by the kernel and counts as malformed.
+//!
+//! Needs what [`crate::sys::packet_socket`] needs, and `CAP_NET_ADMIN` for the drop. Frame memory is the
+//! pool's; nothing is allocated per packet.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
+
+use super::datagrams::{self, Losses, Receiver};
+use super::tap::within;
+use super::{Capabilities, Port, PortInfo, Received, Sent, interface};
+use crate::buffer::{Batch, Frame, Pool};
+use crate::sys::mmsg::{Datagram, Message, Outgoing};
+use crate::sys::netlink::Netlink;
+use crate::sys::packet_socket::{self, Arrival, PacketSocket, VlanTag};
+use crate::sys::vnet::{self, VNET_LEN};
+
+const ADDRESSES_LEN: usize = 12;
+
+/// A packet socket on one interface.
+pub struct AfPacketPort {
+    socket: PacketSocket,
+    receiver: Receiver,
+    outgoing: Outgoing,
+    losses: Losses,
+    capabilities: Capabilities,
+    info: PortInfo,
+}
+
+impl AfPacketPort {
+    /// Opens `interface`, in the namespace at `netns` or the current one, and takes its traffic over.
+    ///
+    /// # Errors
+    /// There is no such interface, a capability is missing, or the kernel cannot be kept from handling the
+    /// frames itself; the text says which.
+    pub fn open(interface: &str, netns: Option<&Path>) -> io::Result<Self> {
+        within(netns, || Self::open_here(interface))
+    }
+
+    /// The interface.
+    pub fn info(&self) -> PortInfo {
+        self.info
+    }
+
+    fn open_here(name: &str) -> io::Result<Self> {
+        let netlink = Netlink::open()?;
+        let Some(link) = netlink.link(name)? else {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no interface {name} ({})", interface::listing()),
+            ));
+        };
+        let socket = PacketSocket::open().map_err(|error| explain(name, &error))?;
+        netlink.ensure_ingress_drop(link.index).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "{name} is not opened: the kernel would handle its frames too, past every policy: {error}"
+                ),
+            )
+        })?;
+        socket.set_promiscuous(link.index).map_err(|error| explain(name, &error))?;
+        socket.bind(link.index).map_err(|error| explain(name, &error))?;
+        // Only a veth has another end; for anything else there is nothing to know.
+        let peer_mac = netlink.peer_mac(link.index).unwrap_or(None);
+        Ok(Self {
+            socket,
+            receiver: Receiver::new(),
+            outgoing: Outgoing::new(),
+            losses: Losses::default(),
+            capabilities: Capabilities {
+                checksum: true,
+                tso: true,
+                uso: packet_socket::takes_udp_super_packets(),
+            },
+            info: PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac },
+        })
+    }
+}
+
+impl Port for AfPacketPort {
+    fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
+        let Self { socket, receiver, losses, .. } = self;
+        let mut total = Received::default();
+        loop {
+            let left = limit.saturating_sub(total.frames + total.malformed);
+            let mut lost = 0;
+            let (received, error) = receiver.recv(socket.as_fd(), pool, batch, left, |frame, message| {
+                let arrival = Arrival::of(message);
+                lost += losses.advance(arrival.losses);
+                restore(frame, message, arrival.vlan)
+            });
+            total.frames += received.frames;
+            total.malformed += received.malformed;
+            total.lost += lost;
+            let Some(error) = error else { return Ok(total) };
+            match error.raw_os_error() {
+                Some(libc::EINVAL) => total.malformed += 1,
+                // Set down, and perhaps up again later; or deleted, and then for good.
+                Some(libc::ENETDOWN) if socket.is_bound()? => return Ok(total),
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+        let frames: &Batch = batch;
+        let datagram = |index: usize| {
+            let frame = frames.get(index)?;
+            Some(Datagram { prefix: Some(vnet::encode(frame)), bytes: frame.bytes(), to: None, class: None })
+        };
+        let (sent, error) = datagrams::send(&mut self.outgoing, self.socket.as_fd(), frames.len(), datagram);
+        pool.give_all(batch.drain(..));
+        error.map_or(Ok(sent), Err)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        vec![self.socket.as_fd().as_raw_fd()]
+    }
+}
+
+/// Makes a received message the frame it was on the wire; false where its metadata makes no sense.
+fn restore(frame: &mut Frame, message: &Message<'_>, vlan: Option<VlanTag>) -> bool {
+    let Some(header) = frame.bytes().first_chunk::<VNET_LEN>().copied() else { return false };
+    if message.truncated || !frame.pull_front(VNET_LEN) {
+        return false;
+    }
+    let Ok((checksum, gso)) = vnet::decode(header, frame.len()) else { return false };
+    frame.checksum = checksum;
+    frame.gso = gso;
+    vlan.is_none_or(|tag| insert_tag(frame, tag))
+}
+
+/// Puts a VLAN tag behind the two MAC addresses; false for a frame without room or without addresses.
+fn insert_tag(frame: &mut Frame, tag: VlanTag) -> bool {
+    if frame.len() < ADDRESSES_LEN || frame.push_front(tag.len()).is_none() {
+        return false;
+    }
+    let bytes = frame.bytes_mut();
+    bytes.copy_within(tag.len()..tag.len() + ADDRESSES_LEN, 0);
+    bytes.iter_mut().skip(ADDRESSES_LEN).zip(tag).for_each(|(to, from)| *to = from);
+    true
+}
+
+fn explain(name: &str, error: &io::Error) -> io::Error {
+    let reason = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => ": CAP_NET_RAW is missing in its network namespace",
+        Some(libc::EAFNOSUPPORT) => ": the kernel has no packet sockets (`modprobe af_packet`)",
+        Some(libc::ENOPROTOOPT) => ": the kernel is older than Linux 4.20",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot open {name} for raw frames{reason} ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Checksum;
+
+    #[test]
+    fn a_tag_goes_back_behind_the_addresses_and_the_checksum_stays_on_its_bytes() {
+        let mut bytes: Vec<u8> = (0..60).collect();
+        let mut frame = Frame::from_bytes(&bytes);
+        frame.checksum = Checksum::Partial { start: 34, offset: 16 };
+        assert!(insert_tag(&mut frame, [0x81, 0, 0x20, 5]));
+        bytes.splice(12..12, [0x81, 0, 0x20, 5]);
+        assert_eq!(frame.bytes(), bytes);
+        assert_eq!(frame.checksum, Checksum::Partial { start: 38, offset: 16 });
+    }
+
+    #[test]
+    fn a_frame_without_addresses_takes_no_tag() {
+        assert!(!insert_tag(&mut Frame::from_bytes(&[0; 11]), [0x81, 0, 0, 0]));
+        assert!(insert_tag(&mut Frame::from_bytes(&[0; 12]), [0x81, 0, 0, 0]));
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named_with_those_that_are() {
+        let error = AfPacketPort::open("weir-none", None).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("weir-none"), "{error}");
+    }
+}

@@ -1,0 +1,269 @@
+//! TAP: a pod's own eth0 without a veth, or the node's way into the pod network.
+//!
+//! The interface lives in the pod's network namespace; its other side is a descriptor that this port reads
+//! and writes, one frame per system call (nothing faster was measured for a TAP), each frame with its
+//! [vnet header](crate::sys::vnet): a 64 KiB super-packet with a partial checksum crosses as one frame.
+//! Receiving puts header and frame into the frame's memory in one piece and cuts the header off.
+//!
+//! While nobody holds the descriptor, a persistent TAP has no carrier and passes nothing: it fails closed.
+//!
+//! | the kernel says | it means | the port |
+//! | --- | --- | --- |
+//! | `EAGAIN` | reading: nothing there; writing: queue full | done; counts congested |
+//! | `EIO` | the interface is down | counts failed |
+//! | `EINVAL` | a frame the kernel will not take | counts failed |
+//! | `EBADFD` | the interface was deleted | error |
+//!
+//! Needs what [`crate::sys::tun`] needs, and `CAP_SYS_ADMIN` to enter another namespace. What the kernel drops
+//! because the TAP's queue of 500 frames is full shows in the interface's `tx_dropped`, not here.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use super::datagrams::Refusal;
+use super::{Capabilities, Port, PortInfo, Received, Sent, interface};
+use crate::buffer::{Batch, Frame, Pool};
+use crate::sys::netlink::{Link, Netlink};
+use crate::sys::netns::Netns;
+use crate::sys::tun::{self, Offloads};
+use crate::sys::vnet::{self, VNET_LEN};
+
+/// A TAP to be made or taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapConfig {
+    /// Interface name, at most 15 bytes.
+    pub name: String,
+    /// Network namespace it lives in; the current one where none is given.
+    pub netns: Option<PathBuf>,
+    /// Queues; this release serves one.
+    pub queues: usize,
+    /// Whether the interface outlives weir.
+    pub persistent: bool,
+    /// Its MAC; as it is, or the kernel's choice, where none is given.
+    pub mac: Option<[u8; 6]>,
+    /// Its MTU; as it is (1500 when new) where none is given.
+    pub mtu: Option<u32>,
+    /// Refuse to make it: somebody else has, and set it up.
+    pub must_exist: bool,
+    /// Set the interface up, after MAC and MTU.
+    pub up: bool,
+}
+
+impl TapConfig {
+    /// A TAP called `name` in the current namespace, made where it does not exist, gone with the port, up.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            netns: None,
+            queues: 1,
+            persistent: false,
+            mac: None,
+            mtu: None,
+            must_exist: false,
+            up: true,
+        }
+    }
+}
+
+/// One queue of a TAP.
+#[derive(Debug)]
+pub struct TapPort {
+    tap: File,
+    capabilities: Capabilities,
+    info: PortInfo,
+}
+
+impl TapPort {
+    /// Opens the TAP, in its namespace, and sets it up as asked.
+    ///
+    /// # Errors
+    /// What is missing (driver, capability, interface, namespace) or in the way, and how to mend it. An
+    /// interface that was made for this port and not to be kept is gone again.
+    pub fn open(config: TapConfig) -> io::Result<Self> {
+        if config.queues != 1 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("TAP {}: {} queues asked for, this release serves 1", config.name, config.queues),
+            ));
+        }
+        within(config.netns.as_deref(), || Self::open_here(&config))
+    }
+
+    /// The interface.
+    pub fn info(&self) -> PortInfo {
+        self.info
+    }
+
+    fn open_here(config: &TapConfig) -> io::Result<Self> {
+        let netlink = Netlink::open()?;
+        let name = &config.name;
+        let existing = netlink.link(name)?;
+        if config.must_exist && existing.is_none() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no interface {name} in its network namespace ({})", interface::listing()),
+            ));
+        }
+        let tap = tun::open(name)?;
+        let offloads = tun::set_offloads(&tap)?;
+        if config.persistent {
+            tun::set_persistent(&tap, true)?;
+        }
+        let link = found(&netlink, name)?;
+        set_up(&netlink, config, &link)?;
+        let link = found(&netlink, name)?;
+        Ok(Self {
+            tap,
+            capabilities: Capabilities { checksum: true, tso: true, uso: offloads == Offloads::TcpAndUdp },
+            info: PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac: None },
+        })
+    }
+
+    /// One frame into `frame`: false when its metadata makes no sense.
+    fn read(&self, frame: &mut Frame) -> io::Result<bool> {
+        let room = frame.writable();
+        let capacity = room.len();
+        let len = (&self.tap).read(room)?;
+        frame.set_len(len);
+        let Some(header) = frame.bytes().first_chunk::<VNET_LEN>().copied() else { return Ok(false) };
+        // The kernel cuts a frame that does not fit and says no word: one that fills the memory may be cut.
+        if len == capacity || !frame.pull_front(VNET_LEN) {
+            return Ok(false);
+        }
+        let Ok((checksum, gso)) = vnet::decode(header, frame.len()) else { return Ok(false) };
+        frame.checksum = checksum;
+        frame.gso = gso;
+        Ok(true)
+    }
+
+    fn write(&self, frame: &Frame) -> io::Result<()> {
+        let header = vnet::encode(frame);
+        (&self.tap).write_vectored(&[IoSlice::new(&header), IoSlice::new(frame.bytes())]).map(drop)
+    }
+}
+
+impl Port for TapPort {
+    fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
+        let mut received = Received::default();
+        while received.frames + received.malformed < limit {
+            let Some(mut frame) = pool.take() else { break };
+            match self.read(&mut frame) {
+                Ok(true) => {
+                    batch.push(frame);
+                    received.frames += 1;
+                }
+                Ok(false) => {
+                    pool.give(frame);
+                    received.malformed += 1;
+                }
+                Err(error) => {
+                    pool.give(frame);
+                    match error.raw_os_error() {
+                        Some(libc::EINTR) => {}
+                        Some(libc::EAGAIN | libc::EIO) => break,
+                        // EINVAL: a super-packet of a kind that has no vnet header; the kernel has dropped it.
+                        Some(libc::EINVAL) => received.malformed += 1,
+                        _ => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(received)
+    }
+
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+        let mut sent = Sent::default();
+        let mut gone = None;
+        for frame in batch.drain(..) {
+            let result = loop {
+                match self.write(&frame) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other,
+                }
+            };
+            match result {
+                Ok(()) => sent.frames += 1,
+                Err(error) => match Refusal::of(&error) {
+                    Refusal::QueueFull | Refusal::Congested => sent.congested += 1,
+                    Refusal::Failed => sent.failed += 1,
+                    Refusal::Gone => gone = Some(error),
+                },
+            }
+            pool.give(frame);
+        }
+        gone.map_or(Ok(sent), Err)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        vec![self.tap.as_raw_fd()]
+    }
+}
+
+/// Runs `f` in the namespace at `netns`, or here.
+pub(super) fn within<T: Send>(
+    netns: Option<&Path>,
+    f: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    match netns {
+        None => f(),
+        Some(path) => Netns::open(path)?.run(f).map_err(|error| {
+            let text = format!(
+                "cannot enter network namespace {} (CAP_SYS_ADMIN is needed): {error}",
+                path.display()
+            );
+            io::Error::new(error.kind(), text)
+        })?,
+    }
+}
+
+fn found(netlink: &Netlink, name: &str) -> io::Result<Link> {
+    netlink.link(name)?.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, format!("interface {name} vanished while it was opened"))
+    })
+}
+
+/// Changes only what differs, so that an interface somebody else has set up needs no capability.
+fn set_up(netlink: &Netlink, config: &TapConfig, link: &Link) -> io::Result<()> {
+    if let Some(mac) = config.mac.filter(|mac| *mac != link.mac) {
+        netlink.set_mac(link.index, mac)?;
+    }
+    if let Some(mtu) = config.mtu.filter(|mtu| *mtu != link.mtu) {
+        netlink.set_mtu(link.index, mtu)?;
+    }
+    if config.up && !link.up {
+        netlink.set_up(link.index, true)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_queues_than_one_are_refused() {
+        let error = TapPort::open(TapConfig { queues: 2, ..TapConfig::named("weir-t0") }).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_namespace_that_is_not_there_is_named() {
+        let netns = Some(PathBuf::from("/run/netns/no-such-namespace"));
+        let error = TapPort::open(TapConfig { netns, ..TapConfig::named("weir-t0") }).unwrap_err();
+        assert!(error.to_string().contains("no-such-namespace"), "{error}");
+    }
+
+    #[test]
+    fn an_interface_that_must_exist_is_not_made() {
+        let config = TapConfig { must_exist: true, ..TapConfig::named("weir-none") };
+        let error = TapPort::open(config).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("weir-none"), "{error}");
+    }
+}

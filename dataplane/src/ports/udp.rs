@@ -1,0 +1,285 @@
+//! UDP: the underlay as sockets. The kernel routes, resolves neighbours, and builds and strips the outer
+//! headers; frames begin at the VXLAN header and carry the outer addresses in [`Outer`].
+//!
+//! ```text
+//!  any VTEP ─► local:8472 ─► one unconnected socket per family ─► recv
+//!  send ─► 16 sockets per family, each bound to a source port of its own ─► peer:8472
+//! ```
+//! The receiving sockets are not connected: peers send from a source port per flow (RFC 7348, section 5).
+//! Sending spreads flows over the source ports of the sender sockets by the frame's
+//! [`source_port`](Outer::source_port), so that the underlay spreads them over its paths and the receiver
+//! over its queues; the socket's own port goes on the wire. Frames of one flow keep their order, flows among
+//! one another need not.
+//!
+//! Works on any interface and without privilege. A kernel VTEP across a veth hands over a 64 KiB
+//! super-packet as one datagram; frames have room for the largest one. What of RFC 7348's outer checks is
+//! not done here is the kernel's: lengths, outer checksum, reassembly. UDP_SEGMENT and UDP_GRO are not used.
+//!
+//! A frame that cannot be sent (no route, too large) counts as failed and costs no other. Losses come from
+//! the socket (`SO_RXQ_OVFL`), with the first datagram received after them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use super::datagrams::{self, Losses, Receiver, Refusal};
+use super::{Capabilities, Port, Received, Sent};
+use crate::buffer::{Batch, Frame, Outer, Pool};
+use crate::sys::mmsg::{Address, Datagram, Message, Outgoing};
+use crate::sys::udp_socket::{Arrival, UdpSocket, class_option};
+
+/// The port that flannel and its peers use; IANA's for VXLAN is 4789.
+pub const FLANNEL_PORT: u16 = 8472;
+
+/// First of the source ports (RFC 7348, section 5: the dynamic range of RFC 6335).
+const FIRST_SOURCE_PORT: u16 = 49_152;
+const SOURCE_PORTS: u16 = u16::MAX - FIRST_SOURCE_PORT + 1;
+
+/// Most sender sockets of one family.
+const MOST_SENDERS: usize = 1024;
+
+/// The underlay to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpConfig {
+    /// Own IPv4 address; no IPv4 underlay where none is given.
+    pub local_v4: Option<Ipv4Addr>,
+    /// Own IPv6 address; no IPv6 underlay where none is given.
+    pub local_v6: Option<Ipv6Addr>,
+    /// UDP port, ours and the peers'.
+    pub port: u16,
+    /// Source ports to send from, per family: 1 to 1024.
+    pub source_ports: usize,
+    /// Whether the outer UDP checksum is computed; without, it is zero (RFC 7348, section 5; RFC 6935).
+    pub checksum: bool,
+}
+
+impl Default for UdpConfig {
+    fn default() -> Self {
+        Self { local_v4: None, local_v6: None, port: FLANNEL_PORT, source_ports: 16, checksum: true }
+    }
+}
+
+/// The sockets of one family.
+struct Family {
+    receiver: UdpSocket,
+    senders: Vec<UdpSocket>,
+    losses: Losses,
+}
+
+/// The underlay.
+pub struct UdpUnderlay {
+    families: Vec<Family>,
+    port: u16,
+    receiver: Receiver,
+    outgoing: Outgoing,
+    /// Family that receives first next time, so that neither can starve the other.
+    first: usize,
+    /// Which frame goes out by which socket: (family, sender, frame).
+    plan: Vec<(usize, usize, usize)>,
+}
+
+impl UdpUnderlay {
+    /// Opens all sockets.
+    ///
+    /// # Errors
+    /// No address given, an address that is not this node's, or a port that somebody else holds; the text
+    /// says which and how to see by whom.
+    pub fn open(config: UdpConfig) -> io::Result<Self> {
+        let addresses = config.local_v4.map(IpAddr::V4).into_iter().chain(config.local_v6.map(IpAddr::V6));
+        let families: Vec<Family> =
+            addresses.map(|local| Family::open(&config, local)).collect::<io::Result<_>>()?;
+        if families.is_empty() {
+            return Err(invalid("the UDP underlay needs a local IPv4 or IPv6 address".to_owned()));
+        }
+        Ok(Self {
+            families,
+            port: config.port,
+            receiver: Receiver::new(),
+            outgoing: Outgoing::new(),
+            first: 0,
+            plan: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
+        })
+    }
+
+    /// The source ports in use towards peers of `peer`'s family.
+    pub fn source_ports(&self, peer: IpAddr) -> Vec<u16> {
+        let family = self.families.iter().find(|family| family.serves(peer));
+        family.map_or_else(Vec::new, |family| family.senders.iter().map(|s| s.local().port()).collect())
+    }
+
+    /// Family and sender for a frame; none where no socket can reach its peer.
+    fn way(&self, frame: &Frame) -> Option<(usize, usize)> {
+        let outer = frame.outer?;
+        let index = self.families.iter().position(|family| family.serves(outer.peer))?;
+        let senders = self.families.get(index)?.senders.len();
+        usize::from(outer.source_port).checked_rem(senders).map(|sender| (index, sender))
+    }
+}
+
+impl Family {
+    fn open(config: &UdpConfig, local: IpAddr) -> io::Result<Self> {
+        if !(1..=MOST_SENDERS).contains(&config.source_ports) {
+            return Err(invalid(format!(
+                "{} source ports asked for, expected 1 to {MOST_SENDERS}",
+                config.source_ports
+            )));
+        }
+        let at = SocketAddr::new(local, config.port);
+        let receiver = UdpSocket::receiver(at).map_err(|error| explain(at, &error))?;
+        let senders = senders(local, config)?;
+        Ok(Self { receiver, senders, losses: Losses::default() })
+    }
+
+    fn serves(&self, peer: IpAddr) -> bool {
+        self.receiver.local().is_ipv4() == peer.is_ipv4()
+    }
+}
+
+impl Port for UdpUnderlay {
+    fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
+        let Self { families, receiver, first, .. } = self;
+        let mut total = Received::default();
+        let count = families.len();
+        *first = (*first + 1) % count.max(1);
+        for turn in 0..count {
+            let Some(Family { receiver: socket, losses, .. }) = families.get_mut((*first + turn) % count)
+            else {
+                continue;
+            };
+            let local = socket.local().ip();
+            let left = limit.saturating_sub(total.frames + total.malformed);
+            let (received, error) = receiver.recv(socket.as_fd(), pool, batch, left, |frame, message| {
+                let arrival = Arrival::of(message);
+                total.lost += losses.advance(arrival.losses);
+                describe(frame, message, &arrival, local)
+            });
+            total.frames += received.frames;
+            total.malformed += received.malformed;
+            // Any other error was waiting on the socket and is gone by having been read.
+            if let Some(error) = error.filter(|error| Refusal::of(error) == Refusal::Gone) {
+                return Err(error);
+            }
+        }
+        Ok(total)
+    }
+
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+        let mut total = Sent::default();
+        let mut plan = std::mem::take(&mut self.plan);
+        plan.clear();
+        for (index, frame) in batch.iter().enumerate() {
+            match self.way(frame) {
+                Some((family, sender)) => plan.push((family, sender, index)),
+                None => total.failed += 1,
+            }
+        }
+        // By socket, and within one in the order given.
+        plan.sort_unstable();
+        let mut gone = None;
+        for group in plan.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let Some(socket) =
+                group.first().and_then(|&(family, sender, _)| self.families.get(family)?.senders.get(sender))
+            else {
+                total.failed += group.len();
+                continue;
+            };
+            let datagram = |position: usize| {
+                let &(_, _, index) = group.get(position)?;
+                datagram(batch.get(index)?, self.port)
+            };
+            let (sent, error) = datagrams::send(&mut self.outgoing, socket.as_fd(), group.len(), datagram);
+            total.frames += sent.frames;
+            total.congested += sent.congested;
+            total.failed += sent.failed;
+            gone = error.or(gone);
+        }
+        self.plan = plan;
+        pool.give_all(batch.drain(..));
+        gone.map_or(Ok(total), Err)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.families.iter().map(|family| family.receiver.as_fd().as_raw_fd()).collect()
+    }
+}
+
+/// Writes down where a datagram came from; false where the kernel did not say.
+fn describe(frame: &mut Frame, message: &Message<'_>, arrival: &Arrival, local: IpAddr) -> bool {
+    let Some(from) = message.from.socket_addr() else { return false };
+    frame.outer = Some(Outer {
+        peer: from.ip(),
+        local: arrival.local.unwrap_or(local),
+        source_port: from.port(),
+        tos: arrival.tos,
+    });
+    true
+}
+
+fn datagram(frame: &Frame, port: u16) -> Option<Datagram<'_>> {
+    let outer = frame.outer?;
+    let (level, kind) = class_option(outer.peer);
+    Some(Datagram {
+        prefix: None,
+        bytes: frame.bytes(),
+        to: Some(Address::new(SocketAddr::new(outer.peer, port))),
+        class: Some((level, kind, outer.tos)),
+    })
+}
+
+/// Sockets on source ports chosen at random, so that a stranger cannot foresee them.
+fn senders(local: IpAddr, config: &UdpConfig) -> io::Result<Vec<UdpSocket>> {
+    let start = RandomState::new().hash_one(local) as u16 % SOURCE_PORTS;
+    // An odd stride visits every port of a range whose size is a power of two.
+    let stride = RandomState::new().hash_one(config.port) as u16 | 1;
+    let mut sockets = Vec::with_capacity(config.source_ports);
+    for turn in 0..SOURCE_PORTS {
+        if sockets.len() == config.source_ports {
+            break;
+        }
+        let offset = start.wrapping_add(stride.wrapping_mul(turn)) % SOURCE_PORTS;
+        let port = FIRST_SOURCE_PORT.saturating_add(offset);
+        let at = SocketAddr::new(local, port);
+        if port == config.port {
+            continue;
+        }
+        match UdpSocket::sender(at, config.checksum) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(explain(at, &error)),
+        }
+    }
+    if sockets.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!("every UDP port from {FIRST_SOURCE_PORT} of {local} is taken"),
+        ));
+    }
+    Ok(sockets)
+}
+
+fn explain(at: SocketAddr, error: &io::Error) -> io::Error {
+    let reason = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            ": another weir or a kernel vxlan device holds the port; `ss -lunp 'sport = :{0}'` shows a process, \
+             `ip -d link show type vxlan` a device with dstport {0}",
+            at.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            ": no interface here has this address (`ip address` lists them)".to_owned()
+        }
+        _ => String::new(),
+    };
+    io::Error::new(error.kind(), format!("cannot use UDP {at} as underlay{reason} ({error})"))
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The state directory of a lab: the cluster as Kubernetes objects, one file a subject, changed atomically.
+//!
+//! Both nodes read the same directory. A file is written under a hidden name and renamed, so a reader sees
+//! the old one or the new one; tests that want a half-written file write it themselves.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::plan::{Family, PodPlan, Side, mac_text};
+
+/// The policies of the demonstration, by file name.
+pub const POLICIES: [(&str, &str); 4] = [
+    ("policy-default-deny.yaml", include_str!("policies/default-deny.yaml")),
+    ("policy-frontend-to-backend.yaml", include_str!("policies/frontend-to-backend.yaml")),
+    ("policy-dns-egress.yaml", include_str!("policies/dns-egress.yaml")),
+    ("policy-outside.yaml", include_str!("policies/outside.yaml")),
+];
+
+/// A directory of manifests.
+#[derive(Debug, Clone)]
+pub struct ClusterState {
+    directory: PathBuf,
+}
+
+impl ClusterState {
+    /// Makes the directory and writes nodes, namespaces and pods into it, and the policies given.
+    pub fn create(directory: &Path, pods: &[PodPlan], policies: &[(&str, &str)]) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let state = Self { directory: directory.to_owned() };
+        state.write("nodes.yaml", &nodes())?;
+        state.write("namespaces.yaml", &namespaces(pods))?;
+        state.write("pods.yaml", &pods.iter().map(pod).collect::<Vec<_>>().join("---\n"))?;
+        for (name, text) in policies {
+            state.write(name, text)?;
+        }
+        Ok(state)
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Writes a file, or replaces it, in one step.
+    pub fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let partial = self.directory.join(format!(".{name}.partial"));
+        fs::write(&partial, text)?;
+        fs::rename(&partial, self.path(name))
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    /// All manifests, by name and text, sorted.
+    pub fn files(&self) -> io::Result<Vec<(String, String)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !name.starts_with('.') && entry.path().extension().is_some_and(|end| end == "yaml") {
+                files.push((name, fs::read_to_string(entry.path())?));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Node objects as flannel leaves them.
+fn nodes() -> String {
+    Side::ALL.map(node).join("---\n")
+}
+
+fn node(side: Side) -> String {
+    let [v4, v6] = side.pod_cidrs();
+    let (mac, mac_v6) = (mac_text(side.vtep_mac()), mac_text(side.vtep_mac_v6()));
+    let (public, public_v6) = (side.underlay_v4(), side.underlay_v6());
+    format!(
+        "apiVersion: v1
+kind: Node
+metadata:
+  name: {name}
+  annotations:
+    flannel.alpha.coreos.com/kube-subnet-manager: \"true\"
+    flannel.alpha.coreos.com/backend-type: vxlan
+    flannel.alpha.coreos.com/backend-data: '{{\"VNI\":1,\"VtepMAC\":\"{mac}\"}}'
+    flannel.alpha.coreos.com/backend-v6-data: '{{\"VNI\":1,\"VtepMAC\":\"{mac_v6}\"}}'
+    flannel.alpha.coreos.com/public-ip: {public}
+    flannel.alpha.coreos.com/public-ipv6: \"{public_v6}\"
+spec:
+  podCIDR: {v4}
+  podCIDRs: [{v4}, \"{v6}\"]
+status:
+  addresses:
+    - {{type: InternalIP, address: {public}}}
+    - {{type: InternalIP, address: \"{public_v6}\"}}
+    - {{type: Hostname, address: {name}}}
+",
+        name = side.name(),
+    )
+}
+
+fn namespaces(pods: &[PodPlan]) -> String {
+    let mut names: Vec<&str> = pods.iter().map(|pod| pod.namespace.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let manifest = |name: &&str| {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels: {{kubernetes.io/metadata.name: \
+             {name}}}\n"
+        )
+    };
+    names.iter().map(manifest).collect::<Vec<_>>().join("---\n")
+}
+
+/// A running pod's manifest.
+pub fn pod(pod: &PodPlan) -> String {
+    let mut labels = String::new();
+    for (key, value) in &pod.labels {
+        let _ = write!(labels, "\n    {key}: {value}");
+    }
+    let (v4, v6) = (pod.address(Family::V4), pod.address(Family::V6));
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: {namespace}
+  uid: {namespace}-{name}
+  labels:{labels}
+spec:
+  nodeName: {node}
+  containers:
+    - name: main
+      image: example.invalid/lab
+      ports:
+        - {{name: http, containerPort: 8080}}
+status:
+  phase: Running
+  podIP: {v4}
+  podIPs: [{{ip: {v4}}}, {{ip: \"{v6}\"}}]
+",
+        name = pod.name,
+        namespace = pod.namespace,
+        node = pod.side.name(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::plan::default_pods;
+
+    #[test]
+    fn the_demonstration_is_readable_without_complaint() {
+        let directory = tempfile::tempdir().unwrap();
+        let state =
+            ClusterState::create(&directory.path().join("state"), &default_pods(), &POLICIES).unwrap();
+        let files = state.files().unwrap();
+        assert_eq!(files.len(), 3 + POLICIES.len());
+        for (name, text) in files {
+            let parsed = policy_compiler::parse(&name, &text);
+            let complaints: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+            assert!(complaints.is_empty(), "{complaints:#?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_partial_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = ClusterState::create(directory.path(), &[], &[]).unwrap();
+        state.write("x.yaml", "a: 1\n").unwrap();
+        state.write("x.yaml", "a: 2\n").unwrap();
+        assert_eq!(fs::read_to_string(state.path("x.yaml")).unwrap(), "a: 2\n");
+        state.remove("x.yaml").unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
+}

@@ -1,0 +1,230 @@
+//! One compilation's view of the objects: who is live, who is cut off, which addresses are a pod's own node.
+//!
+//! Input: the objects and a scope. Output: live pods sorted by name (subjects are positions among them), the
+//! public [`Cluster`], and what is in conflict. Cost: a few map operations per pod and per node.
+
+use super::{Cluster, NodeView, PodName, Subject, WaitReason, Waiting};
+use crate::api::{Labels, NAME_LABEL, Namespace, Node, Object, ObjectKey, Pod, Provenance};
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Why a pod is denied everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CutOff {
+    /// Live pods show one address.
+    Conflict { address: IpAddr, pods: Vec<PodName> },
+    /// The pod or its namespace could not be read.
+    Unreadable { object: ObjectKey, provenance: Provenance },
+}
+
+/// A pod that is a possible peer: live, not on the host network, with an address.
+#[derive(Debug)]
+pub(crate) struct LivePod<'o> {
+    pub(crate) pod: &'o Pod,
+    pub(crate) namespace_labels: Arc<Labels>,
+    /// Position in [`View::cut_offs`].
+    pub(crate) cut_off: Option<usize>,
+}
+
+impl LivePod<'_> {
+    pub(crate) fn namespace(&self) -> &str {
+        &self.pod.meta.key.namespace
+    }
+
+    pub(crate) fn name(&self) -> PodName {
+        pod_name(self.pod)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct View<'o> {
+    /// All possible peers, sorted by name.
+    pub(crate) pods: Vec<LivePod<'o>>,
+    /// Positions in `pods`, in order of subject ids.
+    pub(crate) subjects: Vec<usize>,
+    pub(crate) cut_offs: Vec<CutOff>,
+    /// Every address a live pod shows: the position in `pods` of its owner, and why it is cut off, if so.
+    pub(crate) owners: BTreeMap<IpAddr, (usize, Option<usize>)>,
+    /// Per node: the addresses that are the node towards its own pods; none of them is a pod's.
+    pub(crate) own_node: BTreeMap<&'o str, BTreeSet<IpAddr>>,
+    pub(crate) cluster: Cluster,
+}
+
+fn pod_name(pod: &Pod) -> PodName {
+    PodName { namespace: pod.meta.key.namespace.clone(), name: pod.meta.key.name.clone() }
+}
+
+impl<'o> View<'o> {
+    /// `scope`: a node's name, or none for all pods. `extra`: further addresses of that node.
+    pub(crate) fn new(
+        objects: impl Iterator<Item = &'o Object>,
+        scope: Option<&'o str>,
+        extra: &[IpAddr],
+    ) -> Self {
+        let mut namespaces = Vec::new();
+        let mut nodes = Vec::new();
+        let mut pods = Vec::new();
+        for object in objects {
+            match object {
+                Object::Namespace(namespace) => namespaces.push(namespace),
+                Object::Node(node) => nodes.push(node),
+                Object::Pod(pod) => pods.push(pod),
+                Object::NetworkPolicy(_) => {}
+            }
+        }
+        let mut view = Self {
+            pods: Vec::new(),
+            subjects: Vec::new(),
+            cut_offs: Vec::new(),
+            owners: BTreeMap::new(),
+            own_node: BTreeMap::new(),
+            cluster: Cluster::default(),
+        };
+        view.add_pods(&pods, &namespaces, scope);
+        view.add_owners();
+        view.add_nodes(&nodes, &pods);
+        if let Some(scope) = scope {
+            view.own_node.entry(scope).or_default().extend(extra.iter().copied());
+        }
+        // An address a live pod owns is that pod, whatever a node says.
+        for addresses in view.own_node.values_mut() {
+            addresses.retain(|address| !view.owners.contains_key(address));
+        }
+        if let Some(own) = scope.and_then(|scope| view.own_node.get(scope)) {
+            view.cluster.own_node = own.iter().copied().collect();
+        }
+        view
+    }
+
+    fn add_pods(&mut self, pods: &[&'o Pod], namespaces: &[&'o Namespace], scope: Option<&str>) {
+        let mut labels: BTreeMap<&str, Arc<Labels>> = BTreeMap::new();
+        let mut unreadable: BTreeMap<&str, usize> = BTreeMap::new();
+        for namespace in namespaces {
+            let name = namespace.meta.key.name.as_str();
+            labels.insert(name, Arc::new(namespace.meta.labels.clone()));
+            if namespace.meta.has_errors() {
+                unreadable.insert(name, self.cut_offs.len());
+                self.cut_offs.push(unreadable_object(&namespace.meta));
+            }
+        }
+        for &pod in pods {
+            let in_scope = scope.is_none_or(|scope| pod.node_name == scope);
+            let reason = if pod.is_finished() {
+                Some(WaitReason::Finished)
+            } else if pod.host_network {
+                Some(WaitReason::HostNetwork)
+            } else if pod.pod_ips.is_empty() {
+                Some(WaitReason::NoAddress)
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                if in_scope {
+                    self.cluster.waiting.push(Waiting { name: pod_name(pod), reason });
+                }
+                continue;
+            }
+            let namespace = pod.meta.key.namespace.as_str();
+            let namespace_labels = labels.entry(namespace).or_insert_with(|| {
+                // Raw manifests often lack the Namespace; the API server would have put its name there.
+                Arc::new(Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]))
+            });
+            let mut cut_off = unreadable.get(namespace).copied();
+            if pod.meta.has_errors() {
+                cut_off = Some(self.cut_offs.len());
+                self.cut_offs.push(unreadable_object(&pod.meta));
+            }
+            if in_scope {
+                self.subjects.push(self.pods.len());
+                self.cluster.subjects.push(Subject {
+                    name: pod_name(pod),
+                    uid: pod.meta.uid.clone(),
+                    addresses: pod.pod_ips.clone(),
+                    node: pod.node_name.clone(),
+                });
+            }
+            self.pods.push(LivePod { pod, namespace_labels: Arc::clone(namespace_labels), cut_off });
+        }
+    }
+
+    fn add_owners(&mut self) {
+        let mut claims: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+        for (position, live) in self.pods.iter().enumerate() {
+            for &address in &live.pod.pod_ips {
+                claims.entry(address).or_default().push(position);
+            }
+        }
+        for (&address, claimants) in claims.iter().filter(|(_, claimants)| claimants.len() > 1) {
+            let pods: Vec<PodName> =
+                claimants.iter().filter_map(|&position| self.pods.get(position)).map(LivePod::name).collect();
+            let conflict = self.cut_offs.len();
+            self.cluster.conflicts.push((address, pods.clone()));
+            self.cut_offs.push(CutOff::Conflict { address, pods });
+            for &position in claimants {
+                if let Some(live) = self.pods.get_mut(position) {
+                    live.cut_off.get_or_insert(conflict);
+                }
+            }
+            if let Some(&first) = claimants.first() {
+                self.owners.insert(address, (first, Some(conflict)));
+            }
+        }
+        for (address, claimants) in claims {
+            if let [position] = claimants[..]
+                && let Some(live) = self.pods.get(position)
+            {
+                self.owners.insert(address, (position, live.cut_off));
+                self.cluster.pod_addresses.insert(address, live.name());
+            }
+        }
+    }
+
+    fn add_nodes(&mut self, nodes: &[&'o Node], pods: &[&'o Pod]) {
+        for node in nodes {
+            let own = self.own_node.entry(&node.meta.key.name).or_default();
+            own.extend(node.addresses.iter().copied());
+            for cidr in &node.pod_cidrs {
+                own.extend(gateway_addresses(*cidr));
+            }
+            self.cluster.nodes.push(NodeView {
+                name: node.meta.key.name.clone(),
+                addresses: node.addresses.clone(),
+                pod_cidrs: node.pod_cidrs.clone(),
+                vtep_mac: node.flannel.vtep_mac,
+                vtep_mac_v6: node.flannel.vtep_mac_v6,
+                public_ip: node.flannel.public_ip,
+                public_ipv6: node.flannel.public_ipv6,
+                vni: node.flannel.vni,
+                vni_v6: node.flannel.vni_v6,
+            });
+        }
+        // Traffic of a host-network pod is its node's.
+        for pod in
+            pods.iter().filter(|pod| pod.host_network && !pod.is_finished() && !pod.node_name.is_empty())
+        {
+            self.own_node.entry(&pod.node_name).or_default().extend(pod.pod_ips.iter().copied());
+        }
+    }
+}
+
+fn unreadable_object(meta: &crate::api::Meta) -> CutOff {
+    let error = meta.diagnostics.iter().find(|diagnostic| diagnostic.is_error());
+    let (origin, field) = error.map_or_else(
+        || (meta.origin.clone(), String::new()),
+        |error| (error.origin.clone(), error.field.clone()),
+    );
+    CutOff::Unreadable { object: meta.key.clone(), provenance: Provenance { origin, field } }
+}
+
+/// The first two addresses of a node's pod CIDR: the VTEP device has the first, the bridge (or weir's TAP in
+/// its place) the second.
+fn gateway_addresses(cidr: IpNet) -> impl Iterator<Item = IpAddr> {
+    let first = cidr.network();
+    let second = match first {
+        IpAddr::V4(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V4(bits.into())),
+        IpAddr::V6(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V6(bits.into())),
+    };
+    [Some(first), second.filter(|address| cidr.contains(address))].into_iter().flatten()
+}
