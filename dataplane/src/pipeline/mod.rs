@@ -198,8 +198,6 @@ impl Pipeline {
             begin = seen;
         }
         self.check_tunnels(generation, packets);
-        // Only says what time it is: what has ended by now is not found, housekeeping or not.
-        self.connections.expire(now, 0);
         self.track(packets);
         self.policy(generation, packets, now);
         self.forward(generation, packets, now, pool, out);
