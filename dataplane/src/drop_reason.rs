@@ -3,6 +3,10 @@
 //! One enum, from which counters, `weir status`, logs, metrics and the documentation are made: a packet that
 //! is not forwarded and not answered by weir itself is counted under exactly one of these.
 
+mod advice;
+
+pub use advice::Group;
+
 macro_rules! drop_reasons {
     ($($variant:ident = $name:literal, $text:literal;)*) => {
         /// Why a packet was dropped. The name ([`DropReason::name`]) is a promise to users: it stands in

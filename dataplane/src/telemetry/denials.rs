@@ -103,7 +103,10 @@ impl DenialLog {
                 packets: inner.other,
             });
         }
-        rows.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| (a.src, a.dst).cmp(&(b.src, b.dst))));
+        rows.sort_by(|a, b| {
+            let rest = |row: &DenialRow| (row.src, row.dst, row.direction == Direction::Ingress);
+            (b.packets.cmp(&a.packets)).then_with(|| rest(a).cmp(&rest(b))).then_with(|| a.rule.cmp(&b.rule))
+        });
         rows
     }
 }

@@ -18,6 +18,7 @@ pub mod cluster_state;
 pub mod demo;
 pub mod expect;
 pub mod matrix;
+pub mod memory;
 pub mod node_kernel;
 pub mod node_weir;
 pub mod plan;
@@ -105,9 +106,6 @@ pub enum LabError {
         /// What to do.
         advice: &'static str,
     },
-    /// A part that this release does not have.
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
     /// Somebody asked it to end.
     #[error("interrupted")]
     Interrupted,
