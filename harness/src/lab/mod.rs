@@ -228,11 +228,17 @@ impl Lab {
         self.weir_mut(side)?.end(signal)
     }
 
-    /// Starts a node's weir and waits until its pods are attached and have their addresses.
-    pub fn start_weir(&mut self, side: Side) -> Result<(), LabError> {
+    /// Starts a node's weir and waits until it answers, whatever it makes of the state. TAPs it makes have no
+    /// addresses yet.
+    pub fn launch_weir(&mut self, side: Side) -> Result<Status, LabError> {
         let weir = self.weir_mut(side)?;
         weir.spawn()?;
-        weir.wait_until_up()?;
+        weir.wait_until_up()
+    }
+
+    /// Starts a node's weir and waits until its pods are attached and have their addresses.
+    pub fn start_weir(&mut self, side: Side) -> Result<(), LabError> {
+        self.launch_weir(side)?;
         if self.attach == Attach::Tap {
             for pod in self.pods.iter().filter(|pod| pod.plan.side == side) {
                 pod.wait_for_interface(ATTACHED)?;
