@@ -30,13 +30,20 @@
 //! assert_eq!(compiled.cluster.subjects.len(), 1);
 //! ```
 
-pub mod api;
-pub mod classifier;
-pub mod cluster;
+// Imports point down this list.
 pub mod compiler;
+
 mod lower;
-pub mod model;
+
 pub mod semantics;
+
+pub mod classifier;
+
+pub mod cluster;
+
+pub mod model;
+
+pub mod api;
 
 pub use api::{Diagnostic, Kind, Object, ObjectKey, Origin, ParseOutput, Provenance, Severity, parse};
 pub use classifier::{Classifier, Key, RuleId, RuleInfo, RuleKind, RuleTable, Verdict};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ipnet::IpNet;
 use policy_compiler::{Cluster, Compiled, Diagnostic};
 use vxlan::encap::OuterChecksum;
 
@@ -83,14 +82,7 @@ impl ControlLoop {
             // The control thread has ended: nobody is left to tell.
             let _ = events.send(Event::StateChanged);
         })?;
-        let node_addresses = config
-            .gateway
-            .addresses
-            .iter()
-            .map(IpNet::addr)
-            .chain(config.underlay.address.map(Into::into))
-            .chain(config.underlay.address_v6.map(Into::into))
-            .collect();
+        let node_addresses = identity::configured_addresses(&config);
         Ok(Self {
             follower: StateFollower::new(&config, node_addresses),
             worker,
@@ -382,7 +374,8 @@ fn texts(diagnostics: &[Diagnostic]) -> Vec<String> {
     diagnostics.iter().map(Diagnostic::to_string).collect()
 }
 
-fn settings(config: &Config) -> Settings {
+/// The pipeline's settings, as the configuration has them.
+pub fn settings(config: &Config) -> Settings {
     Settings {
         vni: config.underlay.vni,
         vxlan_port: config.underlay.port,

@@ -17,7 +17,8 @@ mod lock;
 mod open;
 mod status;
 
-pub use identity::IdentityError;
+pub use control_loop::settings;
+pub use identity::{Identity, IdentityError, configured_addresses, vteps};
 pub use lock::LockError;
 
 use std::io;

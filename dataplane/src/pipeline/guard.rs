@@ -182,7 +182,7 @@ impl Pipeline {
 
 fn guard_overlay(generation: &Generation, packet: &mut Packet) -> Result<(), DropReason> {
     let ip = packet.ip.ok_or(DropReason::ControlOverOverlay)?;
-    if respond::is_ndp(&ip) || dhcp(packet.l4) {
+    if respond::is_ndp(&ip) || dhcp(packet.l4) || respond::is_rogue_control(&ip, packet.frame.bytes()) {
         return Err(DropReason::ControlOverOverlay);
     }
     if is_group(ip.dst) {

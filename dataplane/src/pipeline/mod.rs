@@ -36,7 +36,6 @@ use std::time::Duration;
 
 use vxlan::encap::OuterChecksum;
 use vxlan::vni::Vni;
-use vxlan::wire::headers::L4;
 
 use crate::buffer::{Batch, Frame, Pool};
 use crate::conntrack::{ConnTable, ConntrackConfig};
@@ -46,7 +45,7 @@ use crate::respond::RateLimiter;
 use crate::tables::Generation;
 use crate::telemetry::{Denial, DenialLog, PacketCounters};
 use crate::time::Timestamp;
-use packet::{Fate, Packet};
+use packet::{Fate, FirstFragment, Packet};
 
 /// What stays the same over the life of a pipeline.
 #[derive(Debug, Clone)]
@@ -71,7 +70,7 @@ pub struct Pipeline {
     generation: Option<Arc<Generation>>,
     bindings: Bindings,
     connections: ConnTable,
-    fragments: FragTable<L4>,
+    fragments: FragTable<FirstFragment>,
     counters: Arc<PacketCounters>,
     denial_log: Arc<DenialLog>,
     answer_limit: RateLimiter,
@@ -194,10 +193,13 @@ impl Pipeline {
             let fresh = packets.get_mut(begin..).unwrap_or_default();
             self.parse(fresh);
             self.guard(generation, fresh, now, out);
-            begin = packets.len();
-            self.fragments(packets, now);
+            let seen = packets.len();
+            self.fragments(packets, begin, now);
+            begin = seen;
         }
         self.check_tunnels(generation, packets);
+        // Only says what time it is: what has ended by now is not found, housekeeping or not.
+        self.connections.expire(now, 0);
         self.track(packets);
         self.policy(generation, packets, now);
         self.forward(generation, packets, now, pool, out);
@@ -233,7 +235,8 @@ impl Pipeline {
             match packet.fate {
                 Fate::Forwarded => forwarded += 1,
                 Fate::Answered => answered += 1,
-                Fate::Held => self.counters.held.add(1),
+                // Counted where it was held.
+                Fate::Held => {}
                 Fate::Dropped(reason) => self.counters.count_drop(reason, 1),
                 // No stage lets a packet through to here; were one to, it is not forwarded and it is counted.
                 Fate::Live => self.counters.count_drop(DropReason::NoRoute, 1),

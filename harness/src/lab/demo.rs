@@ -11,7 +11,7 @@ use super::expect::Expectation;
 use super::plan::{Family, Side};
 use super::report::{Counted, Report, Throughput};
 use super::userns::{self, Footing};
-use super::{Attach, Backend, Lab, LabError, NodeKind, scenario, teardown};
+use super::{Attach, Backend, Lab, LabError, NodeKind, memory, scenario, teardown};
 use crate::traffic::tcp;
 
 /// What to demonstrate.
@@ -67,7 +67,7 @@ pub fn run(
 ) -> Result<Report, LabError> {
     match options.backend {
         Backend::Namespaces => {}
-        Backend::Memory => return Err(LabError::NotBuilt("the lab in memory")),
+        Backend::Memory => return memory::demo::run(options, &interrupt, progress),
     }
     if userns::prepare()? == Footing::UserNamespace && options.keep {
         return Err(LabError::unmet(
@@ -120,6 +120,7 @@ fn measure(lab: &Lab, duration: Duration) -> Result<Option<Throughput>, LabError
             dst: dst.name.clone(),
             bits_per_second,
             seconds: duration.as_secs_f64(),
+            simulated: false,
         })),
         Err(error) => {
             tracing::warn!(%error, "no throughput was measured");

@@ -38,6 +38,8 @@ pub struct Throughput {
     pub bits_per_second: f64,
     /// How long it was measured.
     pub seconds: f64,
+    /// Whether hosts and wires were simulated: then this is the speed of a simulation, not of a network.
+    pub simulated: bool,
 }
 
 /// What one weir counted.
@@ -79,9 +81,10 @@ impl fmt::Display for Text<'_> {
         self.mismatches(f)?;
         if let Some(measured) = &report.throughput {
             let gigabits = measured.bits_per_second / 1e9;
+            let note = if measured.simulated { " (simulated hosts and wires, one core)" } else { "" };
             writeln!(
                 f,
-                "TCP {} -> {}: {gigabits:.2} Gbit/s over {:.1} s",
+                "TCP {} -> {}: {gigabits:.2} Gbit/s over {:.1} s{note}",
                 measured.src, measured.dst, measured.seconds
             )?;
         }

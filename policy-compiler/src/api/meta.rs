@@ -48,7 +48,7 @@ pub(crate) fn read_meta<'t>(
     mark: Mark,
     entries: &'t [Entry],
 ) -> Option<RawMeta<'t>> {
-    let Some(metadata) = reader.field(entries, "metadata", |reader, node| reader.mapping(node)) else {
+    let Some(metadata) = reader.field(entries, "metadata", Reader::mapping) else {
         reader.error(mark, format!("{kind} without metadata"), "metadata with a name");
         return None;
     };

@@ -27,7 +27,7 @@ pub(crate) fn build(
     classes: &PortClasses,
     ceiling: usize,
 ) -> Result<Flat, TooLarge> {
-    let matrix_bytes = rows.rows.len().saturating_mul(identities.seen.len()).saturating_mul(4);
+    let matrix_bytes = rows.list.len().saturating_mul(identities.seen.len()).saturating_mul(4);
     let parts = [
         ("verdict matrix", matrix_bytes),
         ("IPv4 trie", trie_bytes(&identities.v4)),
@@ -49,8 +49,8 @@ pub(crate) fn build(
         fixed_bytes: needed,
         ceiling,
     };
-    let mut matrix = Vec::with_capacity(rows.rows.len() * identities.seen.len());
-    for row in &rows.rows {
+    let mut matrix = Vec::with_capacity(rows.list.len() * identities.seen.len());
+    for row in &rows.list {
         cells.row(row, &identities.seen, &mut matrix)?;
     }
     let subjects = view.subjects.iter().zip(&rows.subjects).filter_map(|(&position, &[egress, ingress])| {

@@ -34,7 +34,7 @@ pub(crate) fn build(view: &View<'_>, catalogue: &Catalogue<'_>, rows: &Rows<'_>)
     Linear {
         subjects: subjects.collect(),
         rows: rows
-            .rows
+            .list
             .iter()
             .enumerate()
             .map(|(number, row)| builder.row(row, example.get(&number).copied(), &rows.nodes))
@@ -94,7 +94,7 @@ impl<'m> Builder<'_, 'm> {
                         for port in named(live, spec) {
                             for &address in &live.pod.pod_ips {
                                 let meant = entry.rule.peers == Peers::Any
-                                    || self.is_meant(&entry.rule.peers, live, address);
+                                    || is_meant(&entry.rule.peers, live, address);
                                 if meant {
                                     let remotes = Some(vec![Remote::Hosts(Arc::from([address]))]);
                                     rules.push(LinearRule { remotes, ports: Some(vec![port]), action, rule });
@@ -106,11 +106,6 @@ impl<'m> Builder<'_, 'm> {
             }
         }
         rules.push(LinearRule { remotes, ports: Some(ports), action, rule });
-    }
-
-    fn is_meant(&self, peers: &Peers, live: &LivePod<'_>, address: IpAddr) -> bool {
-        let Peers::OneOf(peers) = peers else { return true };
-        peers.iter().any(|peer| matches(peer, live) || peer.matches_address(address))
     }
 
     fn remote(&mut self, peer: &'m Peer) -> Remote {
@@ -126,6 +121,11 @@ impl<'m> Builder<'_, 'm> {
         });
         Remote::Hosts(Arc::clone(hosts))
     }
+}
+
+fn is_meant(peers: &Peers, live: &LivePod<'_>, address: IpAddr) -> bool {
+    let Peers::OneOf(peers) = peers else { return true };
+    peers.iter().any(|peer| matches(peer, live) || peer.matches_address(address))
 }
 
 fn matches(peer: &Peer, live: &LivePod<'_>) -> bool {

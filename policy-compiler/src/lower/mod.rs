@@ -60,3 +60,6 @@ pub(crate) fn linear(view: &View<'_>, model: &Model) -> (Arc<dyn Classifier>, Ru
     let linear = linear::build(view, &catalogue, &rows);
     (Arc::new(linear), catalogue.interner.finish())
 }
+
+#[cfg(test)]
+mod tests;

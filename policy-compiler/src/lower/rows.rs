@@ -45,7 +45,7 @@ pub(crate) struct FixedRules {
 
 #[derive(Debug)]
 pub(crate) struct Rows<'o> {
-    pub(crate) rows: Vec<Row>,
+    pub(crate) list: Vec<Row>,
     /// Row numbers of every subject: egress, ingress.
     pub(crate) subjects: Vec<[usize; 2]>,
     /// Nodes that subjects run on.
@@ -92,8 +92,8 @@ pub(crate) fn build<'o>(view: &View<'o>, model: &Model, catalogue: &mut Catalogu
             keys.number(key)
         }));
     }
-    let rows = keys.things().iter().map(|key| row(key, model, catalogue, &fixed)).collect();
-    Rows { rows, subjects, nodes: nodes.things().to_vec(), fixed }
+    let list = keys.things().iter().map(|key| row(key, model, catalogue, &fixed)).collect();
+    Rows { list, subjects, nodes: nodes.things().to_vec(), fixed }
 }
 
 /// Positions of the policies, per tier, that select the pod and apply to the direction.

@@ -8,4 +8,15 @@ mod outer;
 mod packets;
 mod world;
 
+mod attacks_inner;
+mod attacks_outer;
+mod attacks_pod;
+mod attacks_state;
+mod change;
 mod forwarding;
+mod fragmented;
+mod hostile_bytes;
+mod icmp_related;
+mod neighbours;
+mod offloads;
+mod owed_errors;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy_compiler::{
-    Action, Classifier, Cluster, Compiled, Key, PodName, RuleId, RuleTable, Subject, Verdict,
+    Action, Classifier, Cluster, Compiled, Direction, Key, PodName, RuleId, RuleTable, Subject, Verdict,
 };
 use vxlan::encap::OuterChecksum;
 use vxlan::mac::Mac;
@@ -121,6 +121,12 @@ pub(super) fn pod(name: &str) -> PodName {
 
 pub(super) fn subject(name: &str, uid: &str, addresses: &[IpAddr]) -> Subject {
     Subject { name: pod(name), uid: uid.into(), addresses: addresses.to_vec(), node: "node-a".into() }
+}
+
+/// No pod may be reached but by the own node: what a NetworkPolicy that selects all pods and allows nothing becomes.
+pub(super) fn default_deny(key: &Key) -> bool {
+    key.direction == Direction::Egress
+        || FAMILIES.iter().any(|&family| [gateway(family), node(family)].contains(&key.src))
 }
 
 type Rule = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
@@ -235,6 +241,7 @@ pub(super) struct World {
     number: u64,
     ids: EndpointIds,
     pool: Pool,
+    borrowed: Batch,
     out: Outputs,
 }
 
@@ -298,6 +305,7 @@ impl World {
             number: 0,
             ids: EndpointIds::default(),
             pool: Pool::new(POOL_FRAMES),
+            borrowed: Batch::new(),
             out: Outputs::default(),
         };
         if plan.started {
@@ -381,6 +389,21 @@ impl World {
         frame
     }
 
+    /// Takes frames away, so that memory gets scarce.
+    pub(super) fn borrow_frames(&mut self, count: usize) {
+        self.borrowed.extend(std::iter::from_fn(|| self.pool.take()).take(count));
+    }
+
+    /// Gives them back.
+    pub(super) fn return_frames(&mut self) {
+        self.pool.give_all(self.borrowed.drain(..));
+    }
+
+    /// Gives a frame back unused.
+    pub(super) fn give_back(&mut self, frame: Frame) {
+        self.pool.give(frame);
+    }
+
     /// Passes a batch through and holds the books.
     #[track_caller]
     pub(super) fn inject_frames(&mut self, port: PortId, mut batch: Batch) -> Outcome {
@@ -429,7 +452,11 @@ impl World {
         let held = usize::try_from(books.held).expect("a count");
         assert_eq!(held, self.pipeline.fragments.held_frames(), "the gauge tells what the table holds");
         let free: Vec<Frame> = std::iter::from_fn(|| self.pool.take()).collect();
-        assert_eq!(free.len() + held, POOL_FRAMES, "every frame is in the pool or held");
+        assert_eq!(
+            free.len() + held + self.borrowed.len(),
+            POOL_FRAMES,
+            "every frame is in the pool or held"
+        );
         assert!(free.iter().all(Frame::is_empty));
         self.pool.give_all(free);
         let drops = books.drops.iter().filter_map(|(&reason, &count)| {

@@ -1,0 +1,95 @@
+//! Frames on an interface as they are: seen, and put there, through a packet socket.
+
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dataplane::sys::netlink::Netlink;
+use dataplane::sys::netns::Netns;
+use dataplane::sys::packet_socket::PacketSocket;
+
+/// What the kernel puts before each frame (`struct virtio_net_hdr`); all zero: no offload.
+const VNET_HEADER: usize = 10;
+
+/// A socket on an interface. It is a [`UdpSocket`] for the sake of its methods.
+fn open(netns: &Netns, interface: &str) -> UdpSocket {
+    let socket = netns
+        .run(|| {
+            let index = Netlink::open()?.link(interface)?.ok_or(std::io::ErrorKind::NotFound)?.index;
+            let socket = PacketSocket::open()?;
+            socket.set_promiscuous(index)?;
+            socket.bind(index)?;
+            std::io::Result::<OwnedFd>::Ok(socket.as_fd().try_clone_to_owned()?)
+        })
+        .unwrap()
+        .unwrap_or_else(|error| panic!("{interface}: {error}"));
+    UdpSocket::from(socket)
+}
+
+/// Sends frames out of an interface.
+pub(crate) struct Injector(UdpSocket);
+
+impl Injector {
+    pub(crate) fn on(netns: &Netns, interface: &str) -> Self {
+        Self(open(netns, interface))
+    }
+
+    /// Whether the interface took it: a TAP that nobody holds does not.
+    pub(crate) fn send(&self, frame: &[u8]) -> bool {
+        let mut bytes = vec![0; VNET_HEADER];
+        bytes.extend_from_slice(frame);
+        self.0.send(&bytes).is_ok()
+    }
+}
+
+/// Collects the frames that arrive at an interface, until it is asked for them.
+pub(crate) struct Capture {
+    frames: Arc<Mutex<Vec<Vec<u8>>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    pub(crate) fn on(netns: &Netns, interface: &str) -> Self {
+        let socket = open(netns, interface);
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let (frames, stop) = (Arc::<Mutex<Vec<Vec<u8>>>>::default(), Arc::new(AtomicBool::new(false)));
+        let (collected, ended) = (Arc::clone(&frames), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; 70_000];
+            while !ended.load(Ordering::SeqCst) {
+                if let Ok(count) = socket.recv(&mut buffer) {
+                    collected.lock().unwrap().push(buffer[VNET_HEADER.min(count)..count].to_vec());
+                }
+            }
+        });
+        Self { frames, stop, thread: Some(thread) }
+    }
+
+    /// What came so far; the next call begins anew.
+    pub(crate) fn take(&self) -> Vec<Vec<u8>> {
+        // Let the thread read what has arrived.
+        std::thread::sleep(Duration::from_millis(100));
+        std::mem::take(&mut *self.frames.lock().unwrap())
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whether an address stands anywhere in a frame.
+pub(crate) fn mentions(frame: &[u8], address: std::net::IpAddr) -> bool {
+    match address {
+        std::net::IpAddr::V4(v4) => frame.windows(4).any(|window| window == v4.octets()),
+        std::net::IpAddr::V6(v6) => frame.windows(16).any(|window| window == v6.octets()),
+    }
+}
