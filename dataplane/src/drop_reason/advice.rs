@@ -256,7 +256,7 @@ impl DropReason {
             }
             Self::PortUnattached => "The pods in `weir status`: what the attachment waits for.",
             Self::NeighbourUnresolved => {
-                "Whether the pod's end of the wire is up and has the pod's address; or give its MAC with the attachment."
+                "Whether the pod's end of the wire is up and has the pod's address; or give its MAC with the attachment. On a whole-frame underlay: the next hop of a VTEP."
             }
             Self::TxCongested => "The receiving pod or the underlay is slower than its senders.",
             Self::TxFailed => {
