@@ -1,5 +1,6 @@
 //! The control thread: takes events one at a time and keeps what is in force close to what is wanted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -214,7 +215,7 @@ impl ControlLoop {
 
     /// Publishes the pending compilation, opening underlay and gateway first where they are not open yet.
     fn put_in_force(&mut self) -> Result<(), StartError> {
-        let Some(compiled) = self.pending.take() else { return Ok(()) };
+        let Some(mut compiled) = self.pending.take() else { return Ok(()) };
         let identity = match Identity::resolve(&self.config, &compiled.cluster) {
             Ok(identity) => identity,
             Err(error) => {
@@ -223,6 +224,11 @@ impl ControlLoop {
                 return Ok(());
             }
         };
+        // What the Node's annotations name as its own is the node to its pods too (kubelet probes from there).
+        self.follower.set_node_addresses(identity.own.addresses.iter().copied().collect::<BTreeSet<_>>());
+        if let Refresh::Compiled(again) = self.follower.refresh() {
+            compiled = again;
+        }
         if self.underlay_moved(&identity) {
             self.reject(vec![
                 "the node's underlay address changed; restart weir to bind the new one".to_owned(),
@@ -422,7 +428,7 @@ const ENDED: &str = "weir is stopping";
 
 impl Handler for RequestHandler {
     fn status(&self) -> Status {
-        self.ask(|control| control.status()).unwrap_or_default()
+        self.ask(ControlLoop::status).unwrap_or_default()
     }
 
     fn attach(&self, attachment: Attachment) -> Result<(), String> {

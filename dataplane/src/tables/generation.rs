@@ -156,8 +156,11 @@ impl EndpointIds {
         if let Some(&number) = self.numbers.get(uid) {
             return Owner(number);
         }
-        // 0 is nobody's. After 2^32 pods numbers come round again; their first owners are long gone.
-        self.next = self.next.checked_add(1).unwrap_or(1);
+        // After 2^32 pods numbers come round again, past `Owner::NONE` and those still in use.
+        self.next = self.next.wrapping_add(1);
+        while Owner(self.next) == Owner::NONE || self.numbers.values().any(|number| *number == self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
         self.numbers.insert(uid.to_owned(), self.next);
         Owner(self.next)
     }

@@ -32,6 +32,8 @@ pub struct WorkerConfig {
 const IDLE_ROUNDS: u32 = 1;
 /// Longest sleep, so that timers run.
 const TICK: Duration = Duration::from_millis(50);
+/// Longest time spent at the end on packets that had come in before.
+const DRAIN: Duration = Duration::from_millis(50);
 /// Under load, housekeeping runs at least this often.
 const BUSY_TICK: Duration = Duration::from_millis(10);
 
@@ -111,6 +113,7 @@ impl Worker {
         let mut idle = 0;
         loop {
             if !self.obey() {
+                self.drain();
                 return;
             }
             if let Some(generation) = self.subscription.changed() {
@@ -130,6 +133,12 @@ impl Worker {
                 self.sleep(&mut events);
             }
         }
+    }
+
+    /// Passes on what had come in before the end, as long as that takes no longer than [`DRAIN`].
+    fn drain(&mut self) {
+        let until = self.now().plus(DRAIN);
+        while self.now() < until && self.round(self.now()) > 0 {}
     }
 
     fn now(&self) -> Timestamp {
@@ -262,11 +271,12 @@ impl Worker {
     }
 
     fn sleep(&mut self, events: &mut Events) {
-        if let Err(error) = self.poll.poll(events, Some(TICK)) {
-            if error.kind() != io::ErrorKind::Interrupted {
+        match self.poll.poll(events, Some(TICK)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 // Nothing to wait on: fall back to looking every now and then rather than spin or stop.
                 std::thread::sleep(Duration::from_millis(1));
             }
+            Ok(()) | Err(_) => {}
         }
     }
 }
