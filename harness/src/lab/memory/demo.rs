@@ -45,7 +45,15 @@ pub fn run(
     let counted = BTreeMap::from(Side::ALL.map(|side| (side.name(), lab.counted(side))));
     let throughput = measure(&mut lab, options.throughput, go_on)?;
     let ok = matrix.mismatches().next().is_none() && throughput.is_some();
-    Ok(Report { nodes: options.nodes.map(NodeKind::name), ok, matrix, throughput, counted, kept: Vec::new() })
+    Ok(Report {
+        nodes: options.nodes.map(NodeKind::name),
+        ok,
+        matrix,
+        throughput,
+        latency: None,
+        counted,
+        kept: Vec::new(),
+    })
 }
 
 /// What needs a kernel.
