@@ -10,7 +10,7 @@ use vxlan::encap::OuterChecksum;
 use super::attachments::Attachments;
 use super::identity::{self, Identity};
 use super::lock::InstanceLock;
-use super::{Event, StartError, open};
+use super::{Died, Event, StartError, open};
 use crate::config::{Attachment, Config};
 use crate::conntrack::ConntrackConfig;
 use crate::control::{DetachTarget, Handler, StateStatus, StateSummary, Status};
@@ -63,7 +63,7 @@ pub(crate) struct ControlLoop {
     ids: EndpointIds,
     number: u64,
     look_again: bool,
-    _watcher: Watcher,
+    watcher: Watcher,
     _lock: InstanceLock,
 }
 
@@ -99,7 +99,7 @@ impl ControlLoop {
             ids: EndpointIds::default(),
             number: 0,
             look_again: false,
-            _watcher: watcher,
+            watcher,
             _lock: lock,
             config,
         })
@@ -130,8 +130,13 @@ impl ControlLoop {
         Ok(())
     }
 
-    pub(super) fn run(mut self, inbox: &Receiver<Event>) {
+    /// # Errors
+    /// Another thread of the node has died.
+    pub(super) fn run(mut self, inbox: &Receiver<Event>) -> Result<(), Died> {
         loop {
+            if let Some(part) = self.dead_part() {
+                return Err(Died { part });
+            }
             let patience = if self.look_again { SETTLE } else { TICK };
             match inbox.recv_timeout(patience) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -148,6 +153,18 @@ impl ControlLoop {
         }
         tracing::info!(node = self.config.node, "stopping");
         self.worker.stop();
+        Ok(())
+    }
+
+    /// A thread that runs as long as the node does, and is over.
+    fn dead_part(&self) -> Option<&'static str> {
+        if self.worker.has_ended() {
+            Some("the packet worker")
+        } else if self.watcher.has_ended() {
+            Some("the watcher of the state directory")
+        } else {
+            None
+        }
     }
 
     /// Looks at the state and puts it in force where it changed and is sound.
@@ -433,3 +450,6 @@ impl Handler for RequestHandler {
         self.ask(ControlLoop::reload).unwrap_or_else(|| Err(ENDED.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,6 +107,12 @@ impl WorkerHandle {
         let _ = self.waker.wake();
     }
 
+    /// True once the worker's thread is over. Before [`WorkerHandle::stop`] that means that it panicked: its
+    /// ports are closed and nothing passes any more.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Ports that died since the last call.
     pub fn gone(&self) -> Vec<PortGone> {
         self.gone.try_iter().collect()
