@@ -91,7 +91,11 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a tunnel in the tunnel", within_udp(node_a, 8472, &good), "nested_tunnel"),
         ("an expired TTL", vxlan(VALID, VNI, &inner(IPV4, &packet(1))), "ttl_expired"),
         ("an IP length beyond the packet", vxlan(VALID, VNI, &inner(IPV4, &long)), "length_mismatch"),
-        ("IPv4 that calls itself IPv6", vxlan(VALID, VNI, &inner(IPV6, &packet(64))), "bad_header"),
+        (
+            "IPv4 that calls itself IPv6",
+            vxlan(VALID, VNI, &inner(IPV6, &[packet(64), vec![0; 40]].concat())),
+            "bad_header",
+        ),
     ]
 }
 

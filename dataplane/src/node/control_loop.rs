@@ -133,21 +133,25 @@ impl ControlLoop {
     /// # Errors
     /// Another thread of the node has died.
     pub(super) fn run(mut self, inbox: &Receiver<Event>) -> Result<(), Died> {
+        let mut last_look = Instant::now();
         loop {
             if let Some(part) = self.dead_part() {
                 return Err(Died { part });
             }
+            // Not since the last event: a client that asks for the status often must not keep work waiting.
             let patience = if self.look_again { SETTLE } else { TICK };
-            match inbox.recv_timeout(patience) {
+            match inbox.recv_timeout(patience.saturating_sub(last_look.elapsed())) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Event::StateChanged | Event::Reload) => self.refresh(),
                 Ok(Event::Request(request)) => request(&mut self),
-                Err(RecvTimeoutError::Timeout) => {
-                    if std::mem::take(&mut self.look_again) {
-                        self.refresh();
-                    }
-                    self.retry();
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if last_look.elapsed() >= patience {
+                if std::mem::take(&mut self.look_again) {
+                    self.refresh();
                 }
+                self.retry();
+                last_look = Instant::now();
             }
             self.tend();
         }

@@ -8,7 +8,7 @@
 //!   pod, node TAP                   └─► neighbour: ARP and ND are answered, never forwarded
 //! ```
 //! Each stage is a file, works over the whole batch, and may end a packet with a
-//! [`DropReason`](crate::drop_reason::DropReason). [`Pipeline::process`] is the one place that says what comes
+//! [`DropReason`]. [`Pipeline::process`] is the one place that says what comes
 //! next; the sweep at its end is the one place that counts.
 //!
 //! One worker owns a pipeline. It reads no clock, makes no system call and takes no lock on the way of a
@@ -198,8 +198,6 @@ impl Pipeline {
             begin = seen;
         }
         self.check_tunnels(generation, packets);
-        // Only says what time it is: what has ended by now is not found, housekeeping or not.
-        self.connections.expire(now, 0);
         self.track(packets);
         self.policy(generation, packets, now);
         self.forward(generation, packets, now, pool, out);

@@ -172,7 +172,7 @@ fn a_connection_that_has_timed_out_lets_nothing_in_even_before_housekeeping() {
         world.allow(default_deny);
         let query = Ip::new(blue(family), bee(family), 17, udp(4000, 53, b""));
         world.inject(world.blue, &query.frame()).one();
-        world.pass(std::time::Duration::from_secs(3600));
+        world.pass(std::time::Duration::from_hours(1));
         let answer = Ip::new(bee(family), blue(family), 17, udp(53, 4000, b"")).by_b();
         world.inject_overlay(&Envelope::from_b(), &answer.frame()).dropped(DropReason::PolicyDeny);
     }

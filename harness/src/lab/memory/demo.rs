@@ -81,11 +81,13 @@ fn measure(
         }
         bytes = bytes.saturating_add(BULK);
     }
+    #[allow(clippy::cast_precision_loss, reason = "exact up to a petabyte")]
+    let bits = bytes as f64 * 8.0;
     let seconds = start.elapsed().as_secs_f64();
     Ok(Some(Throughput {
         src: src.to_owned(),
         dst: dst.to_owned(),
-        bits_per_second: bytes as f64 * 8.0 / seconds,
+        bits_per_second: bits / seconds,
         seconds,
         simulated: true,
     }))
