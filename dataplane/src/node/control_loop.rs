@@ -193,10 +193,8 @@ impl ControlLoop {
                 }
             }
             Refresh::Waiting => self.look_again = true,
-            Refresh::Rejected(problems) => {
-                self.pending = None;
-                self.reject(texts(&problems));
-            }
+            // What is pending is good and stays wanted: should the directory turn back to it, that is no change.
+            Refresh::Rejected(problems) => self.reject(texts(&problems)),
             Refresh::Compiled(compiled) => self.pending = Some(compiled),
         }
     }
@@ -258,6 +256,7 @@ impl ControlLoop {
             Ok(generation) => generation,
             Err(error) => {
                 self.reject(vec![error.to_string()]);
+                self.pending = Some(compiled);
                 return Ok(());
             }
         };
@@ -280,6 +279,12 @@ impl ControlLoop {
         for problem in problems.iter().filter(|problem| !self.summary.problems.contains(*problem)) {
             tracing::error!(node = self.config.node, generation = self.number, "isolated: {problem}");
         }
+        let (status, problems) = match self.follower.status() {
+            // It had to wait, and meanwhile the directory turned to something that is refused.
+            StateStatus::Rejected => (StateStatus::Rejected, texts(self.follower.problems())),
+            _ if problems.is_empty() => (StateStatus::Ok, problems),
+            _ => (StateStatus::Degraded, problems),
+        };
         self.summary = StateSummary {
             generation: self.number,
             compiled_at_unix_seconds: std::time::SystemTime::now()
@@ -287,7 +292,7 @@ impl ControlLoop {
                 .ok()
                 .map(|since| since.as_secs()),
             compile_microseconds: u64::try_from(self.follower.compile_time().as_micros()).unwrap_or(u64::MAX),
-            status: if problems.is_empty() { StateStatus::Ok } else { StateStatus::Degraded },
+            status,
             problems,
             warnings,
             skipped: self.follower.skipped(),

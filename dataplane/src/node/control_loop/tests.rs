@@ -64,3 +64,41 @@ fn a_control_thread_that_panics_is_no_success() {
     let node = Node { events, thread: Some(thread), _server: server };
     assert_eq!(node.wait().expect_err("not a word").part, "the control thread");
 }
+
+/// Reads the state until it is at rest.
+fn refresh(control: &mut ControlLoop) {
+    control.refresh();
+    while std::mem::take(&mut control.look_again) {
+        std::thread::sleep(SETTLE);
+        control.refresh();
+    }
+}
+
+#[test]
+fn a_state_that_had_to_wait_is_still_wanted_after_one_that_was_refused() {
+    let directory = tempfile::tempdir().expect("directory");
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).expect("state directory");
+    // Sound, but it does not say where the node is: it cannot be put in force yet.
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\nspec: {podCIDR: 10.244.1.0/24}\n";
+    std::fs::write(state.join("node.yaml"), node).expect("node");
+    let (events, _inbox) = unbounded();
+    let mut control = control_loop(directory.path(), events);
+    // As if an earlier state were in force.
+    control.number = 1;
+    refresh(&mut control);
+    assert_eq!(control.summary.status, StateStatus::Rejected);
+    assert!(control.summary.problems.iter().any(|text| text.contains("no underlay address")));
+
+    let broken = state.join("broken.yaml");
+    std::fs::write(&broken, "kind: [").expect("broken");
+    refresh(&mut control);
+    assert!(control.summary.problems.iter().any(|text| text.contains("broken.yaml")));
+
+    std::fs::remove_file(&broken).expect("mended");
+    refresh(&mut control);
+    control.retry();
+    assert!(control.pending.is_some(), "it is not forgotten");
+    assert_eq!(control.summary.status, StateStatus::Rejected, "nor said to be in force");
+    assert!(control.summary.problems.iter().any(|text| text.contains("no underlay address")));
+}
