@@ -356,7 +356,7 @@ impl ControlLoop {
     fn tend(&mut self) {
         let gone = self.worker.gone();
         for gone in &gone {
-            let lost = |trunk: &Trunk| trunk.id == gone.id;
+            let lost = |trunk: &Trunk| Arc::ptr_eq(&trunk.counters, &gone.counters);
             let trunk =
                 self.trunks.as_ref().is_some_and(|trunks| lost(&trunks.gateway) || lost(&trunks.underlay));
             if trunk {
@@ -374,6 +374,8 @@ impl ControlLoop {
     }
 
     fn detach(&mut self, target: &DetachTarget) -> Result<(), String> {
+        // What died since may have lost its id to another port.
+        self.tend();
         self.attachments.remove(target, &self.worker)
     }
 

@@ -19,8 +19,8 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 /// A port that died under the worker (its interface was deleted, say); the worker has let go of it.
 #[derive(Debug)]
 pub struct PortGone {
-    /// The port.
-    pub id: PortId,
+    /// The counters it was attached with: they tell the port for good, where its id may be another's by now.
+    pub counters: Arc<PortCounters>,
     /// What the kernel said.
     pub error: io::Error,
 }
