@@ -86,7 +86,7 @@ fn the_demonstration_succeeds(arguments: &[&str], nodes: [&str; 2]) {
     let before = links();
     let child = start(arguments);
     let pid = child.id();
-    let output = finish(child, Duration::from_secs(120));
+    let output = finish(child, Duration::from_mins(2));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(report["nodes"], serde_json::json!(nodes));

@@ -92,7 +92,8 @@ fn is_decisions(directory: &Path) -> bool {
 
 fn is_path(name: &str) -> bool {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "/_-.".contains(c));
-    plain && !name.starts_with('/') && (name.ends_with(".rs") || (name.ends_with('/') && name.len() > 1))
+    let source = Path::new(name).extension().is_some_and(|extension| extension == "rs");
+    plain && !name.starts_with('/') && (source || (name.ends_with('/') && name.len() > 1))
 }
 
 fn has_file(directory: &Path, name: &str) -> bool {

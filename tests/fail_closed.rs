@@ -12,7 +12,7 @@ use dataplane::sys::process::Signal;
 use harness::lab::plan::{Family, OUTSIDE, PodPlan, Side};
 use harness::lab::pods::{INTERFACE, Pod};
 use harness::lab::scenario::{Service, once};
-use harness::lab::topology::within;
+use harness::lab::topology::{find, within};
 use harness::lab::{Attach, Lab, LabBuilder, NodeKind};
 use harness::traffic::Reach;
 use support::capture::{Capture, Injector, comes_from, mentions};
@@ -211,6 +211,25 @@ fn nothing_passes_behind_weirs_back(attach: Attach) {
         must(lab.start_weir(Side::A));
         it_works(&lab, &format!("{when} and a new start"));
     }
+    if attach == Attach::Veth {
+        the_kernel_would_have_passed_them(&mut lab, open);
+    }
+}
+
+/// The control: without the drop that weir leaves behind, the frames above reach the outside. Silence was not for
+/// want of a way.
+fn the_kernel_would_have_passed_them(lab: &mut Lab, open: usize) {
+    must(lab.end_weir(Side::A, Signal::Kill));
+    let pod = &lab.pods()[open];
+    within(lab.topology().node(Side::A).netns(), |netlink| {
+        netlink.remove_ingress_drop(find(netlink, &pod.host_link())?.index)
+    })
+    .unwrap();
+    let outside = Capture::on(lab.topology().outside[0].netns(), Side::A.name());
+    frames_past_weir(lab, pod);
+    let arrived = outside.take();
+    let from_pod = |family: Family| arrived.iter().any(|frame| comes_from(frame, pod.plan.address(family)));
+    assert!(from_pod(Family::V4) && from_pod(Family::V6), "{arrived:02x?}");
 }
 
 #[test]

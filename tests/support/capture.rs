@@ -1,7 +1,7 @@
 //! Frames on an interface as they are: seen, and put there, through a packet socket.
 
 use std::net::{IpAddr, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,12 +17,12 @@ const VNET_HEADER: usize = 10;
 /// A socket on an interface. It is a [`UdpSocket`] for the sake of its methods.
 fn open(netns: &Netns, interface: &str) -> UdpSocket {
     let socket = netns
-        .run(|| {
+        .run(|| -> std::io::Result<_> {
             let index = Netlink::open()?.link(interface)?.ok_or(std::io::ErrorKind::NotFound)?.index;
             let socket = PacketSocket::open()?;
             socket.set_promiscuous(index)?;
             socket.bind(index)?;
-            std::io::Result::<OwnedFd>::Ok(socket.as_fd().try_clone_to_owned()?)
+            socket.as_fd().try_clone_to_owned()
         })
         .unwrap()
         .unwrap_or_else(|error| panic!("{interface}: {error}"));
