@@ -33,7 +33,6 @@ const POOL_FRAMES: usize = 4096;
 
 /// A port that is not a pod's.
 pub(super) struct Trunk {
-    pub(super) id: PortId,
     pub(super) counters: Arc<PortCounters>,
 }
 
@@ -346,11 +345,10 @@ impl ControlLoop {
         let counters = Arc::new(PortCounters::default());
         let capabilities = port.capabilities();
         let binding = Binding { id: PortId(0), role, mac, mtu, capabilities, endpoint: None };
-        let id = self
-            .worker
+        self.worker
             .attach(binding, port, Arc::clone(&counters))
             .map_err(|error| StartError::Io(std::io::Error::other(error)))?;
-        Ok(Trunk { id, counters })
+        Ok(Trunk { counters })
     }
 
     fn tend(&mut self) {
@@ -446,7 +444,7 @@ const ENDED: &str = "weir is stopping";
 
 impl Handler for RequestHandler {
     fn status(&self) -> Status {
-        self.ask(|control| control.status()).unwrap_or_default()
+        self.ask(ControlLoop::status).unwrap_or_default()
     }
 
     fn attach(&self, attachment: Attachment) -> Result<(), String> {

@@ -262,11 +262,11 @@ impl Worker {
     }
 
     fn sleep(&mut self, events: &mut Events) {
-        if let Err(error) = self.poll.poll(events, Some(TICK)) {
-            if error.kind() != io::ErrorKind::Interrupted {
-                // Nothing to wait on: fall back to looking every now and then rather than spin or stop.
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        if let Err(error) = self.poll.poll(events, Some(TICK))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            // Nothing to wait on: fall back to looking every now and then rather than spin or stop.
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

@@ -85,7 +85,7 @@ fn a_port_that_died_is_not_mistaken_for_the_one_that_has_its_id_now() {
     assert_eq!(ids[0], ids[1], "the place is used again");
 
     let mut attachments = Attachments { entries: vec![heir, dead], next_try: None };
-    attachments.next_try = Some(Instant::now() + Duration::from_secs(60));
+    attachments.next_try = Some(Instant::now() + Duration::from_mins(1));
     attachments.tend(gone, &worker, None, None);
     let live: Vec<bool> = attachments.iter().map(|entry| entry.live.is_some()).collect();
     assert_eq!(live, [true, false]);
