@@ -141,6 +141,7 @@ pub struct Generation {
     conflicts: HashSet<IpAddr, ahash::RandomState>,
     by_address: HashMap<IpAddr, EndpointIndex, ahash::RandomState>,
     by_name: HashMap<PodName, EndpointIndex, ahash::RandomState>,
+    owners: HashSet<Owner, ahash::RandomState>,
 }
 
 /// Gives each pod uid a number that it keeps for the life of the process.
@@ -218,6 +219,7 @@ impl Generation {
                 by_address.insert(*address, position as EndpointIndex);
             }
         }
+        let owners = endpoints.iter().map(|endpoint| endpoint.owner).collect();
         let mut node_addresses: HashSet<IpAddr, ahash::RandomState> = own.addresses.clone();
         for node in &compiled.cluster.nodes {
             node_addresses.extend(node.addresses.iter().copied());
@@ -240,6 +242,7 @@ impl Generation {
             conflicts,
             by_address,
             by_name,
+            owners,
         })
     }
 
@@ -266,6 +269,11 @@ impl Generation {
     /// The endpoint at `index`.
     pub fn endpoint(&self, index: EndpointIndex) -> Option<&Endpoint> {
         self.endpoints.get(index as usize)
+    }
+
+    /// True unless `owner` was a pod of this node that this generation does not have.
+    pub fn is_live(&self, owner: Owner) -> bool {
+        owner == Owner::NONE || self.owners.contains(&owner)
     }
 
     /// The endpoint called `name`.

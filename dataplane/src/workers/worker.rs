@@ -76,7 +76,7 @@ pub(super) struct Worker {
     ports: Vec<Slot>,
     batch: Batch,
     out: Outputs,
-    dead: Vec<PortGone>,
+    dead: Vec<(PortId, io::Error)>,
     epoch: Instant,
     next_tick: Timestamp,
 }
@@ -157,7 +157,7 @@ impl Worker {
                     slot.counters.rx_lost.add(received.lost);
                     slot.counters.rx_malformed.add(received.malformed as u64);
                 }
-                Err(error) => self.dead.push(PortGone { id, error }),
+                Err(error) => self.dead.push((id, error)),
             }
             if self.batch.is_empty() {
                 continue;
@@ -184,7 +184,7 @@ impl Worker {
             let sent = match slot.port.send(pool, batch) {
                 Ok(sent) => sent,
                 Err(error) => {
-                    dead.push(PortGone { id, error });
+                    dead.push((id, error));
                     crate::ports::Sent { frames: 0, congested: 0, failed: offered }
                 }
             };
@@ -202,15 +202,15 @@ impl Worker {
 
     /// Lets go of ports that died, and tells the control side.
     fn bury(&mut self) {
-        for gone in std::mem::take(&mut self.dead) {
-            if self.release(gone.id).is_some() {
+        for (id, error) in std::mem::take(&mut self.dead) {
+            if let Some(slot) = self.release(id) {
                 // The control side reads this when it next looks; when it is gone too, nobody needs to know.
-                let _ = self.gone.send(gone);
+                let _ = self.gone.send(PortGone { counters: slot.counters, error });
             }
         }
     }
 
-    fn release(&mut self, id: PortId) -> Option<Box<dyn Port>> {
+    fn release(&mut self, id: PortId) -> Option<Slot> {
         let position = self.ports.iter().position(|slot| slot.id == id)?;
         let slot = self.ports.swap_remove(position);
         for descriptor in slot.port.descriptors() {
@@ -218,7 +218,7 @@ impl Worker {
             let _ = SourceFd(&descriptor).deregister(self.poll.registry());
         }
         self.pipeline.detach(id);
-        Some(slot.port)
+        Some(slot)
     }
 
     /// Carries out what the control side asked for; `false` to stop.
@@ -230,8 +230,8 @@ impl Worker {
                     let _ = reply.send(outcome);
                 }
                 Command::Detach { id, reply } => {
-                    let port = self.release(id);
-                    let _ = reply.send(port);
+                    let slot = self.release(id);
+                    let _ = reply.send(slot.map(|slot| slot.port));
                 }
                 Command::Update { id, mac, mtu } => {
                     if let Some(binding) = self.pipeline.bindings_mut().get_mut(id) {

@@ -191,3 +191,24 @@ fn a_second_port_for_one_pod_is_cut_off() {
     world.inject(world.ghost, &from_second.frame()).dropped(DropReason::PolicyPending);
     world.inject(world.blue, &packet.frame()).one();
 }
+
+/// Threat 28: pods that come and go must not fill the table with what they leave behind.
+#[test]
+fn connections_of_a_pod_that_is_gone_give_up_their_places() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        let kept = Ip::new(green(family), bee(family), 6, tcp(4000, 80, SYN)).by_green();
+        world.inject(world.green, &kept.frame()).one();
+        for port in 1..=20 {
+            let syn = Ip::new(blue(family), bee(family), 6, tcp(port, 80, SYN));
+            world.inject(world.blue, &syn.frame()).one();
+        }
+        world.publish();
+        world.tick();
+        assert_eq!(world.pipeline.connections().len(), 21, "all pods are still there");
+        world.pods.retain(|pod| pod.name.name != "blue");
+        world.publish();
+        world.tick();
+        assert_eq!(world.pipeline.connections().len(), 1);
+    }
+}

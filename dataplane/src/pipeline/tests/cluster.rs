@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use policy_compiler::{Direction, Key, PodName, Subject};
+use policy_compiler::{Direction, Key, NodeView, PodName, Subject};
 use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::Vtep;
@@ -65,6 +65,16 @@ pub(super) fn nobody(family: Family) -> IpAddr {
 /// A pod of node-b.
 pub(super) fn bee(family: Family) -> IpAddr {
     in_subnet(family, 2, 10)
+}
+
+/// Another pod of node-b.
+pub(super) fn bug(family: Family) -> IpAddr {
+    in_subnet(family, 2, 11)
+}
+
+/// node-b itself, as its pods know it.
+pub(super) fn b_gateway(family: Family) -> IpAddr {
+    in_subnet(family, 2, 1)
 }
 
 /// A pod of node-c.
@@ -154,6 +164,22 @@ pub(super) fn vteps() -> Vec<Vtep> {
             pod_cidrs: subnets(3),
         },
     ]
+}
+
+/// The other nodes, as the compiler shows them.
+pub(super) fn nodes() -> Vec<NodeView> {
+    let node = |vtep: Vtep| NodeView {
+        name: vtep.name,
+        addresses: Vec::new(),
+        pod_cidrs: vtep.pod_cidrs,
+        vtep_mac: Some(vtep.mac.0),
+        vtep_mac_v6: vtep.mac_v6.map(|mac| mac.0),
+        public_ip: vtep.underlay_v4,
+        public_ipv6: vtep.underlay_v6,
+        vni: None,
+        vni_v6: None,
+    };
+    vteps().into_iter().map(node).collect()
 }
 
 fn subnets(node: u8) -> Vec<ipnet::IpNet> {

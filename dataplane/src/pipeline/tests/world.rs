@@ -227,6 +227,7 @@ impl World {
         let cluster = Cluster {
             subjects: self.pods.clone(),
             conflicts: self.conflicts.clone(),
+            nodes: nodes(),
             own_node: self.own.addresses.iter().copied().collect(),
             ..Cluster::default()
         };
