@@ -32,6 +32,8 @@
 //! ```
 
 // Imports point down this list.
+pub mod query;
+
 pub mod compiler;
 
 mod lower;
