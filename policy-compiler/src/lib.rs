@@ -13,6 +13,7 @@
 //! * `lower` groups addresses into identities and ports into port classes, and pods into rows of equal rules.
 //! * [`classifier`] answers packets: constant time, whatever the number of rules.
 //! * [`compiler`] holds the objects and drives the above: one [`Compiled`] result per call.
+//! * [`query`] answers people and scripts from the classifier: eval, explain, matrix, lint, diff, dump.
 //!
 //! Out of scope: files, watching, sockets. This crate does no I/O and has no unsafe code. A [`Compiled`] result
 //! is immutable and may be shared between threads; the [`Compiler`] belongs to one.
@@ -31,6 +32,8 @@
 //! ```
 
 // Imports point down this list.
+pub mod query;
+
 pub mod compiler;
 
 mod lower;
