@@ -206,6 +206,20 @@ impl ControlLoop {
         }
     }
 
+    /// Where the directory is refused and something else is in the way of what was read before: both.
+    fn with_rejection(&self, problems: Vec<String>) -> Vec<String> {
+        if self.follower.status() != StateStatus::Rejected {
+            return problems;
+        }
+        let mut all = texts(self.follower.problems());
+        for problem in problems {
+            if !all.contains(&problem) {
+                all.push(problem);
+            }
+        }
+        all
+    }
+
     fn retry(&mut self) {
         if let Err(error) = self.put_in_force() {
             self.reject(vec![error.to_string()]);
@@ -214,6 +228,7 @@ impl ControlLoop {
 
     /// Says what is wrong, once, and keeps what is in force.
     fn reject(&mut self, problems: Vec<String>) {
+        let problems = self.with_rejection(problems);
         let status = if self.number == 0 { StateStatus::Starting } else { StateStatus::Rejected };
         if self.summary.problems != problems {
             for problem in &problems {

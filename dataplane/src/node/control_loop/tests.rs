@@ -93,7 +93,11 @@ fn a_state_that_had_to_wait_is_still_wanted_after_one_that_was_refused() {
     let broken = state.join("broken.yaml");
     std::fs::write(&broken, "kind: [").expect("broken");
     refresh(&mut control);
-    assert!(control.summary.problems.iter().any(|text| text.contains("broken.yaml")));
+    control.retry();
+    for part in ["broken.yaml", "no underlay address"] {
+        let problems = &control.summary.problems;
+        assert!(problems.iter().any(|text| text.contains(part)), "{part}: {problems:?}");
+    }
 
     std::fs::remove_file(&broken).expect("mended");
     refresh(&mut control);
