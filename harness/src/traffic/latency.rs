@@ -56,7 +56,7 @@ pub fn round_trips(netns: &Netns, to: SocketAddr, count: usize) -> io::Result<La
             None => lost += 1,
         }
     }
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    let at = |quantile| Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e6;
     Ok(Latency { answered: histogram.len(), lost, p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999) })
 }
 
