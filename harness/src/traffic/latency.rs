@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Round trips before the count begins: the first ones resolve neighbours and open the connection.
 const WARM_UP: usize = 50;
 
+/// Upper end of the histogram, in nanoseconds; no answer is waited for that long.
+const LONGEST_NS: u64 = 1_000_000_000;
+
 /// Percentiles of a series of round trips.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Latency {
@@ -41,7 +44,8 @@ pub struct Latency {
 pub fn round_trips(netns: &Netns, to: SocketAddr, count: usize) -> io::Result<Latency> {
     let socket = connect(netns, to)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let mut histogram = Histogram::<u64>::new(3).map_err(io::Error::other)?;
+    // Fixed bounds: a histogram that grows on its own does not grow where it saturates.
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).map_err(io::Error::other)?;
     let mut lost = 0;
     for round in 0..WARM_UP.saturating_add(count) {
         let mut request = [0; 32];

@@ -56,11 +56,8 @@ impl Judge {
             for &address in &subject.addresses {
                 judge.subjects.insert(address, number);
             }
-            let end = End {
-                name: name.clone(),
-                kind: EndKind::Pod(number),
-                addresses: subject.addresses.clone(),
-            };
+            let end =
+                End { name: name.clone(), kind: EndKind::Pod(number), addresses: subject.addresses.clone() };
             judge.pods.insert(name, Ok(end));
         }
         for node in &judge.compiled.cluster.nodes {

@@ -14,7 +14,10 @@ const SOURCE_PORT: u16 = 49152;
 #[non_exhaustive]
 pub enum ProbeError {
     /// Not the JSON of a probe.
-    #[error("not a probe: {0}: expected an object like {example}", example = r#"{"src": "shop/web", "dst": "10.0.0.1", "protocol": "TCP", "port": 80}"#)]
+    #[error(
+        "not a probe: {0}: expected an object like {example}",
+        example = r#"{"src": "shop/web", "dst": "10.0.0.1", "protocol": "TCP", "port": 80}"#
+    )]
     Malformed(String),
     /// A field says what no connection can be.
     #[error("{field}: {message}: expected {expected}")]
@@ -86,7 +89,9 @@ impl FromStr for Transport {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is no port: expected PORT/PROTOCOL like 8080/TCP or 53/UDP, ICMP or ICMP:TYPE.CODE")
+            format!(
+                "{text:?} is no port: expected PORT/PROTOCOL like 8080/TCP or 53/UDP, ICMP or ICMP:TYPE.CODE"
+            )
         };
         let upper = text.to_ascii_uppercase();
         if upper == "ICMP" {
