@@ -200,7 +200,9 @@ impl SideDetail {
             }
             RuleKind::DefaultDeny { .. } => {
                 let name = &end.name;
-                Some(format!("{name} is isolated, and none of these policies allows the connection"))
+                Some(format!(
+                    "default deny: {name} is isolated, and none of these policies allows the connection"
+                ))
             }
             _ => None,
         });
@@ -230,13 +232,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    pub(super) fn new(
-        judge: &Judge,
-        probe: &Probe,
-        source: &End,
-        destination: &End,
-        answer: Answer,
-    ) -> Self {
+    pub(super) fn new(judge: &Judge, probe: &Probe, source: &End, destination: &End, answer: Answer) -> Self {
         let transport: Transport = probe.transport;
         let ends = ((source, answer.src_ip), (destination, answer.dst_ip));
         let [egress, ingress] = judge.verdicts(ends.0, ends.1, transport, probe.src_port);

@@ -56,11 +56,8 @@ impl Judge {
             for &address in &subject.addresses {
                 judge.subjects.insert(address, number);
             }
-            let end = End {
-                name: name.clone(),
-                kind: EndKind::Pod(number),
-                addresses: subject.addresses.clone(),
-            };
+            let end =
+                End { name: name.clone(), kind: EndKind::Pod(number), addresses: subject.addresses.clone() };
             judge.pods.insert(name, Ok(end));
         }
         for node in &judge.compiled.cluster.nodes {
@@ -208,7 +205,7 @@ impl Judge {
             let family = match probe.family {
                 Some(4) => "IPv4",
                 Some(_) => "IPv6",
-                None => "common",
+                None => "one family",
             };
             let (src, dst) = (probe.src.clone(), probe.dst.clone());
             return Err(ProbeError::NoFamily { src, dst, family });

@@ -102,9 +102,8 @@ pub fn lint(judge: &Judge, remarks: &[Diagnostic]) -> Vec<Finding> {
     }
     let mut findings = linter.findings;
     let place = |finding: &Finding| (finding.diagnostic.origin.clone(), finding.lint);
-    findings.sort_by(|a, b| {
-        place(a).cmp(&place(b)).then_with(|| a.diagnostic.field.cmp(&b.diagnostic.field))
-    });
+    findings
+        .sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.diagnostic.field.cmp(&b.diagnostic.field)));
     findings.dedup();
     findings
 }
@@ -131,9 +130,17 @@ impl<'j> Linter<'j> {
             .collect();
         if subjects.is_empty() {
             let who = pods_in_words(&Namespaces::Named(policy.meta.key.namespace.clone()), selector);
-            let message = format!("the policy selects no pod: there are no {}", who.replace("all pods", "pods"));
+            let message =
+                format!("the policy selects no pod: there are no {}", who.replace("all pods", "pods"));
             let help = "correct the selector or the namespace, or remove the policy";
-            self.find(Lint::SelectsNoPod, policy, "spec.podSelector", policy.spec.origin.clone(), message, help);
+            self.find(
+                Lint::SelectsNoPod,
+                policy,
+                "spec.podSelector",
+                policy.spec.origin.clone(),
+                message,
+                help,
+            );
         }
         let sections = [
             (Direction::Ingress, policy.applies_ingress, &policy.ingress),
@@ -141,7 +148,8 @@ impl<'j> Linter<'j> {
         ];
         for (direction, applies, rules) in sections {
             if let (false, Some(rule)) = (applies, rules.first()) {
-                let message = format!("the {direction} rules have no effect: policyTypes leaves {direction} out");
+                let message =
+                    format!("the {direction} rules have no effect: policyTypes leaves {direction} out");
                 let (field, help) = (format!("spec.{direction}"), "name both directions in policyTypes");
                 let origin = rule.provenance.origin.clone();
                 self.find(Lint::SectionIgnored, policy, &field, origin, message, help);
@@ -193,7 +201,8 @@ impl<'j> Linter<'j> {
             ] = pair
             {
                 let field = format!("{}.{list}[{}]", rule.provenance.field, position + 1);
-                let message = "two peers: all pods of those namespaces, or these pods of the policy's own namespace";
+                let message =
+                    "two peers: all pods of those namespaces, or these pods of the policy's own namespace";
                 let help = "if pods in those namespaces were meant, write both selectors in one element: \
                             remove the '-' before podSelector";
                 self.find(Lint::PeersProbablyOne, policy, &field, origin.clone(), message.to_owned(), help);
@@ -230,7 +239,8 @@ impl<'j> Linter<'j> {
             return;
         }
         let protocol = Protocol::from_number(port.protocol).map_or("?", Protocol::name);
-        let mut message = format!("no destination pod names a {protocol} port {name:?}: the entry allows nothing");
+        let mut message =
+            format!("no destination pod names a {protocol} port {name:?}: the entry allows nothing");
         if targets.iter().any(named) {
             message.push_str(" (there is one of that name, of another protocol)");
         }

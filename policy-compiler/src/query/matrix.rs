@@ -51,8 +51,7 @@ pub fn matrix(judge: &Judge, ends: &[End], ports: &[Transport]) -> Matrix {
                 let (Some(source), Some(destination)) = (src.address(family), dst.address(family)) else {
                     continue;
                 };
-                let open =
-                    if ports.is_empty() { Reach::new(judge, src, dst, family, &space) } else { None };
+                let open = if ports.is_empty() { Reach::new(judge, src, dst, family, &space) } else { None };
                 let verdict = |port: &Transport| {
                     let verdicts = judge.verdicts((src, source), (dst, destination), *port, 49152);
                     (port.to_string(), if allowed(verdicts) { "allow" } else { "deny" })

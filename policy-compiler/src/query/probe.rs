@@ -14,7 +14,10 @@ const SOURCE_PORT: u16 = 49152;
 #[non_exhaustive]
 pub enum ProbeError {
     /// Not the JSON of a probe.
-    #[error("not a probe: {0}: expected an object like {example}", example = r#"{"src": "shop/web", "dst": "10.0.0.1", "protocol": "TCP", "port": 80}"#)]
+    #[error(
+        "not a probe: {0}: expected an object like {example}",
+        example = r#"{"src": "shop/web", "dst": "10.0.0.1", "protocol": "TCP", "port": 80}"#
+    )]
     Malformed(String),
     /// A field says what no connection can be.
     #[error("{field}: {message}: expected {expected}")]
@@ -39,7 +42,7 @@ pub enum ProbeError {
     #[error("{0:?} is neither a pod nor an address: expected namespace/name, or an IP address")]
     NotAnEnd(String),
     /// The two ends have no address family in common, or not the wanted one.
-    #[error("{src} and {dst} have no {family} address both: expected a family that both ends have")]
+    #[error("{src} and {dst} do not both have an address of {family}: expected a family that both ends have")]
     NoFamily {
         /// Who was to connect.
         src: String,
@@ -86,7 +89,9 @@ impl FromStr for Transport {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is no port: expected PORT/PROTOCOL like 8080/TCP or 53/UDP, ICMP or ICMP:TYPE.CODE")
+            format!(
+                "{text:?} is no port: expected PORT/PROTOCOL like 8080/TCP or 53/UDP, ICMP or ICMP:TYPE.CODE"
+            )
         };
         let upper = text.to_ascii_uppercase();
         if upper == "ICMP" {
@@ -153,8 +158,7 @@ impl Probe {
             let found = if line.is_empty() { "an empty line" } else { "something else than an object" };
             return Err(ProbeError::Malformed(found.to_owned()));
         }
-        let raw: Raw =
-            serde_json::from_str(line).map_err(|error| ProbeError::Malformed(error.to_string()))?;
+        let raw: Raw = serde_json::from_str(line).map_err(|error| ProbeError::Malformed(in_words(&error)))?;
         if let Some(family) = raw.family
             && family != 4
             && family != 6
@@ -190,4 +194,9 @@ impl Probe {
         }
         Ok(probe)
     }
+}
+
+/// What is wrong with the JSON, without the names of Rust's types.
+fn in_words(error: &serde_json::Error) -> String {
+    error.to_string().replace("u16", "a number up to 65535").replace("u8", "a number up to 255")
 }
