@@ -8,6 +8,7 @@ use policy_compiler::semantics::reference::Reference;
 use policy_compiler::{Action, Direction, Key, OnInvalid, Options, RuleKind, Scope};
 use proptest::prelude::*;
 use std::net::IpAddr;
+use std::path::Path;
 use support::compiler;
 use support::generate::{L4, cluster, remotes, runner};
 
@@ -223,4 +224,42 @@ fn a_difference_names_exactly_the_pairs_that_change() {
     if let Err(error) = result {
         panic!("{error}");
     }
+}
+
+#[test]
+fn every_case_has_the_verdicts_of_its_table() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let read = |path: &Path| match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => panic!("{}: {error}", path.display()),
+    };
+    let Ok(cases) = std::fs::read_dir(testdata.join("cases")) else { panic!("testdata/cases is there") };
+    let mut asked = 0;
+    for path in cases.flatten().map(|entry| entry.path()) {
+        if path.extension().is_none_or(|extension| extension != "probes") {
+            continue;
+        }
+        let texts = [read(&testdata.join("cluster.yaml")), read(&path.with_extension("yaml"))];
+        let judge = judge(&texts.join("\n---\n"));
+        for line in read(&path).lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [src, dst, protocol, port, verdict, ref family @ ..] = words[..] else { continue };
+            // What has neither ports nor types cannot be asked about.
+            if src == "#" || protocol == "GRE" {
+                continue;
+            }
+            let family = family.first().map_or(String::new(), |family| format!(r#","family":{family}"#));
+            let wire = match (protocol, port.parse::<u16>()) {
+                ("ICMP", Ok(port)) => format!(r#""icmp_type":{},"icmp_code":{}"#, port >> 8, port & 0xff),
+                _ => format!(r#""port":{port}"#),
+            };
+            let json = format!(r#"{{"src":"{src}","dst":"{dst}","protocol":"{protocol}",{wire}{family}}}"#);
+            match Probe::from_json(&json).and_then(|probe| judge.answer(&probe)) {
+                Ok(answer) => assert_eq!(answer.verdict, verdict, "{}: {line}", path.display()),
+                Err(error) => panic!("{}: {line}: {error}", path.display()),
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 100, "only {asked} probes");
 }
