@@ -60,6 +60,9 @@ fn cycles_do_not_touch_others(attach: Attach) {
     }
     let elapsed = start.elapsed();
     println!("{CYCLES} cycles in {elapsed:?}");
+    let log = weir.log();
+    let attached = log.lines().filter(|line| line.contains(CYCLED) && line.contains("attached")).count();
+    assert!(attached >= CYCLES as usize, "an attachment that only waits shows nothing: {attached}");
     for (name, flow) in flows {
         let tally = flow.finish();
         println!("{name}: {} sent, {} lost", tally.sent, tally.lost());

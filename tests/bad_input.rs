@@ -407,7 +407,7 @@ fn a_mistake_in_the_configuration_is_located() {
             3,
             &["192.0.2.256", "expected"],
         ),
-        ("no YAML", "node: [\n", 2, &[]),
+        ("no YAML", "node: \"node-a\n", 2, &[]),
     ] {
         let file = config_file(directory.path(), yaml);
         for arguments in [vec!["config", "check", &file], vec!["run", "--config", &file]] {

@@ -14,45 +14,50 @@ use support::{build, lab, must, turn};
 const PATIENCE: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_millis(700);
 
-fn assert_open(lab: &Lab, src: &str, dst: &str, family: Family, service: Service) {
-    let (from, to) = (must(lab.pod(src)), must(lab.pod(dst)).address(family));
-    let reach = once(&from.netns, to, service, PATIENCE).unwrap();
-    assert_eq!(reach, Reach::Open, "{src} -> {dst} ({to}), {service}");
+/// One question and its answer.
+type Question<'a> = (&'a str, &'a str, Family, Service, bool);
+
+fn questions() -> Vec<Question<'static>> {
+    let mut questions = Vec::new();
+    for family in Family::ALL {
+        for frontend in ["shop/frontend", "shop/frontend-2"] {
+            for (src, dst, is_in_block) in [
+                (frontend, "outside", true),
+                ("outside", frontend, true),
+                (frontend, "outside-blocked", false),
+                ("outside-blocked", frontend, false),
+            ] {
+                questions.push((src, dst, family, Service::Tcp(8080), is_in_block));
+                // The rule is for one port, and a rule with ports is for no ICMP.
+                questions.push((src, dst, family, Service::Tcp(9090), false));
+                questions.push((src, dst, family, Service::Ping, false));
+            }
+        }
+        // Another pod of the namespace has no such rule; a pod without policies reaches both hosts.
+        questions.push(("shop/backend-2", "outside", family, Service::Tcp(8080), false));
+        questions.push(("outside", "shop/backend-2", family, Service::Tcp(8080), false));
+        questions.push(("default/intruder", "outside-blocked", family, Service::Tcp(9090), true));
+        questions.push(("outside-blocked", "default/intruder", family, Service::Ping, true));
+    }
+    questions
 }
 
-fn assert_closed(lab: &Lab, src: &str, dst: &str, family: Family, service: Service) {
+fn ask(lab: &Lab, (src, dst, family, service, is_open): Question<'_>) {
     let (from, to) = (must(lab.pod(src)), must(lab.pod(dst)).address(family));
-    let reach = once(&from.netns, to, service, SILENCE).unwrap();
-    assert_eq!(reach, Reach::Silent, "{src} -> {dst} ({to}), {service}");
+    let reach = once(&from.netns, to, service, if is_open { PATIENCE } else { SILENCE }).unwrap();
+    let expected = if is_open { Reach::Open } else { Reach::Silent };
+    assert_eq!(reach, expected, "{src} -> {dst} ({to}), {service}");
 }
 
 fn the_block_passes_and_its_exception_does_not(attach: Attach) {
     let Some(_turn) = turn() else { return };
     let lab = build(lab().nodes([NodeKind::Weir; 2]).attach(attach));
-    for family in Family::ALL {
-        for frontend in ["shop/frontend", "shop/frontend-2"] {
-            for (src, dst, excepted) in [
-                (frontend, "outside", false),
-                ("outside", frontend, false),
-                (frontend, "outside-blocked", true),
-                ("outside-blocked", frontend, true),
-            ] {
-                if excepted {
-                    assert_closed(&lab, src, dst, family, Service::Tcp(8080));
-                } else {
-                    assert_open(&lab, src, dst, family, Service::Tcp(8080));
-                }
-                // The rule is for one port, and a rule with ports is for no ICMP.
-                assert_closed(&lab, src, dst, family, Service::Tcp(9090));
-                assert_closed(&lab, src, dst, family, Service::Ping);
-            }
+    std::thread::scope(|scope| {
+        for question in questions() {
+            let lab = &lab;
+            scope.spawn(move || ask(lab, question));
         }
-        // Another pod of the namespace has no such rule; a pod without policies reaches both hosts.
-        assert_closed(&lab, "shop/backend-2", "outside", family, Service::Tcp(8080));
-        assert_closed(&lab, "outside", "shop/backend-2", family, Service::Tcp(8080));
-        assert_open(&lab, "default/intruder", "outside-blocked", family, Service::Tcp(9090));
-        assert_open(&lab, "outside-blocked", "default/intruder", family, Service::Ping);
-    }
+    });
     for side in Side::ALL {
         let status = support::status(&lab, side);
         for (direction, excepted) in [("egress", "198.51.100.66"), ("ingress", "2001:db8:51::42")] {

@@ -41,8 +41,8 @@ fn tunnelled(src: IpAddr, dst: IpAddr) -> Vec<u8> {
 
 /// Each kind, with the reason it is to be counted under.
 fn kinds() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let (v4, v6): (fn(Side, u8) -> IpAddr, fn(Side, u8) -> IpAddr) =
-        (|side, host| side.pod_v4(host).into(), |side, host| side.pod_v6(host).into());
+    let v4 = |side: Side, host| IpAddr::from(side.pod_v4(host));
+    let v6 = |side: Side, host| IpAddr::from(side.pod_v6(host));
     let good = tunnelled(FAR_POD, NEAR_POD);
     let frame = good[8..].to_vec();
     let (IpAddr::V4(far), IpAddr::V4(near)) = (FAR_POD, NEAR_POD) else { unreachable!("both are IPv4") };
@@ -91,7 +91,11 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a tunnel in the tunnel", within_udp(node_a, 8472, &good), "nested_tunnel"),
         ("an expired TTL", vxlan(VALID, VNI, &inner(IPV4, &packet(1))), "ttl_expired"),
         ("an IP length beyond the packet", vxlan(VALID, VNI, &inner(IPV4, &long)), "length_mismatch"),
-        ("IPv4 that calls itself IPv6", vxlan(VALID, VNI, &inner(IPV6, &packet(64))), "bad_header"),
+        (
+            "IPv4 that calls itself IPv6",
+            vxlan(VALID, VNI, &inner(IPV6, &[packet(64), vec![0; 40]].concat())),
+            "bad_header",
+        ),
     ]
 }
 

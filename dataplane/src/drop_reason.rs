@@ -42,7 +42,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     Starting = "starting", "No generation has been compiled yet.";
     PodUnknown = "pod_unknown", "The port is attached for a pod that the state does not know (yet).";
-    PolicyPending = "policy_pending", "The pod is newer than the generation in force.";
+    PolicyPending = "policy_pending", "The port is not the one that serves its pod: another was attached first.";
     PodGone = "pod_gone", "The connection belongs to a pod that has gone; its address is another's now.";
     IpConflict = "ip_conflict", "Two live pods claim the address; both are cut off.";
 

@@ -1,7 +1,7 @@
 //! Frames on an interface as they are: seen, and put there, through a packet socket.
 
-use std::net::UdpSocket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{IpAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,12 +17,12 @@ const VNET_HEADER: usize = 10;
 /// A socket on an interface. It is a [`UdpSocket`] for the sake of its methods.
 fn open(netns: &Netns, interface: &str) -> UdpSocket {
     let socket = netns
-        .run(|| {
+        .run(|| -> std::io::Result<_> {
             let index = Netlink::open()?.link(interface)?.ok_or(std::io::ErrorKind::NotFound)?.index;
             let socket = PacketSocket::open()?;
             socket.set_promiscuous(index)?;
             socket.bind(index)?;
-            std::io::Result::<OwnedFd>::Ok(socket.as_fd().try_clone_to_owned()?)
+            socket.as_fd().try_clone_to_owned()
         })
         .unwrap()
         .unwrap_or_else(|error| panic!("{interface}: {error}"));
@@ -87,9 +87,25 @@ impl Drop for Capture {
 }
 
 /// Whether an address stands anywhere in a frame.
-pub(crate) fn mentions(frame: &[u8], address: std::net::IpAddr) -> bool {
+pub(crate) fn mentions(frame: &[u8], address: IpAddr) -> bool {
     match address {
-        std::net::IpAddr::V4(v4) => frame.windows(4).any(|window| window == v4.octets()),
-        std::net::IpAddr::V6(v6) => frame.windows(16).any(|window| window == v6.octets()),
+        IpAddr::V4(v4) => frame.windows(4).any(|window| window == v4.octets()),
+        IpAddr::V6(v6) => frame.windows(16).any(|window| window == v6.octets()),
     }
+}
+
+/// Whether that address is the source of the packet in a frame, or of the one in a VXLAN packet in it.
+pub(crate) fn comes_from(frame: &[u8], address: IpAddr) -> bool {
+    const OUTER: [usize; 2] = [20, 40];
+    let is_source = |frame: &[u8]| match (frame.get(12..14), address) {
+        (Some([0x08, 0x00]), IpAddr::V4(v4)) => frame.get(26..30) == Some(&v4.octets()),
+        (Some([0x86, 0xdd]), IpAddr::V6(v6)) => frame.get(22..38) == Some(&v6.octets()),
+        _ => false,
+    };
+    let tunnelled = OUTER.iter().any(|ip| {
+        let (udp, inner) = (14 + ip, 14 + ip + 8 + 8);
+        frame.get(udp + 2..udp + 4) == Some(&8472_u16.to_be_bytes())
+            && frame.get(inner..).is_some_and(is_source)
+    });
+    is_source(frame) || tunnelled
 }

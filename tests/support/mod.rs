@@ -61,7 +61,7 @@ fn is_permitted() -> bool {
         (Err(error), _) => match in_user_namespace() {
             Some(output) => {
                 assert!(output.status.success(), "{}", text(&output));
-                println!("passed in a user namespace");
+                println!("in a user namespace of its own:\n{}", text(&output));
                 return false;
             }
             None => format!("no right to make network namespaces ({error}), nor user namespaces"),

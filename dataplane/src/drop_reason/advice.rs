@@ -192,9 +192,8 @@ impl DropReason {
             }
 
             Self::Truncated => "The sender. On a port with offloads: also the driver.",
-            Self::LengthMismatch => "The sender.",
-            Self::BadHeader => "The sender.",
-            Self::IpChecksum => "The sender.",
+            Self::LengthMismatch | Self::BadHeader => "The sender: no ordinary stack sends this.",
+            Self::IpChecksum => "The sender, then the memory and links between: the header was damaged.",
             Self::IpOptions => "The sender: source routes are never forwarded (RFC 7126).",
             Self::Ipv6ExtensionChain => {
                 "The sender: at most 8 extension headers and 256 bytes, no routing header 0 (RFC 5095, RFC 9099)."
@@ -257,7 +256,7 @@ impl DropReason {
             }
             Self::PortUnattached => "The pods in `weir status`: what the attachment waits for.",
             Self::NeighbourUnresolved => {
-                "Whether the pod's end of the wire is up and has the pod's address; or give its MAC with the attachment."
+                "Whether the pod's end of the wire is up and has the pod's address; or give its MAC with the attachment. On a whole-frame underlay: the next hop of a VTEP."
             }
             Self::TxCongested => "The receiving pod or the underlay is slower than its senders.",
             Self::TxFailed => {

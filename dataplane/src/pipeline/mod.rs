@@ -8,7 +8,7 @@
 //!   pod, node TAP                   └─► neighbour: ARP and ND are answered, never forwarded
 //! ```
 //! Each stage is a file, works over the whole batch, and may end a packet with a
-//! [`DropReason`](crate::drop_reason::DropReason). [`Pipeline::process`] is the one place that says what comes
+//! [`DropReason`]. [`Pipeline::process`] is the one place that says what comes
 //! next; the sweep at its end is the one place that counts.
 //!
 //! One worker owns a pipeline. It reads no clock, makes no system call and takes no lock on the way of a
@@ -77,6 +77,8 @@ pub struct Pipeline {
     icmp_limit: RateLimiter,
     flow_hash: ahash::RandomState,
     next_resolve: Timestamp,
+    /// How far the search for connections of pods that are gone has come since the last generation.
+    purged: Option<u32>,
     // Kept between batches for their capacity alone.
     packets: Vec<Packet>,
     denials: Vec<Denial>,
@@ -95,6 +97,8 @@ const RESOLVE_EVERY: Duration = Duration::from_millis(500);
 /// Ended connections removed with each batch, and with each tick.
 const BATCH_EXPIRE: usize = 32;
 const TICK_EXPIRE: usize = 4096;
+/// Places of the connection table searched with each tick for connections of pods that are gone.
+const TICK_PURGE: u32 = 4096;
 
 impl Pipeline {
     /// A pipeline without ports and without a generation: it drops everything as `starting`.
@@ -110,6 +114,7 @@ impl Pipeline {
             icmp_limit: RateLimiter::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
             flow_hash: ahash::RandomState::new(),
             next_resolve: Timestamp::ZERO,
+            purged: None,
             packets: Vec::new(),
             denials: Vec::new(),
             questions: policy::Questions::default(),
@@ -125,6 +130,7 @@ impl Pipeline {
     pub fn take_up(&mut self, generation: Arc<Generation>) {
         self.bindings.rebind(Some(&generation));
         self.generation = Some(generation);
+        self.purged = Some(0);
     }
 
     /// Adds a port.
@@ -198,8 +204,6 @@ impl Pipeline {
             begin = seen;
         }
         self.check_tunnels(generation, packets);
-        // Only says what time it is: what has ended by now is not found, housekeeping or not.
-        self.connections.expire(now, 0);
         self.track(packets);
         self.policy(generation, packets, now);
         self.forward(generation, packets, now, pool, out);
@@ -208,11 +212,21 @@ impl Pipeline {
     /// Housekeeping between batches: ends connections and datagrams whose time is up, asks for MACs.
     pub fn tick(&mut self, now: Timestamp, pool: &mut Pool, out: &mut Outputs) {
         self.expire(now, TICK_EXPIRE, pool);
+        self.purge();
         self.counters.connections.set(self.connections.len() as u64);
         if now >= self.next_resolve {
             self.next_resolve = now.plus(RESOLVE_EVERY);
             self.resolve_neighbours(pool, out);
         }
+    }
+
+    /// Ends the connections of pods that are gone. They can carry no packet any more, but established ones would
+    /// keep their places for days (`tcp_established`), and pods that come and go would fill the table with them.
+    fn purge(&mut self) {
+        let (Some(from), Some(generation)) = (self.purged, &self.generation) else { return };
+        self.purged = self.connections.purge(from, TICK_PURGE, |connection| {
+            !generation.is_live(connection.source_owner) || !generation.is_live(connection.dest_owner)
+        });
     }
 
     /// Ends what is over at `now`. From here on the tables find nothing that ended before, whether or not the

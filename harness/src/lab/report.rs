@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::matrix::{Cell, Matrix};
 use super::plan::Family;
 use super::scenario::Service;
+use crate::traffic::latency::Latency;
 
 /// The outcome of a demonstration.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +22,8 @@ pub struct Report {
     pub matrix: Matrix,
     /// A TCP connection between two pods across the nodes.
     pub throughput: Option<Throughput>,
+    /// UDP round trips between two pods across the nodes; absent in memory, where time is simulated.
+    pub latency: Option<Latency>,
     /// What the nodes that run weir counted, by node.
     pub counted: BTreeMap<&'static str, Counted>,
     /// How to enter what was kept; empty where nothing was.
@@ -86,6 +89,13 @@ impl fmt::Display for Text<'_> {
                 f,
                 "TCP {} -> {}: {gigabits:.2} Gbit/s over {:.1} s{note}",
                 measured.src, measured.dst, measured.seconds
+            )?;
+        }
+        if let Some(measured) = &report.latency {
+            writeln!(
+                f,
+                "UDP round trip shop/frontend -> kube-system/dns: p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us ({} answered, {} lost)",
+                measured.p50_us, measured.p99_us, measured.p999_us, measured.answered, measured.lost
             )?;
         }
         for (node, counted) in &report.counted {
@@ -222,6 +232,7 @@ mod tests {
             ok: false,
             matrix,
             throughput: None,
+            latency: None,
             counted: BTreeMap::from([("node-a", counted)]),
             kept: Vec::new(),
         }

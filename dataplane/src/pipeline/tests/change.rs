@@ -172,7 +172,7 @@ fn a_connection_that_has_timed_out_lets_nothing_in_even_before_housekeeping() {
         world.allow(default_deny);
         let query = Ip::new(blue(family), bee(family), 17, udp(4000, 53, b""));
         world.inject(world.blue, &query.frame()).one();
-        world.pass(std::time::Duration::from_secs(3600));
+        world.pass(std::time::Duration::from_hours(1));
         let answer = Ip::new(bee(family), blue(family), 17, udp(53, 4000, b"")).by_b();
         world.inject_overlay(&Envelope::from_b(), &answer.frame()).dropped(DropReason::PolicyDeny);
     }
@@ -190,4 +190,25 @@ fn a_second_port_for_one_pod_is_cut_off() {
     let from_second = packet.clone().between(GHOST_MAC, GATEWAY_MAC);
     world.inject(world.ghost, &from_second.frame()).dropped(DropReason::PolicyPending);
     world.inject(world.blue, &packet.frame()).one();
+}
+
+/// Threat 28: pods that come and go must not fill the table with what they leave behind.
+#[test]
+fn connections_of_a_pod_that_is_gone_give_up_their_places() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        let kept = Ip::new(green(family), bee(family), 6, tcp(4000, 80, SYN)).by_green();
+        world.inject(world.green, &kept.frame()).one();
+        for port in 1..=20 {
+            let syn = Ip::new(blue(family), bee(family), 6, tcp(port, 80, SYN));
+            world.inject(world.blue, &syn.frame()).one();
+        }
+        world.publish();
+        world.tick();
+        assert_eq!(world.pipeline.connections().len(), 21, "all pods are still there");
+        world.pods.retain(|pod| pod.name.name != "blue");
+        world.publish();
+        world.tick();
+        assert_eq!(world.pipeline.connections().len(), 1);
+    }
 }

@@ -77,7 +77,7 @@ fn fragments_that_overtake_their_first_wait_for_it() {
                     "the first goes first"
                 );
                 assert_eq!(world.counters.held.get(), 0);
-                world.pass(Duration::from_secs(60));
+                world.pass(Duration::from_mins(1));
                 assert_eq!(world.tick().drops, []);
             }
         }

@@ -205,7 +205,7 @@ fn run(datagrams: bool, steps: &[Step]) -> Result<(), TestCaseError> {
     let capabilities = Capabilities { checksum: false, tso: true, uso: false };
     let underlay =
         if datagrams { super::super::Role::UnderlayDatagram } else { super::super::Role::UnderlayFrame };
-    let mut world = World::with(Plan { capabilities, underlay, ..Plan::default() });
+    let mut world = World::with(Plan { underlay, capabilities, ..Plan::default() });
     world.allow(narrow);
     for step in steps {
         let samples = samples(step.way);
@@ -236,7 +236,7 @@ fn run(datagrams: bool, steps: &[Step]) -> Result<(), TestCaseError> {
         let outcome = world.inject_frames(port, vec![frame]);
         check(&world, step.way, &outcome)?;
     }
-    world.pass(std::time::Duration::from_secs(60));
+    world.pass(std::time::Duration::from_mins(1));
     world.tick();
     prop_assert_eq!(world.counters.held.get(), 0);
     Ok(())

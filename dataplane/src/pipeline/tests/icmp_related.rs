@@ -164,3 +164,21 @@ fn an_error_about_a_revoked_flow_is_dropped_with_it() {
         outcome.dropped(DropReason::PolicyRevoked);
     }
 }
+
+/// A pod that may send nothing at all must not reach another by quoting what that one sent to a third.
+#[test]
+fn a_pod_has_nothing_to_say_about_packets_that_were_not_for_it() {
+    for family in FAMILIES {
+        let (mut world, sent) = with_open_flow(family);
+        let [kind, code] = unreachable(family);
+        let (protocol, error) = icmp_error(kind, code, 0, &sent);
+        let from_green = Ip::new(green(family), blue(family), protocol, error.clone()).by_green();
+        world.inject(world.green, &from_green.frame()).dropped(DropReason::IcmpUnrelated);
+        // A pod of the other node that the packet was not for; the other node itself.
+        let from_pod = Ip::new(bug(family), blue(family), protocol, error.clone()).by_b();
+        let outcome = world.inject_overlay(&Envelope::from_b(), &from_pod.frame());
+        outcome.dropped(DropReason::IcmpUnrelated);
+        let from_node = Ip::new(b_gateway(family), blue(family), protocol, error).by_b();
+        world.inject_overlay(&Envelope::from_b(), &from_node.frame()).one();
+    }
+}

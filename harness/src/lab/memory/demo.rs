@@ -45,7 +45,15 @@ pub fn run(
     let counted = BTreeMap::from(Side::ALL.map(|side| (side.name(), lab.counted(side))));
     let throughput = measure(&mut lab, options.throughput, go_on)?;
     let ok = matrix.mismatches().next().is_none() && throughput.is_some();
-    Ok(Report { nodes: options.nodes.map(NodeKind::name), ok, matrix, throughput, counted, kept: Vec::new() })
+    Ok(Report {
+        nodes: options.nodes.map(NodeKind::name),
+        ok,
+        matrix,
+        throughput,
+        latency: None,
+        counted,
+        kept: Vec::new(),
+    })
 }
 
 /// What needs a kernel.
@@ -81,11 +89,13 @@ fn measure(
         }
         bytes = bytes.saturating_add(BULK);
     }
+    #[allow(clippy::cast_precision_loss, reason = "exact up to a petabyte")]
+    let bits = bytes as f64 * 8.0;
     let seconds = start.elapsed().as_secs_f64();
     Ok(Some(Throughput {
         src: src.to_owned(),
         dst: dst.to_owned(),
-        bits_per_second: bytes as f64 * 8.0 / seconds,
+        bits_per_second: bits / seconds,
         seconds,
         simulated: true,
     }))

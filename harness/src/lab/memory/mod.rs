@@ -6,12 +6,13 @@
 //!                               └── TAP ── router, nodes' own hosts ── TAP ──┘
 //!                                           └── outside hosts
 //! ```
-//! Hosts are smoltcp TCP/IP stacks ([`host`]); nodes are weir's pipeline ([`node`]) with the generations that
+//! Hosts are smoltcp TCP/IP stacks (`host`); nodes are weir's pipeline (`node`) with the generations that
 //! `weir run` would build from the same manifests. State, probes, expectation and report are those of the lab
 //! with namespaces. Everything is stepped by [`MemoryLab::round`]: each round takes [`ROUND`] of simulated time,
 //! which is also what a frame takes over each wire, and where nothing moves time jumps to the next timer. Nothing
 //! is left to chance, so two runs count the same packets.
 
+mod build;
 mod client;
 pub mod demo;
 mod host;
@@ -27,23 +28,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dataplane::drop_reason::DropReason;
-use dataplane::pipeline::Role;
-use dataplane::ports::Capabilities;
-use dataplane::ports::memory::{MemoryPort, pair};
 use dataplane::time::Timestamp;
-use policy_compiler::PodName;
 use vxlan::mac::Mac;
 
 use super::LabError;
-use super::cluster_state::{ClusterState, POLICIES};
-use super::plan::{Family, OUTSIDE, PodPlan, Side, default_pods};
+use super::cluster_state::ClusterState;
+use super::plan::{Family, Side};
 use super::report::Counted;
 use super::scenario::Place;
 use client::Client;
-use host::{Host, HostPlan};
+use host::Host;
 use node::Node;
-use router::{Router, outside_mac};
-use wire::Wire;
+use router::Router;
 
 pub use transfer::{Transfer, TransferId};
 
@@ -57,10 +53,6 @@ const MEETING: Duration = Duration::from_millis(1);
 const MET: Duration = Duration::from_secs(30);
 /// Largest IP packet of pods and nodes: 1500 less the overhead of the tunnel over IPv6.
 pub const MTU: u16 = 1430;
-/// Frames on a wire, each way.
-const WIRE: usize = 64;
-/// Frames on the underlay, which several flows share.
-const UNDERLAY: usize = 256;
 
 /// A lab that is up.
 pub struct MemoryLab {
@@ -78,90 +70,6 @@ pub struct MemoryLab {
 }
 
 impl MemoryLab {
-    /// The pods and policies of the demonstration.
-    ///
-    /// # Errors
-    /// The state is not valid, or cannot be written.
-    pub fn demonstration() -> Result<Self, LabError> {
-        let mut lab = Self::without_generation(&default_pods(), &POLICIES)?;
-        lab.reload()?;
-        Ok(lab)
-    }
-
-    /// A lab in which no node has compiled anything yet, so that nothing passes until [`Self::reload`].
-    ///
-    /// # Errors
-    /// The state cannot be written.
-    pub fn without_generation(pods: &[PodPlan], policies: &[(&str, &str)]) -> Result<Self, LabError> {
-        let directory = tempfile::Builder::new().prefix("weir-memory-lab-").tempdir()?;
-        let state = ClusterState::create(&directory.path().join("state"), pods, policies)?;
-        let mut nodes = [Node::new(Side::A)?, Node::new(Side::B)?];
-        let mut hosts = Vec::new();
-        for pod in pods {
-            let (near, far) = wire();
-            let name = PodName { namespace: pod.namespace.clone(), name: pod.name.clone() };
-            attach(&mut nodes, pod.side, Role::Pod(name), near);
-            let plan = HostPlan {
-                name: pod.full_name(),
-                place: Place::Pod { name: pod.full_name(), side: pod.side },
-                mac: Mac(pod.mac()),
-                v4: pod.address(Family::V4),
-                v6: pod.address(Family::V6),
-                gateway: Some((pod.side.pod_v4(1), pod.side.pod_v6(1))),
-            };
-            add_host(&mut hosts, plan, far);
-        }
-        let gateway_macs = [&nodes[0], &nodes[1]].map(Node::gateway_mac);
-        let outside = OUTSIDE.map(|plan| {
-            let (near, far) = wire();
-            let host = HostPlan {
-                name: plan.name.to_owned(),
-                place: Place::Outside,
-                mac: outside_mac(plan.host),
-                v4: plan.address(Family::V4),
-                v6: plan.address(Family::V6),
-                gateway: Some((Side::A.outside_v4(), Side::A.outside_v6())),
-            };
-            add_host(&mut hosts, host, far);
-            Wire::new(near, MTU)
-        });
-        let own = Side::ALL.map(|side| {
-            let (near, far) = wire();
-            let host = HostPlan {
-                name: side.name().to_owned(),
-                place: Place::Node(side),
-                mac: gateway_macs.get(side as usize).copied().unwrap_or(Mac::ZERO),
-                v4: side.pod_v4(1).into(),
-                v6: side.pod_v6(1).into(),
-                gateway: None,
-            };
-            add_host(&mut hosts, host, far);
-            Wire::new(near, MTU)
-        });
-        let taps = Side::ALL.map(|side| {
-            let (near, far) = wire();
-            attach(&mut nodes, side, Role::Node, near);
-            Wire::new(far, MTU)
-        });
-        let (left, right) = pair(UNDERLAY, Capabilities::default());
-        for (side, port) in Side::ALL.into_iter().zip([left, right]) {
-            if let Some(node) = nodes.get_mut(side as usize) {
-                node.attach(Role::UnderlayFrame, u16::MAX, port);
-            }
-        }
-        Ok(Self {
-            state,
-            nodes,
-            router: Router { taps, nodes: own, outside, gateway_macs },
-            hosts,
-            clients: Vec::new(),
-            now: Timestamp::ZERO,
-            next_tick: Timestamp::ZERO,
-            met_until: Timestamp::ZERO,
-            _directory: directory,
-        })
-    }
-
     /// The cluster's state, as files; what changes takes effect with [`Self::reload`].
     pub fn state(&self) -> &ClusterState {
         &self.state
@@ -235,7 +143,9 @@ impl MemoryLab {
         let position = self.position(src)?;
         self.meet()?;
         let host = self.hosts.get_mut(position).ok_or_else(|| unknown(src))?;
-        frames.into_iter().for_each(|frame| host.wire.send(frame));
+        for frame in frames {
+            host.wire.send(frame);
+        }
         Ok(())
     }
 
@@ -377,19 +287,4 @@ impl MemoryLab {
 
 fn unknown(name: &str) -> LabError {
     LabError::State(vec![format!("there is no {name} in this lab")])
-}
-
-fn wire() -> (MemoryPort, MemoryPort) {
-    pair(WIRE, Capabilities::default())
-}
-
-fn attach(nodes: &mut [Node; 2], side: Side, role: Role, port: MemoryPort) {
-    if let Some(node) = nodes.get_mut(side as usize) {
-        node.attach(role, MTU, port);
-    }
-}
-
-fn add_host(hosts: &mut Vec<Host>, plan: HostPlan, port: MemoryPort) {
-    let seed = hosts.len() as u64;
-    hosts.push(Host::new(plan, Wire::new(port, MTU), seed));
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use dataplane::buffer::{BATCH_FRAMES, Batch, Pool};
 use dataplane::config::Config;
-use dataplane::control::{Denial, PacketCounts};
+use dataplane::control::{self, PacketCounts};
 use dataplane::drop_reason::DropReason;
 use dataplane::node::{Identity, configured_addresses, settings, vteps};
 use dataplane::pipeline::{Binding, Outputs, Pipeline, PortId, Role};
@@ -21,7 +21,7 @@ use dataplane::ports::{Capabilities, Port};
 use dataplane::tables::{EndpointIds, Generation};
 use dataplane::telemetry::{DenialLog, PacketCounters};
 use dataplane::time::Timestamp;
-use policy_compiler::{Direction, Options, PodName, Scope};
+use policy_compiler::{Options, PodName, Scope};
 use vxlan::mac::Mac;
 
 use crate::lab::cluster_state::ClusterState;
@@ -179,38 +179,11 @@ impl Node {
 
     /// What was counted so far.
     pub(super) fn counted(&self) -> Counted {
-        let counters = &self.counters;
-        let packets = PacketCounts {
-            received: counters.received.get(),
-            forwarded: counters.forwarded.get(),
-            answered: counters.answered.get(),
-            dropped: counters.dropped_total(),
-        };
-        let drops =
-            DropReason::ALL.iter().map(|reason| (reason.name().to_owned(), counters.dropped(*reason)));
-        let denials = self.denials.rows().into_iter().map(|row| Denial {
-            direction: match row.direction {
-                Direction::Egress => "egress",
-                Direction::Ingress => "ingress",
-            }
-            .to_owned(),
-            src: self.name(row.src),
-            dst: self.name(row.dst),
-            rule: row.rule,
-            policies: row.policies,
-            packets: row.packets,
-        });
         Counted {
-            packets,
-            drops: drops.filter(|(_, count)| *count > 0).collect(),
-            denials: denials.collect(),
+            packets: PacketCounts::from(self.counters.as_ref()),
+            drops: control::drops(&self.counters),
+            denials: control::denials(&self.denials, |address| self.names.get(&address)),
         }
-    }
-
-    /// An address by the name of the pod that has it, as `weir status` has it.
-    fn name(&self, address: Option<IpAddr>) -> String {
-        let Some(address) = address else { return "other".to_owned() };
-        self.names.get(&address).map_or_else(|| address.to_string(), |pod| format!("{pod} ({address})"))
     }
 }
 

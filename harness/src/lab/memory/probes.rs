@@ -77,6 +77,28 @@ impl MemoryLab {
         Ok(reach)
     }
 
+    /// Sends a UDP datagram of `size` bytes until it comes back unchanged, for `limit` of simulated time at the most.
+    /// The hosts fragment nothing: larger ones than [`super::MTU`] takes are for [`super::raw`].
+    ///
+    /// # Errors
+    /// There is no host of one of those names.
+    pub fn echo(
+        &mut self,
+        src: &str,
+        dst: (&str, u16),
+        family: Family,
+        size: usize,
+        limit: Duration,
+    ) -> Result<Reach, LabError> {
+        let (position, to) = (self.position(src)?, self.socket_address(dst.0, family, dst.1)?);
+        self.meet()?;
+        let client = self.start(position, |host| Client::udp(host, to, size)).ok_or_else(|| unknown(src))?;
+        self.run_until(limit, |lab| lab.seen(client) != Reach::Silent)?;
+        let reach = self.seen(client);
+        self.end_client(client);
+        Ok(reach)
+    }
+
     fn ask(&mut self, probe: Probe, expectation: &Expectation) -> Result<Asked, LabError> {
         let (Some(src), Some(dst)) = (self.hosts.get(probe.src), self.hosts.get(probe.dst)) else {
             return Err(unknown("such end"));

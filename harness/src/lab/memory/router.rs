@@ -56,12 +56,12 @@ impl Router {
                 send(&mut self.taps, index, frame);
             }
             while let Some(frame) = self.taps.get_mut(index).and_then(Wire::next) {
-                self.from_weir(index, frame);
+                self.deliver(index, frame);
             }
         }
         for index in 0..self.outside.len() {
             while let Some(frame) = self.outside.get_mut(index).and_then(Wire::next) {
-                self.from_outside(index, frame);
+                self.admit(index, frame);
             }
         }
         for wire in self.taps.iter_mut().chain(&mut self.nodes).chain(&mut self.outside) {
@@ -71,7 +71,7 @@ impl Router {
     }
 
     /// A packet for an outside host goes there; anything else is the node's own.
-    fn from_weir(&mut self, node: usize, mut frame: Vec<u8>) {
+    fn deliver(&mut self, node: usize, mut frame: Vec<u8>) {
         let to = destination(&frame).and_then(|address| {
             let has = |family| OUTSIDE.iter().position(|plan| plan.address(family) == address);
             Family::ALL.into_iter().find_map(has)
@@ -87,7 +87,7 @@ impl Router {
     }
 
     /// A question about the router is answered; a packet for a pod goes to its node's weir.
-    fn from_outside(&mut self, index: usize, mut frame: Vec<u8>) {
+    fn admit(&mut self, index: usize, mut frame: Vec<u8>) {
         let to = destination(&frame).and_then(|address| {
             Side::ALL.into_iter().find(|side| side.pod_cidrs().iter().any(|cidr| cidr.contains(&address)))
         });

@@ -236,13 +236,12 @@ pub(super) enum Taken {
 pub(super) fn take(socket: &mut tcp::Socket<'_>, limit: usize) -> Taken {
     let mut buffer = vec![0; limit.min(CHUNK)];
     match socket.recv_slice(&mut buffer) {
-        Ok(0) => Taken::None,
+        Ok(0) | Err(tcp::RecvError::InvalidState) => Taken::None,
         Ok(count) => {
             buffer.truncate(count);
             Taken::Some(buffer)
         }
         Err(tcp::RecvError::Finished) => Taken::End,
-        Err(tcp::RecvError::InvalidState) => Taken::None,
     }
 }
 
