@@ -3,6 +3,10 @@
 //! One enum, from which counters, `weir status`, logs, metrics and the documentation are made: a packet that
 //! is not forwarded and not answered by weir itself is counted under exactly one of these.
 
+mod advice;
+
+pub use advice::Group;
+
 macro_rules! drop_reasons {
     ($($variant:ident = $name:literal, $text:literal;)*) => {
         /// Why a packet was dropped. The name ([`DropReason::name`]) is a promise to users: it stands in
@@ -38,7 +42,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     Starting = "starting", "No generation has been compiled yet.";
     PodUnknown = "pod_unknown", "The port is attached for a pod that the state does not know (yet).";
-    PolicyPending = "policy_pending", "The pod is newer than the generation in force.";
+    PolicyPending = "policy_pending", "The port is not the one that serves its pod: another was attached first.";
     PodGone = "pod_gone", "The connection belongs to a pod that has gone; its address is another's now.";
     IpConflict = "ip_conflict", "Two live pods claim the address; both are cut off.";
 

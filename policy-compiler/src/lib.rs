@@ -13,6 +13,7 @@
 //! * `lower` groups addresses into identities and ports into port classes, and pods into rows of equal rules.
 //! * [`classifier`] answers packets: constant time, whatever the number of rules.
 //! * [`compiler`] holds the objects and drives the above: one [`Compiled`] result per call.
+//! * [`query`] answers people and scripts from the classifier: eval, explain, matrix, lint, diff, dump.
 //!
 //! Out of scope: files, watching, sockets. This crate does no I/O and has no unsafe code. A [`Compiled`] result
 //! is immutable and may be shared between threads; the [`Compiler`] belongs to one.
@@ -30,13 +31,22 @@
 //! assert_eq!(compiled.cluster.subjects.len(), 1);
 //! ```
 
-pub mod api;
-pub mod classifier;
-pub mod cluster;
+// Imports point down this list.
+pub mod query;
+
 pub mod compiler;
+
 mod lower;
-pub mod model;
+
 pub mod semantics;
+
+pub mod classifier;
+
+pub mod cluster;
+
+pub mod model;
+
+pub mod api;
 
 pub use api::{Diagnostic, Kind, Object, ObjectKey, Origin, ParseOutput, Provenance, Severity, parse};
 pub use classifier::{Classifier, Key, RuleId, RuleInfo, RuleKind, RuleTable, Verdict};

@@ -43,7 +43,7 @@ fn pod(index: usize) -> impl Strategy<Value = String> {
         select(vec!["", "UDP", "TCP"]),
     )
         .prop_map(move |(namespace, node, labels, (host, v6, v4), phase, host_network, http, dns)| {
-            let net = if node == "a" { 0 } else { 1 };
+            let net = u8::from(node != "a");
             let mut ips = Vec::new();
             if v4 {
                 ips.push(format!("{{ip: 10.42.{net}.{host}}}"));

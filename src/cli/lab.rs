@@ -48,6 +48,7 @@ enum Command {
   weir lab demo                     weir on both nodes
   weir lab demo --peer kernel       node B is plain Linux with flannel's devices
   weir lab demo -o json             for scripts
+  weir lab demo --backend memory    all in this process, where namespaces are not to be had
   weir lab demo --keep              leave it up, and say how to enter a pod")]
 struct Demo {
     /// What node B runs
@@ -59,7 +60,7 @@ struct Demo {
     /// How pods are attached to weir: TAPs made in the pods, or the host ends of veths
     #[arg(long, value_enum, default_value_t = Wire::Tap)]
     attach: Wire,
-    /// Where hosts and wires come from
+    /// Where hosts and wires come from: the kernel, or this process alone (needs no right to anything)
     #[arg(long, value_enum, default_value_t = Place::Namespaces)]
     backend: Place,
     /// How long to measure throughput, in seconds

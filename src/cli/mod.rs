@@ -7,6 +7,7 @@ mod detach;
 mod lab;
 mod logging;
 mod output;
+mod policy;
 mod run;
 mod socket;
 mod status;
@@ -37,6 +38,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Config(config::Args),
+    Policy(policy::Args),
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
@@ -51,6 +53,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(args) => run::run(&args, log.as_deref()),
         Command::Config(args) => config::run(args),
+        Command::Policy(args) => policy::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),

@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use dataplane::config::ConfigError;
 use serde::Serialize;
 
+use super::policy::Refused;
 use super::yaml;
 
 /// The form of what is printed.
@@ -38,17 +39,42 @@ impl Output {
         record: &T,
         table: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
-        let mut text = match self.format {
-            Format::Table => table(record),
-            Format::Json => serde_json::to_string_pretty(record)?,
-            Format::Jsonl => serde_json::to_string(record)?,
-            Format::Yaml => yaml::to_string(record)?,
-        };
-        if !text.ends_with('\n') {
-            text.push('\n');
+        print(&render(self.format, record, table)?)
+    }
+
+    /// Prints a list of records; `jsonl` has a line for each of them.
+    pub(super) fn print_all<T: Serialize>(
+        &self,
+        records: &[T],
+        table: impl FnOnce(&[T]) -> String,
+    ) -> anyhow::Result<()> {
+        if self.format != Format::Jsonl {
+            return print(&render(self.format, &records, |records| table(records))?);
+        }
+        let mut text = String::new();
+        for record in records {
+            text.push_str(&render(Format::Jsonl, record, |_| String::new())?);
         }
         print(&text)
     }
+}
+
+/// A record in a form; `table` writes it for people. Ends with a line end.
+pub(super) fn render<T: Serialize>(
+    format: Format,
+    record: &T,
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<String> {
+    let mut text = match format {
+        Format::Table => table(record),
+        Format::Json => serde_json::to_string_pretty(record)?,
+        Format::Jsonl => serde_json::to_string(record)?,
+        Format::Yaml => yaml::to_string(record)?,
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// Writes to standard output. A reader that has seen enough (`weir status | head`) is no error.
@@ -61,10 +87,13 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Says on standard error why a command failed.
 pub(super) fn complain(error: &anyhow::Error) {
-    let text = match error.downcast_ref::<ConfigError>() {
-        // Each line begins with its file, line and column: editors find their way by that.
-        Some(located) => located.to_string(),
-        None => format!("weir: {error:#}"),
+    // Each line of a located error begins with its file, line and column: editors find their way by that.
+    let text = if let Some(located) = error.downcast_ref::<ConfigError>() {
+        located.to_string()
+    } else if let Some(refused) = error.downcast_ref::<Refused>() {
+        refused.to_string()
+    } else {
+        format!("weir: {error:#}")
     };
     let text = text.lines().map(visible).collect::<Vec<_>>().join("\n");
     // If standard error is closed there is nobody to tell.
@@ -117,13 +146,19 @@ pub(super) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
+    grid(header.map(str::to_owned).into(), rows.into_iter().map(Vec::from))
+}
+
+/// The same with as many columns as the header has.
+pub(super) fn grid(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let cells = |row: Vec<String>| row.into_iter().map(|cell| visible(&cell)).collect::<Vec<_>>();
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header);
+        .set_header(cells(header));
     for row in rows {
-        table.add_row(row.map(|cell| visible(&cell)));
+        table.add_row(cells(row));
     }
     table.trim_fmt()
 }

@@ -40,6 +40,6 @@ pub(super) fn run(args: &Args, log: Option<&str>) -> Outcome {
             }
         })
         .context("cannot start the signals' thread")?;
-    node.wait();
+    node.wait()?;
     Ok(ExitCode::SUCCESS)
 }

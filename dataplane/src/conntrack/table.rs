@@ -219,6 +219,21 @@ impl ConnTable {
         self.stats
     }
 
+    /// Looks at `budget` places from `from` on and removes the connections that `is_over` says yes to. Returns
+    /// where to go on, `None` once the end is reached. For what ends many connections at once and is no packet
+    /// and no timeout: a little of it at a time, so that packets need not wait.
+    pub fn purge(&mut self, from: u32, budget: u32, is_over: impl Fn(&Conn) -> bool) -> Option<u32> {
+        let places = self.slab.places();
+        let end = from.saturating_add(budget).min(places);
+        for index in from..end {
+            if self.slab.at(index).is_some_and(&is_over) {
+                self.unhook(index);
+                self.stats.removed += 1;
+            }
+        }
+        (end < places).then_some(end)
+    }
+
     /// Removes every connection from or to `owner`; returns how many. Reads the whole table: for an endpoint
     /// that goes away.
     pub fn remove_owner(&mut self, owner: Owner) -> usize {

@@ -9,6 +9,7 @@
 //! and 5 s per request, 8 clients at a time; what goes beyond is refused with a reason, and harms no other.
 
 mod client;
+mod counted;
 mod protocol;
 mod server;
 mod status;
@@ -17,6 +18,7 @@ mod status;
 mod tests;
 
 pub use client::{ClientError, call};
+pub use counted::{denials, drops};
 pub use protocol::{DetachTarget, Reply, Request, Response};
 pub use server::{Handler, Server, ServerError};
 pub use status::{

@@ -183,6 +183,10 @@ pub struct PacketCounts {
     pub answered: u64,
     /// Dropped; `drops` says why.
     pub dropped: u64,
+    /// ICMP errors weir sent on account of dropped packets.
+    pub icmp_errors: u64,
+    /// VXLAN packets with reserved bits set that were taken all the same.
+    pub vxlan_reserved: u64,
 }
 
 /// Packets of one pair of pods or addresses that a policy denied.

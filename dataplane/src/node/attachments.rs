@@ -138,10 +138,9 @@ impl Attachments {
         generation: Option<&Generation>,
     ) {
         for gone in gone {
-            let entry = self
-                .entries
-                .iter_mut()
-                .find(|entry| entry.live.as_ref().is_some_and(|live| live.id == gone.id));
+            let entry = self.entries.iter_mut().find(|entry| {
+                entry.live.as_ref().is_some_and(|live| Arc::ptr_eq(&live.counters, &gone.counters))
+            });
             if let Some(entry) = entry {
                 tracing::warn!(pod = %entry.attachment.pod, interface = entry.attachment.interface, error = %gone.error, "interface gone");
                 entry.live = None;
@@ -241,3 +240,6 @@ impl Entry {
 fn same_place(a: &Attachment, b: &Attachment) -> bool {
     a.interface == b.interface && a.netns == b.netns
 }
+
+#[cfg(test)]
+mod tests;

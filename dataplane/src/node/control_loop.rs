@@ -1,17 +1,17 @@
 //! The control thread: takes events one at a time and keeps what is in force close to what is wanted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ipnet::IpNet;
 use policy_compiler::{Cluster, Compiled, Diagnostic};
 use vxlan::encap::OuterChecksum;
 
 use super::attachments::Attachments;
 use super::identity::{self, Identity};
 use super::lock::InstanceLock;
-use super::{Event, StartError, open};
+use super::{Died, Event, StartError, open};
 use crate::config::{Attachment, Config};
 use crate::conntrack::ConntrackConfig;
 use crate::control::{DetachTarget, Handler, StateStatus, StateSummary, Status};
@@ -34,7 +34,6 @@ const POOL_FRAMES: usize = 4096;
 
 /// A port that is not a pod's.
 pub(super) struct Trunk {
-    pub(super) id: PortId,
     pub(super) counters: Arc<PortCounters>,
 }
 
@@ -64,7 +63,7 @@ pub(crate) struct ControlLoop {
     ids: EndpointIds,
     number: u64,
     look_again: bool,
-    _watcher: Watcher,
+    watcher: Watcher,
     _lock: InstanceLock,
 }
 
@@ -83,14 +82,7 @@ impl ControlLoop {
             // The control thread has ended: nobody is left to tell.
             let _ = events.send(Event::StateChanged);
         })?;
-        let node_addresses = config
-            .gateway
-            .addresses
-            .iter()
-            .map(IpNet::addr)
-            .chain(config.underlay.address.map(Into::into))
-            .chain(config.underlay.address_v6.map(Into::into))
-            .collect();
+        let node_addresses = identity::configured_addresses(&config);
         Ok(Self {
             follower: StateFollower::new(&config, node_addresses),
             worker,
@@ -107,7 +99,7 @@ impl ControlLoop {
             ids: EndpointIds::default(),
             number: 0,
             look_again: false,
-            _watcher: watcher,
+            watcher,
             _lock: lock,
             config,
         })
@@ -138,24 +130,45 @@ impl ControlLoop {
         Ok(())
     }
 
-    pub(super) fn run(mut self, inbox: &Receiver<Event>) {
+    /// # Errors
+    /// Another thread of the node has died.
+    pub(super) fn run(mut self, inbox: &Receiver<Event>) -> Result<(), Died> {
+        let mut last_look = Instant::now();
         loop {
+            if let Some(part) = self.dead_part() {
+                return Err(Died { part });
+            }
+            // Not since the last event: a client that asks for the status often must not keep work waiting.
             let patience = if self.look_again { SETTLE } else { TICK };
-            match inbox.recv_timeout(patience) {
+            match inbox.recv_timeout(patience.saturating_sub(last_look.elapsed())) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Event::StateChanged | Event::Reload) => self.refresh(),
                 Ok(Event::Request(request)) => request(&mut self),
-                Err(RecvTimeoutError::Timeout) => {
-                    if std::mem::take(&mut self.look_again) {
-                        self.refresh();
-                    }
-                    self.retry();
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if last_look.elapsed() >= patience {
+                if std::mem::take(&mut self.look_again) {
+                    self.refresh();
                 }
+                self.retry();
+                last_look = Instant::now();
             }
             self.tend();
         }
         tracing::info!(node = self.config.node, "stopping");
         self.worker.stop();
+        Ok(())
+    }
+
+    /// A thread that runs as long as the node does, and is over.
+    fn dead_part(&self) -> Option<&'static str> {
+        if self.worker.has_ended() {
+            Some("the packet worker")
+        } else if self.watcher.has_ended() {
+            Some("the watcher of the state directory")
+        } else {
+            None
+        }
     }
 
     /// Looks at the state and puts it in force where it changed and is sound.
@@ -180,10 +193,8 @@ impl ControlLoop {
                 }
             }
             Refresh::Waiting => self.look_again = true,
-            Refresh::Rejected(problems) => {
-                self.pending = None;
-                self.reject(texts(&problems));
-            }
+            // What is pending is good and stays wanted: should the directory turn back to it, that is no change.
+            Refresh::Rejected(problems) => self.reject(texts(&problems)),
             Refresh::Compiled(compiled) => self.pending = Some(compiled),
         }
     }
@@ -218,7 +229,7 @@ impl ControlLoop {
 
     /// Publishes the pending compilation, opening underlay and gateway first where they are not open yet.
     fn put_in_force(&mut self) -> Result<(), StartError> {
-        let Some(compiled) = self.pending.take() else { return Ok(()) };
+        let Some(mut compiled) = self.pending.take() else { return Ok(()) };
         let identity = match Identity::resolve(&self.config, &compiled.cluster) {
             Ok(identity) => identity,
             Err(error) => {
@@ -227,6 +238,11 @@ impl ControlLoop {
                 return Ok(());
             }
         };
+        // What the Node's annotations name as its own is the node to its pods too (kubelet probes from there).
+        self.follower.set_node_addresses(identity.own.addresses.iter().copied().collect::<BTreeSet<_>>());
+        if let Refresh::Compiled(again) = self.follower.refresh() {
+            compiled = again;
+        }
         if self.underlay_moved(&identity) {
             self.reject(vec![
                 "the node's underlay address changed; restart weir to bind the new one".to_owned(),
@@ -245,6 +261,7 @@ impl ControlLoop {
             Ok(generation) => generation,
             Err(error) => {
                 self.reject(vec![error.to_string()]);
+                self.pending = Some(compiled);
                 return Ok(());
             }
         };
@@ -267,6 +284,12 @@ impl ControlLoop {
         for problem in problems.iter().filter(|problem| !self.summary.problems.contains(*problem)) {
             tracing::error!(node = self.config.node, generation = self.number, "isolated: {problem}");
         }
+        let (status, problems) = match self.follower.status() {
+            // It had to wait, and meanwhile the directory turned to something that is refused.
+            StateStatus::Rejected => (StateStatus::Rejected, texts(self.follower.problems())),
+            _ if problems.is_empty() => (StateStatus::Ok, problems),
+            _ => (StateStatus::Degraded, problems),
+        };
         self.summary = StateSummary {
             generation: self.number,
             compiled_at_unix_seconds: std::time::SystemTime::now()
@@ -274,7 +297,7 @@ impl ControlLoop {
                 .ok()
                 .map(|since| since.as_secs()),
             compile_microseconds: u64::try_from(self.follower.compile_time().as_micros()).unwrap_or(u64::MAX),
-            status: if problems.is_empty() { StateStatus::Ok } else { StateStatus::Degraded },
+            status,
             problems,
             warnings,
             skipped: self.follower.skipped(),
@@ -328,17 +351,16 @@ impl ControlLoop {
         let counters = Arc::new(PortCounters::default());
         let capabilities = port.capabilities();
         let binding = Binding { id: PortId(0), role, mac, mtu, capabilities, endpoint: None };
-        let id = self
-            .worker
+        self.worker
             .attach(binding, port, Arc::clone(&counters))
             .map_err(|error| StartError::Io(std::io::Error::other(error)))?;
-        Ok(Trunk { id, counters })
+        Ok(Trunk { counters })
     }
 
     fn tend(&mut self) {
         let gone = self.worker.gone();
         for gone in &gone {
-            let lost = |trunk: &Trunk| trunk.id == gone.id;
+            let lost = |trunk: &Trunk| Arc::ptr_eq(&trunk.counters, &gone.counters);
             let trunk =
                 self.trunks.as_ref().is_some_and(|trunks| lost(&trunks.gateway) || lost(&trunks.underlay));
             if trunk {
@@ -356,6 +378,8 @@ impl ControlLoop {
     }
 
     fn detach(&mut self, target: &DetachTarget) -> Result<(), String> {
+        // What died since may have lost its id to another port.
+        self.tend();
         self.attachments.remove(target, &self.worker)
     }
 
@@ -382,7 +406,8 @@ fn texts(diagnostics: &[Diagnostic]) -> Vec<String> {
     diagnostics.iter().map(Diagnostic::to_string).collect()
 }
 
-fn settings(config: &Config) -> Settings {
+/// The pipeline's settings, as the configuration has them.
+pub fn settings(config: &Config) -> Settings {
     Settings {
         vni: config.underlay.vni,
         vxlan_port: config.underlay.port,
@@ -425,7 +450,7 @@ const ENDED: &str = "weir is stopping";
 
 impl Handler for RequestHandler {
     fn status(&self) -> Status {
-        self.ask(|control| control.status()).unwrap_or_default()
+        self.ask(ControlLoop::status).unwrap_or_default()
     }
 
     fn attach(&self, attachment: Attachment) -> Result<(), String> {
@@ -440,3 +465,6 @@ impl Handler for RequestHandler {
         self.ask(ControlLoop::reload).unwrap_or_else(|| Err(ENDED.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

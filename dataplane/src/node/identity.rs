@@ -19,12 +19,13 @@ use crate::tables::{OwnNode, Underlay, gateway_address};
 
 /// Everything about this node that ports and packets need.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
-    pub(super) own: OwnNode,
+pub struct Identity {
+    /// What packets are judged and forwarded by. Next hops on the underlay are not known to it.
+    pub own: OwnNode,
     /// The gateway's addresses with the prefix length of the pod subnet.
-    pub(super) gateway: Vec<IpNet>,
+    pub gateway: Vec<IpNet>,
     /// MTU of pods and of the node TAP: what fits through every underlay we have.
-    pub(super) pod_mtu: u16,
+    pub pod_mtu: u16,
 }
 
 /// Why the node's identity cannot be told; each says what to do.
@@ -85,7 +86,7 @@ impl Identity {
     ///
     /// # Errors
     /// Something is missing; see [`IdentityError`].
-    pub(super) fn resolve(config: &Config, cluster: &Cluster) -> Result<Self, IdentityError> {
+    pub fn resolve(config: &Config, cluster: &Cluster) -> Result<Self, IdentityError> {
         let node = cluster.nodes.iter().find(|node| node.name == config.node).ok_or_else(|| {
             let known: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
             IdentityError::NoNode {
@@ -137,6 +138,12 @@ impl Identity {
         };
         Ok(Self { own, gateway, pod_mtu })
     }
+}
+
+/// Addresses that the configuration alone makes the node's own: to the compiler, beside those of the Node object.
+pub fn configured_addresses(config: &Config) -> Vec<IpAddr> {
+    let underlay = (config.underlay.address.map(IpAddr::V4), config.underlay.address_v6.map(IpAddr::V6));
+    config.gateway.addresses.iter().map(IpNet::addr).chain(underlay.0).chain(underlay.1).collect()
 }
 
 /// The gateway has the first address of each pod subnet, as flannel's bridge does.
@@ -203,7 +210,7 @@ fn interface_mtu(name: Option<&str>, address: IpAddr) -> Result<u16, IdentityErr
 }
 
 /// The other nodes' tunnel ends. A node without a VTEP MAC or underlay address has none; `weir status` shows it.
-pub(super) fn vteps(cluster: &Cluster, own: &str) -> Vec<Vtep> {
+pub fn vteps(cluster: &Cluster, own: &str) -> Vec<Vtep> {
     cluster.nodes.iter().filter(|node| node.name != own).filter_map(vtep).collect()
 }
 

@@ -17,7 +17,8 @@ mod lock;
 mod open;
 mod status;
 
-pub use identity::IdentityError;
+pub use control_loop::settings;
+pub use identity::{Identity, IdentityError, configured_addresses, vteps};
 pub use lock::LockError;
 
 use std::io;
@@ -67,10 +68,18 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
+/// Why a node ended without having been told to. It never runs on with a part of it missing: a worker that is
+/// gone forwards nothing, a watcher that is gone would leave an old policy in force without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{part} died of a bug (its panic is above); weir has ended and no packet passes: start it again")]
+pub struct Died {
+    part: &'static str,
+}
+
 /// A running node.
 pub struct Node {
     events: Sender<Event>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Result<(), Died>>>,
     _server: control::Server,
 }
 
@@ -118,14 +127,19 @@ impl Node {
     }
 
     /// Waits until the node has ended.
-    pub fn wait(mut self) {
-        self.join();
+    ///
+    /// # Errors
+    /// It ended because a part of it panicked.
+    pub fn wait(mut self) -> Result<(), Died> {
+        self.join()
     }
 
-    fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A control thread that panicked has said so on stderr; the worker stopped with it.
-            let _ = thread.join();
+    fn join(&mut self) -> Result<(), Died> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended,
+            // Unwinding has stopped the worker.
+            Some(Err(_)) => Err(Died { part: "the control thread" }),
+            None => Ok(()),
         }
     }
 }
@@ -133,6 +147,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.events.send(Event::Stop);
-        self.join();
+        // Whoever wants to know how it ended waits for it.
+        let _ = self.join();
     }
 }

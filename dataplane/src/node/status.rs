@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use policy_compiler::Direction;
 use vxlan::mtu::{OVERHEAD_IPV4, OVERHEAD_IPV6};
 
 use super::attachments::Entry;
 use super::control_loop::ControlLoop;
 use super::identity;
 use crate::control::{
-    AttachmentState, Connections, Denial, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
+    self, AttachmentState, Connections, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
     StateSummary, Status, UnderlayStatus,
 };
-use crate::drop_reason::DropReason;
 use crate::pipeline::Binding;
 use crate::tables::{Generation, OwnNode};
-use crate::telemetry::{DenialRow, PortCounters};
+use crate::telemetry::PortCounters;
 
 impl ControlLoop {
     pub(super) fn status(&mut self) -> Status {
@@ -31,18 +29,11 @@ impl ControlLoop {
             waiting: self.waiting(),
             peers: self.peers(),
             ports: self.ports(),
-            packets: PacketCounts {
-                received: self.counters.received.get(),
-                forwarded: self.counters.forwarded.get(),
-                answered: self.counters.answered.get(),
-                dropped: self.counters.dropped_total(),
-            },
-            drops: DropReason::ALL
-                .iter()
-                .map(|reason| (reason.name().to_owned(), self.counters.dropped(*reason)))
-                .filter(|(_, count)| *count > 0)
-                .collect::<BTreeMap<_, _>>(),
-            denials: self.denials.rows().into_iter().map(|row| denial(row, self)).collect(),
+            packets: PacketCounts::from(self.counters.as_ref()),
+            drops: control::drops(&self.counters),
+            denials: control::denials(&self.denials, |address| {
+                self.cluster.as_ref().and_then(|cluster| cluster.pod_addresses.get(&address))
+            }),
             connections: Connections {
                 entries: self.counters.connections.get(),
                 max: self.config.conntrack.max_entries as u64,
@@ -153,13 +144,6 @@ impl ControlLoop {
             mtu: own.map_or(0, |own| u32::from(outer_mtu(own))),
         }
     }
-
-    /// An address by the name of the pod that has it, where one does.
-    fn name(&self, address: Option<IpAddr>) -> String {
-        let Some(address) = address else { return "other".to_owned() };
-        let pod = self.cluster.as_ref().and_then(|cluster| cluster.pod_addresses.get(&address));
-        pod.map_or_else(|| address.to_string(), |pod| format!("{pod} ({address})"))
-    }
 }
 
 /// MTU of the underlay itself: the tunnel's with the outer headers added again.
@@ -167,21 +151,6 @@ fn outer_mtu(own: &OwnNode) -> u16 {
     let v4 = own.underlay_v4.map(|underlay| underlay.tunnel_mtu.saturating_add(OVERHEAD_IPV4));
     let v6 = own.underlay_v6.map(|underlay| underlay.tunnel_mtu.saturating_add(OVERHEAD_IPV6));
     v4.or(v6).unwrap_or(0)
-}
-
-fn denial(row: DenialRow, control: &ControlLoop) -> Denial {
-    Denial {
-        direction: match row.direction {
-            Direction::Egress => "egress",
-            Direction::Ingress => "ingress",
-        }
-        .to_owned(),
-        src: control.name(row.src),
-        dst: control.name(row.dst),
-        rule: row.rule,
-        policies: row.policies,
-        packets: row.packets,
-    }
 }
 
 fn state_of(entry: &Entry, known: bool) -> AttachmentState {

@@ -128,7 +128,8 @@ fn checksum_field(l4: L4) -> Option<u16> {
 fn is_payload(headers: &IpHeaders, start: u16, offset: u16) -> bool {
     let judged = match headers.l4 {
         L4::Tcp { header_len, .. } => usize::from(header_len),
-        L4::Udp { .. } => udp::HEADER_BYTES,
+        // With the operation of a DHCP message, by which a rogue server is known.
+        L4::Udp { .. } => udp::HEADER_BYTES + 1,
         // With the header of the first chunk.
         L4::Sctp { .. } => sctp::HEADER_BYTES + 4,
         // Of an unknown protocol nothing is looked at.

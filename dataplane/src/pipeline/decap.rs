@@ -6,14 +6,14 @@
 //! looked at), a foreign VNI, an inner frame that does not run from the sender's VTEP MAC to ours, or a
 //! congestion mark that may not be passed on (RFC 6040 section 4.2). One layer is taken off, never two.
 
-use vxlan::decap::{OuterError, parse_outer};
+use vxlan::decap::{OuterError, UdpChecksum, parse_outer_with};
 use vxlan::ecn::{self, Decapsulated};
 use vxlan::wire::{ethernet, vxlan as header};
 
 use super::Pipeline;
 use super::bindings::Role;
 use super::packet::Packet;
-use crate::buffer::Outer;
+use crate::buffer::{Checksum, Outer};
 use crate::drop_reason::DropReason;
 use crate::tables::Generation;
 
@@ -74,14 +74,22 @@ impl Pipeline {
 
     /// Takes the outer Ethernet, IP and UDP headers off a whole frame and keeps what they said.
     fn strip_outer(&self, generation: &Generation, packet: &mut Packet) -> Result<(), DropReason> {
-        let outer = parse_outer(packet.frame.bytes()).map_err(|error| match error {
+        // A frame that never left the host: the kernel vouches for what it has not summed yet.
+        let udp_checksum = match packet.frame.checksum {
+            Checksum::Complete => UdpChecksum::Verify,
+            Checksum::Partial { .. } => UdpChecksum::Trust,
+        };
+        let outer = parse_outer_with(packet.frame.bytes(), udp_checksum).map_err(|error| match error {
             OuterError::UdpChecksum | OuterError::IpChecksum => DropReason::OuterChecksum,
             OuterError::Fragment => DropReason::OuterFragment,
             OuterError::Truncated => DropReason::Truncated,
             OuterError::LengthMismatch => DropReason::LengthMismatch,
             OuterError::NotUdp | OuterError::Martian | OuterError::BadHeader => DropReason::OuterInvalid,
         })?;
-        if outer.dest_port != self.settings.vxlan_port || !generation.own.is_underlay(outer.dst) {
+        let to_us = ethernet::parse(packet.frame.bytes())
+            .is_some_and(|(eth, _)| eth.dst == generation.own.underlay_mac)
+            && generation.own.is_underlay(outer.dst);
+        if outer.dest_port != self.settings.vxlan_port || !to_us {
             return Err(DropReason::OuterInvalid);
         }
         packet.frame.truncate(outer.payload.end);

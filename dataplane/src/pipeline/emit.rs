@@ -8,7 +8,6 @@
 use vxlan::ecn;
 use vxlan::encap::{OUTER_BYTES_V4, OUTER_BYTES_V6, OuterConfig, write_outer};
 use vxlan::entropy;
-use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::TunnelPath;
 use vxlan::wire::headers::IpHeaders;
@@ -99,7 +98,8 @@ impl Way {
 }
 
 impl Pipeline {
-    /// Sends `frame`, cut and completed as its way out demands.
+    /// Sends `frame`, cut and completed as its way out demands. A packet of which a piece could not be sent
+    /// counts as dropped, whatever became of the others.
     #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
     pub(super) fn emit(
         &mut self,
@@ -112,20 +112,36 @@ impl Pipeline {
         out: &mut Outputs,
     ) -> Result<(), DropReason> {
         if way.takes_whole(&frame) {
-            self.send_piece(generation, frame, ip, way, flow, pool, out);
-            return Ok(());
+            return self.send_piece(generation, frame, ip, way, flow, pool, out);
         }
         let mut pieces = std::mem::take(&mut self.pieces);
         let cut = offload::segment(frame, ip, pool, &mut pieces);
-        for piece in pieces.drain(..) {
-            self.send_piece(generation, piece, ip, way, flow, pool, out);
-        }
+        let sent = self.send_pieces(generation, &mut pieces, ip, way, flow, pool, out);
         self.pieces = pieces;
-        cut.map(|_| ()).map_err(|_| DropReason::NoBuffer)
+        cut.map_err(offload::SegmentError::drop_reason)?;
+        sent
+    }
+
+    /// Sends all of `pieces`; the first reason why one could not be sent.
+    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    pub(super) fn send_pieces(
+        &mut self,
+        generation: &Generation,
+        pieces: &mut Batch,
+        ip: &IpHeaders,
+        way: Way,
+        flow: u32,
+        pool: &mut Pool,
+        out: &mut Outputs,
+    ) -> Result<(), DropReason> {
+        pieces
+            .drain(..)
+            .map(|piece| self.send_piece(generation, piece, ip, way, flow, pool, out))
+            .fold(Ok(()), Result::and)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
-    pub(super) fn send_piece(
+    fn send_piece(
         &mut self,
         generation: &Generation,
         mut frame: Frame,
@@ -134,19 +150,17 @@ impl Pipeline {
         flow: u32,
         pool: &mut Pool,
         out: &mut Outputs,
-    ) {
+    ) -> Result<(), DropReason> {
         let partial = frame.checksum != Checksum::Complete;
         if partial && !way.capabilities.checksum && !offload::complete_checksum(&mut frame) {
-            self.counters.count_drop(DropReason::BadHeader, 1);
-            self.counters.forwarded.sub(1);
             pool.give(frame);
-            return;
+            return Err(DropReason::BadHeader);
         }
         if way.tunnel.is_some() {
-            self.encap(generation, frame, ip.tos, way, flow, pool, out);
-        } else {
-            out.push(way.port, frame);
+            return self.encap(generation, frame, ip.tos, way, flow, pool, out);
         }
+        out.push(way.port, frame);
+        Ok(())
     }
 
     /// Puts the tunnel headers in front of a complete frame.
@@ -160,25 +174,22 @@ impl Pipeline {
         flow: u32,
         pool: &mut Pool,
         out: &mut Outputs,
-    ) {
-        let Some(tunnel) = way.tunnel else {
-            pool.give(frame);
-            return;
-        };
-        let source_port = entropy::source_port(flow);
-        let tos = ecn::encapsulate(tos);
-        let done = if tunnel.whole_frames {
-            self.write_outer(generation, &mut frame, &tunnel.path, source_port, tos)
-        } else {
-            write_datagram(&mut frame, &tunnel.path, header::emit(self.settings.vni), source_port, tos)
-        };
-        if done.is_some() {
-            out.push(way.port, frame);
-        } else {
-            self.counters.count_drop(DropReason::VtepUnreachable, 1);
-            self.counters.forwarded.sub(1);
-            pool.give(frame);
+    ) -> Result<(), DropReason> {
+        let written = way.tunnel.ok_or(DropReason::VtepUnreachable).and_then(|tunnel| {
+            let source_port = entropy::source_port(flow);
+            let tos = ecn::encapsulate(tos);
+            if tunnel.whole_frames {
+                self.write_outer(generation, &mut frame, &tunnel.path, source_port, tos)
+            } else {
+                write_datagram(&mut frame, &tunnel.path, header::emit(self.settings.vni), source_port, tos)
+                    .ok_or(DropReason::VtepUnreachable)
+            }
+        });
+        match written {
+            Ok(()) => out.push(way.port, frame),
+            Err(_) => pool.give(frame),
         }
+        written
     }
 
     fn write_outer(
@@ -188,15 +199,18 @@ impl Pipeline {
         path: &TunnelPath,
         source_port: u16,
         tos: u8,
-    ) -> Option<()> {
+    ) -> Result<(), DropReason> {
         let own = &generation.own;
         let (room, src) = match path.underlay {
-            Family::V4 => (OUTER_BYTES_V4, own.underlay_v4?.address.into()),
-            Family::V6 => (OUTER_BYTES_V6, own.underlay_v6?.address.into()),
+            Family::V4 => (OUTER_BYTES_V4, own.underlay_v4.map(|underlay| underlay.address.into())),
+            Family::V6 => (OUTER_BYTES_V6, own.underlay_v6.map(|underlay| underlay.address.into())),
         };
+        let src = src.ok_or(DropReason::VtepUnreachable)?;
+        // Not to everybody on the segment: that would be flooding.
+        let dest_mac = *own.underlay_neighbours.get(&path.peer).ok_or(DropReason::NeighbourUnresolved)?;
         let config = OuterConfig {
             source_mac: own.underlay_mac,
-            dest_mac: own.underlay_neighbours.get(&path.peer).copied().unwrap_or(Mac::BROADCAST),
+            dest_mac,
             src,
             dst: path.peer,
             source_port,
@@ -207,9 +221,13 @@ impl Pipeline {
             checksum: self.settings.outer_checksum,
             identification: 0,
         };
-        frame.push_front(room)?;
-        let (outer, inner) = frame.bytes_mut().split_at_mut_checked(room)?;
-        write_outer(outer, inner, &config).ok()
+        let (outer, inner) = frame
+            .push_front(room)
+            .is_some()
+            .then(|| frame.bytes_mut().split_at_mut_checked(room))
+            .flatten()
+            .ok_or(DropReason::TooBig)?;
+        write_outer(outer, inner, &config).map_err(|_| DropReason::TooBig)
     }
 }
 

@@ -99,17 +99,22 @@ impl Pipeline {
         out: &mut Outputs,
     ) -> Result<(), DropReason> {
         let mut pieces = std::mem::take(&mut self.pieces);
-        let cut = offload::complete_checksum(&mut packet.frame)
-            && offload::fragment_ipv4(&packet.frame, ip, hop.mtu, pool, &mut pieces).is_ok();
-        if cut {
-            packet.fate = Fate::Forwarded;
-            for piece in pieces.drain(..) {
-                self.send_piece(generation, piece, ip, hop.way, flow, pool, out);
-            }
-        }
+        let cut = if offload::complete_checksum(&mut packet.frame) {
+            offload::fragment_ipv4(&packet.frame, ip, hop.mtu, pool, &mut pieces)
+                .map(|_| ())
+                .map_err(offload::FragmentError::drop_reason)
+        } else {
+            Err(DropReason::BadHeader)
+        };
+        let sent = match cut {
+            Ok(()) => self.send_pieces(generation, &mut pieces, ip, hop.way, flow, pool, out),
+            Err(_) => cut,
+        };
         pool.give_all(pieces.drain(..));
         self.pieces = pieces;
-        if cut { Ok(()) } else { Err(DropReason::TooBig) }
+        sent?;
+        packet.fate = Fate::Forwarded;
+        Ok(())
     }
 
     fn next_hop(&self, generation: &Generation, packet: &Packet, ip: &IpHeaders) -> Result<Hop, DropReason> {
@@ -213,7 +218,8 @@ impl Pipeline {
         let src_mac = own_vtep_mac(generation, path.underlay);
         ethernet::set_macs(reply.bytes_mut(), path.inner_dst_mac, src_mac);
         let flow = self.flow_hash.hash_one(id.0) as u32;
-        self.encap(generation, reply, 0, way, flow, pool, out);
+        // An error that cannot be sent is no loss worth counting: its packet has been.
+        let _ = self.encap(generation, reply, 0, way, flow, pool, out);
     }
 
     /// The largest inner packet pods can take, by which a kernel sender's whole segments are cut again.

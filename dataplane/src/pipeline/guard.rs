@@ -36,7 +36,9 @@ impl Pipeline {
             .and_then(|packet| self.bindings.get(packet.from))
             .map(|binding| binding.role.clone())
         else {
-            packets.iter_mut().for_each(|packet| packet.drop(DropReason::PodUnknown));
+            for packet in packets {
+                packet.drop(DropReason::PodUnknown);
+            }
             return;
         };
         for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
@@ -73,7 +75,7 @@ impl Pipeline {
             return Err(DropReason::IpConflict);
         }
         if !packet.eth_src.is_unicast() || bound_mac.is_some_and(|mac| mac != packet.eth_src) {
-            return Err(self.spoof_kind(packet));
+            return Err(spoof_kind(packet));
         }
         let Some(ip) = packet.ip else {
             return self.answer_arp(generation, Some(endpoint), packet, now, out);
@@ -169,20 +171,20 @@ impl Pipeline {
             }
         }
     }
+}
 
-    /// Names a foreign MAC by what it was used for.
-    fn spoof_kind(&self, packet: &Packet) -> DropReason {
-        match packet.ip {
-            None => DropReason::ArpSpoof,
-            Some(ip) if respond::is_ndp(&ip) => DropReason::NdSpoof,
-            Some(_) => DropReason::SpoofedSource,
-        }
+/// Names a foreign MAC by what it was used for.
+fn spoof_kind(packet: &Packet) -> DropReason {
+    match packet.ip {
+        None => DropReason::ArpSpoof,
+        Some(ip) if respond::is_ndp(&ip) => DropReason::NdSpoof,
+        Some(_) => DropReason::SpoofedSource,
     }
 }
 
 fn guard_overlay(generation: &Generation, packet: &mut Packet) -> Result<(), DropReason> {
     let ip = packet.ip.ok_or(DropReason::ControlOverOverlay)?;
-    if respond::is_ndp(&ip) || dhcp(packet.l4) {
+    if respond::is_ndp(&ip) || dhcp(packet.l4) || respond::is_rogue_control(&ip, packet.frame.bytes()) {
         return Err(DropReason::ControlOverOverlay);
     }
     if is_group(ip.dst) {

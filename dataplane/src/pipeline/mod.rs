@@ -8,7 +8,7 @@
 //!   pod, node TAP                   └─► neighbour: ARP and ND are answered, never forwarded
 //! ```
 //! Each stage is a file, works over the whole batch, and may end a packet with a
-//! [`DropReason`](crate::drop_reason::DropReason). [`Pipeline::process`] is the one place that says what comes
+//! [`DropReason`]. [`Pipeline::process`] is the one place that says what comes
 //! next; the sweep at its end is the one place that counts.
 //!
 //! One worker owns a pipeline. It reads no clock, makes no system call and takes no lock on the way of a
@@ -36,7 +36,6 @@ use std::time::Duration;
 
 use vxlan::encap::OuterChecksum;
 use vxlan::vni::Vni;
-use vxlan::wire::headers::L4;
 
 use crate::buffer::{Batch, Frame, Pool};
 use crate::conntrack::{ConnTable, ConntrackConfig};
@@ -46,7 +45,7 @@ use crate::respond::RateLimiter;
 use crate::tables::Generation;
 use crate::telemetry::{Denial, DenialLog, PacketCounters};
 use crate::time::Timestamp;
-use packet::{Fate, Packet};
+use packet::{Fate, FirstFragment, Packet};
 
 /// What stays the same over the life of a pipeline.
 #[derive(Debug, Clone)]
@@ -71,13 +70,15 @@ pub struct Pipeline {
     generation: Option<Arc<Generation>>,
     bindings: Bindings,
     connections: ConnTable,
-    fragments: FragTable<L4>,
+    fragments: FragTable<FirstFragment>,
     counters: Arc<PacketCounters>,
     denial_log: Arc<DenialLog>,
     answer_limit: RateLimiter,
     icmp_limit: RateLimiter,
     flow_hash: ahash::RandomState,
     next_resolve: Timestamp,
+    /// How far the search for connections of pods that are gone has come since the last generation.
+    purged: Option<u32>,
     // Kept between batches for their capacity alone.
     packets: Vec<Packet>,
     denials: Vec<Denial>,
@@ -96,6 +97,8 @@ const RESOLVE_EVERY: Duration = Duration::from_millis(500);
 /// Ended connections removed with each batch, and with each tick.
 const BATCH_EXPIRE: usize = 32;
 const TICK_EXPIRE: usize = 4096;
+/// Places of the connection table searched with each tick for connections of pods that are gone.
+const TICK_PURGE: u32 = 4096;
 
 impl Pipeline {
     /// A pipeline without ports and without a generation: it drops everything as `starting`.
@@ -111,6 +114,7 @@ impl Pipeline {
             icmp_limit: RateLimiter::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
             flow_hash: ahash::RandomState::new(),
             next_resolve: Timestamp::ZERO,
+            purged: None,
             packets: Vec::new(),
             denials: Vec::new(),
             questions: policy::Questions::default(),
@@ -126,6 +130,7 @@ impl Pipeline {
     pub fn take_up(&mut self, generation: Arc<Generation>) {
         self.bindings.rebind(Some(&generation));
         self.generation = Some(generation);
+        self.purged = Some(0);
     }
 
     /// Adds a port.
@@ -194,8 +199,9 @@ impl Pipeline {
             let fresh = packets.get_mut(begin..).unwrap_or_default();
             self.parse(fresh);
             self.guard(generation, fresh, now, out);
-            begin = packets.len();
-            self.fragments(packets, now);
+            let seen = packets.len();
+            self.fragments(packets, begin, now);
+            begin = seen;
         }
         self.check_tunnels(generation, packets);
         self.track(packets);
@@ -206,11 +212,21 @@ impl Pipeline {
     /// Housekeeping between batches: ends connections and datagrams whose time is up, asks for MACs.
     pub fn tick(&mut self, now: Timestamp, pool: &mut Pool, out: &mut Outputs) {
         self.expire(now, TICK_EXPIRE, pool);
+        self.purge();
         self.counters.connections.set(self.connections.len() as u64);
         if now >= self.next_resolve {
             self.next_resolve = now.plus(RESOLVE_EVERY);
             self.resolve_neighbours(pool, out);
         }
+    }
+
+    /// Ends the connections of pods that are gone. They can carry no packet any more, but established ones would
+    /// keep their places for days (`tcp_established`), and pods that come and go would fill the table with them.
+    fn purge(&mut self) {
+        let (Some(from), Some(generation)) = (self.purged, &self.generation) else { return };
+        self.purged = self.connections.purge(from, TICK_PURGE, |connection| {
+            !generation.is_live(connection.source_owner) || !generation.is_live(connection.dest_owner)
+        });
     }
 
     /// Ends what is over at `now`. From here on the tables find nothing that ended before, whether or not the
@@ -233,7 +249,8 @@ impl Pipeline {
             match packet.fate {
                 Fate::Forwarded => forwarded += 1,
                 Fate::Answered => answered += 1,
-                Fate::Held => self.counters.held.add(1),
+                // Counted where it was held.
+                Fate::Held => {}
                 Fate::Dropped(reason) => self.counters.count_drop(reason, 1),
                 // No stage lets a packet through to here; were one to, it is not forwarded and it is counted.
                 Fate::Live => self.counters.count_drop(DropReason::NoRoute, 1),

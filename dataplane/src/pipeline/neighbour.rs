@@ -52,7 +52,10 @@ impl Pipeline {
         );
         match outcome {
             ArpOutcome::Reply => self.send_answer(packet, now, out),
-            ArpOutcome::Learned(_, mac) => self.learn(asker, packet, mac),
+            ArpOutcome::Learned(_, mac) => {
+                self.learn(asker, packet, mac);
+                Ok(())
+            }
             ArpOutcome::Drop(reason) => Err(reason),
         }
     }
@@ -78,7 +81,10 @@ impl Pipeline {
         );
         match outcome {
             NdpOutcome::Reply => self.send_answer(packet, now, out),
-            NdpOutcome::Learned(_, mac) => self.learn(asker, packet, mac),
+            NdpOutcome::Learned(_, mac) => {
+                self.learn(asker, packet, mac);
+                Ok(())
+            }
             NdpOutcome::Drop(reason) => Err(reason),
         }
     }
@@ -98,13 +104,12 @@ impl Pipeline {
     }
 
     /// An answer to our own question.
-    fn learn(&mut self, asker: Option<&Endpoint>, packet: &mut Packet, mac: Mac) -> Result<(), DropReason> {
+    fn learn(&mut self, asker: Option<&Endpoint>, packet: &mut Packet, mac: Mac) {
         let binding = self.bindings.get_mut(packet.from).filter(|_| asker.is_some());
         if let Some(binding) = binding.filter(|binding| binding.mac.is_none() && mac.is_unicast()) {
             binding.mac = Some(mac);
         }
         packet.fate = Fate::Answered;
-        Ok(())
     }
 
     /// Asks for the MAC of every attached pod that has none yet.

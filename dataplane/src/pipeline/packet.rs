@@ -29,6 +29,15 @@ pub(super) enum Fate {
     Dropped(DropReason),
 }
 
+/// What the first fragment of a datagram says for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FirstFragment {
+    /// The protocol behind all extension headers, of which a later IPv6 fragment knows only the first.
+    pub(super) protocol: u8,
+    /// The transport header.
+    pub(super) l4: L4,
+}
+
 /// A packet and what is known of it.
 pub(super) struct Packet {
     pub(super) frame: Frame,
@@ -36,10 +45,8 @@ pub(super) struct Packet {
     pub(super) fate: Fate,
     /// Set once it was counted as received: a held fragment comes by twice.
     pub(super) counted: bool,
-    /// The fragment table has seen it (the stage runs again over what a first fragment sets free).
-    pub(super) past_fragments: bool,
-    /// The transport header of the first fragment that set this later one free.
-    pub(super) first_l4: Option<L4>,
+    /// Set on a later fragment that waited and was set free: what its first said.
+    pub(super) first: Option<FirstFragment>,
     /// The VTEP that sent it, on packets from the underlay.
     pub(super) vtep: Option<VtepId>,
     pub(super) eth_dst: Mac,
@@ -68,8 +75,7 @@ impl Packet {
             from,
             fate: Fate::Live,
             counted: false,
-            past_fragments: false,
-            first_l4: None,
+            first: None,
             vtep: None,
             eth_dst: Mac::ZERO,
             eth_src: Mac::ZERO,
@@ -87,6 +93,14 @@ impl Packet {
 
     pub(super) fn is_live(&self) -> bool {
         self.fate == Fate::Live
+    }
+
+    /// Has this later fragment treated as its first.
+    pub(super) fn follow(&mut self, first: FirstFragment) {
+        self.l4 = first.l4;
+        if let Some(ip) = &mut self.ip {
+            ip.protocol = first.protocol;
+        }
     }
 
     pub(super) fn drop(&mut self, reason: DropReason) {

@@ -29,15 +29,16 @@ impl Pipeline {
                 packet.eth_dst = parsed.eth.dst;
                 packet.eth_src = parsed.eth.src;
                 let Network::Ip(ip) = parsed.net else { return };
-                if packet.frame.gso.is_none() {
-                    packet.frame.truncate(usize::from(ip.l3_offset).saturating_add(ip.ip_len as usize));
-                }
+                packet.frame.truncate(ip.frame_len());
                 if !offload::accept_metadata(&mut packet.frame, &ip) {
                     packet.drop(DropReason::BadHeader);
                     return;
                 }
                 packet.ip = Some(ip);
                 packet.l4 = ip.l4;
+                if let Some(first) = packet.first {
+                    packet.follow(first);
+                }
                 if overlay && self.is_datagram(packet) {
                     // A UDP socket tells nothing about the packet inside: a kernel sender over veth leaves its
                     // checksum unfinished and hands whole segments over.

@@ -155,12 +155,12 @@ impl Pipeline {
         changed: &mut bool,
     ) -> Result<(), DropReason> {
         let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
-        if connection.generation != generation.number {
-            if let Err(reason) = self.judge_again(generation, packet, id) {
-                self.connections.remove(id);
-                *changed = true;
-                return Err(reason);
-            }
+        if connection.generation != generation.number
+            && let Err(reason) = self.judge_again(generation, packet, id)
+        {
+            self.connections.remove(id);
+            *changed = true;
+            return Err(reason);
         }
         if packet.related {
             return Ok(());
@@ -242,12 +242,11 @@ impl Pipeline {
         asked: Option<Asked>,
         questions: &Questions,
     ) -> Result<(), DropReason> {
-        let answers = match asked.filter(|_| !packet.had_connection) {
-            Some(asked) => [questions.answer(asked.egress), questions.answer(asked.ingress)],
-            None => {
-                let flow = self.flow(generation, packet).ok_or(DropReason::BadHeader)?;
-                keys(generation, &flow).map(|key| key.map(|key| (key, generation.classifier.classify(&key))))
-            }
+        let answers = if let Some(asked) = asked.filter(|_| !packet.had_connection) {
+            [questions.answer(asked.egress), questions.answer(asked.ingress)]
+        } else {
+            let flow = self.flow(generation, packet).ok_or(DropReason::BadHeader)?;
+            keys(generation, &flow).map(|key| key.map(|key| (key, generation.classifier.classify(&key))))
         };
         for (key, verdict) in answers.into_iter().flatten() {
             if verdict.action == Action::Deny {

@@ -13,6 +13,7 @@ use super::packet::Packet;
 use crate::conntrack::{Dir, Signal, Tuple};
 use crate::drop_reason::DropReason;
 use crate::respond;
+use crate::tables::Party;
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
@@ -47,10 +48,20 @@ impl Pipeline {
         }
     }
 
-    /// The connection an ICMP error is about. `embedded` vouches that the quoted
-    /// packet was sent by the error's receiver.
+    /// The connection an ICMP error is about. `embedded` vouches that the quoted packet was sent by the error's
+    /// receiver. A pod is nobody's router: of a packet that was not sent to it, it has nothing to say, and what it
+    /// says all the same would reach a peer that its own policy forbids.
     fn related(&self, packet: &Packet, ip: &IpHeaders) -> Option<(Tuple, (crate::conntrack::ConnId, Dir))> {
         let quoted = respond::embedded(ip, packet.frame.bytes())?;
+        let from_router = match packet.source {
+            Party::Pod(_) => false,
+            // Another node is a router towards its pods.
+            Party::Vtep(_) => self.generation.as_deref()?.is_node_address(ip.src),
+            Party::Node | Party::Outside | Party::Nobody | Party::Conflict => true,
+        };
+        if !from_router && ip.src != quoted.dst {
+            return None;
+        }
         let tuple = match quoted.protocol {
             ICMP | ICMPV6 => Tuple::icmp_echo(
                 quoted.src,

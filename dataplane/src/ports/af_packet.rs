@@ -43,6 +43,8 @@ pub struct AfPacketPort {
     losses: Losses,
     capabilities: Capabilities,
     info: PortInfo,
+    /// The interface was set down; it may have been deleted.
+    down: bool,
 }
 
 impl AfPacketPort {
@@ -92,14 +94,19 @@ impl AfPacketPort {
                 uso: packet_socket::takes_udp_super_packets(),
             },
             info: PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac },
+            down: false,
         })
     }
 }
 
 impl Port for AfPacketPort {
     fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
-        let Self { socket, receiver, losses, .. } = self;
+        let Self { socket, receiver, losses, down, .. } = self;
         let mut total = Received::default();
+        // Deletion is two steps, down and gone, and the kernel reports only the first.
+        if *down && !socket.is_bound()? {
+            return Err(io::Error::from_raw_os_error(libc::ENETDOWN));
+        }
         loop {
             let left = limit.saturating_sub(total.frames + total.malformed);
             let mut lost = 0;
@@ -111,11 +118,15 @@ impl Port for AfPacketPort {
             total.frames += received.frames;
             total.malformed += received.malformed;
             total.lost += lost;
+            *down &= received.frames == 0;
             let Some(error) = error else { return Ok(total) };
             match error.raw_os_error() {
                 Some(libc::EINVAL) => total.malformed += 1,
                 // Set down, and perhaps up again later; or deleted, and then for good.
-                Some(libc::ENETDOWN) if socket.is_bound()? => return Ok(total),
+                Some(libc::ENETDOWN) if socket.is_bound()? => {
+                    *down = true;
+                    return Ok(total);
+                }
                 _ => return Err(error),
             }
         }

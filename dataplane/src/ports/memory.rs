@@ -65,6 +65,11 @@ impl MemoryPort {
     pub fn pending(&self) -> usize {
         self.into.frames.len()
     }
+
+    /// Frames that [`Port::send`] would take now.
+    pub fn room(&self) -> usize {
+        self.out.empties.len()
+    }
 }
 
 impl Port for MemoryPort {

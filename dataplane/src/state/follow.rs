@@ -169,7 +169,8 @@ impl StateFollower {
     }
 
     /// Changes the own node's further addresses (gateway and the like); the next refresh compiles with them.
-    pub fn set_node_addresses(&mut self, addresses: Vec<IpAddr>) {
+    pub fn set_node_addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
         if self.compiler.options().node_addresses != addresses {
             self.rebuild(|options| options.node_addresses = addresses);
             self.stale = true;

@@ -16,6 +16,7 @@
 
 mod follow;
 mod listing;
+mod once;
 mod source;
 mod watcher;
 
@@ -23,5 +24,6 @@ mod watcher;
 mod tests;
 
 pub use follow::{Refresh, StateFollower};
+pub use once::read_once;
 pub use source::{Changes, DirectorySource, MAX_FILE_BYTES, ScanError};
 pub use watcher::Watcher;

@@ -50,6 +50,13 @@ impl Watcher {
     }
 }
 
+impl Watcher {
+    /// True once its thread is over. Before the drop that means that it panicked: changes go unseen.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);

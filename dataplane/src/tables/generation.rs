@@ -141,6 +141,7 @@ pub struct Generation {
     conflicts: HashSet<IpAddr, ahash::RandomState>,
     by_address: HashMap<IpAddr, EndpointIndex, ahash::RandomState>,
     by_name: HashMap<PodName, EndpointIndex, ahash::RandomState>,
+    owners: HashSet<Owner, ahash::RandomState>,
 }
 
 /// Gives each pod uid a number that it keeps for the life of the process.
@@ -156,8 +157,11 @@ impl EndpointIds {
         if let Some(&number) = self.numbers.get(uid) {
             return Owner(number);
         }
-        // 0 is nobody's. After 2^32 pods numbers come round again; their first owners are long gone.
-        self.next = self.next.checked_add(1).unwrap_or(1);
+        // After 2^32 pods numbers come round again, past `Owner::NONE` and those still in use.
+        self.next = self.next.wrapping_add(1);
+        while Owner(self.next) == Owner::NONE || self.numbers.values().any(|number| *number == self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
         self.numbers.insert(uid.to_owned(), self.next);
         Owner(self.next)
     }
@@ -215,6 +219,7 @@ impl Generation {
                 by_address.insert(*address, position as EndpointIndex);
             }
         }
+        let owners = endpoints.iter().map(|endpoint| endpoint.owner).collect();
         let mut node_addresses: HashSet<IpAddr, ahash::RandomState> = own.addresses.clone();
         for node in &compiled.cluster.nodes {
             node_addresses.extend(node.addresses.iter().copied());
@@ -237,6 +242,7 @@ impl Generation {
             conflicts,
             by_address,
             by_name,
+            owners,
         })
     }
 
@@ -263,6 +269,11 @@ impl Generation {
     /// The endpoint at `index`.
     pub fn endpoint(&self, index: EndpointIndex) -> Option<&Endpoint> {
         self.endpoints.get(index as usize)
+    }
+
+    /// True unless `owner` was a pod of this node that this generation does not have.
+    pub fn is_live(&self, owner: Owner) -> bool {
+        owner == Owner::NONE || self.owners.contains(&owner)
     }
 
     /// The endpoint called `name`.

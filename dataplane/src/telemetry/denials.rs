@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use policy_compiler::{Direction, RuleId, RuleKind, RuleTable};
+use policy_compiler::{Direction, PolicyName, RuleId, RuleKind, RuleTable};
 
 /// Most distinct rows kept.
 pub(super) const MAX_ROWS: usize = 4096;
@@ -37,7 +37,7 @@ pub struct DenialRow {
     pub dst: Option<IpAddr>,
     /// The deciding rule in words.
     pub rule: String,
-    /// The policies it names.
+    /// The policies it names, as `namespace/name`.
     pub policies: Vec<String>,
     /// Packets denied.
     pub packets: u64,
@@ -103,7 +103,10 @@ impl DenialLog {
                 packets: inner.other,
             });
         }
-        rows.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| (a.src, a.dst).cmp(&(b.src, b.dst))));
+        rows.sort_by(|a, b| {
+            let rest = |row: &DenialRow| (row.src, row.dst, row.direction == Direction::Ingress);
+            (b.packets.cmp(&a.packets)).then_with(|| rest(a).cmp(&rest(b))).then_with(|| a.rule.cmp(&b.rule))
+        });
         rows
     }
 }
@@ -122,11 +125,11 @@ impl Inner {
     }
 }
 
-/// The policies a rule is made of.
+/// The policies a rule is made of, as `namespace/name`.
 fn policies(kind: &RuleKind) -> Vec<String> {
     match kind {
-        RuleKind::Rule { policy, .. } | RuleKind::Unreadable { policy, .. } => vec![policy.to_string()],
-        RuleKind::DefaultDeny { policies, .. } => policies.iter().map(ToString::to_string).collect(),
+        RuleKind::Rule { policy, .. } | RuleKind::Unreadable { policy, .. } => vec![policy.path()],
+        RuleKind::DefaultDeny { policies, .. } => policies.iter().map(PolicyName::path).collect(),
         _ => Vec::new(),
     }
 }

@@ -19,8 +19,8 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 /// A port that died under the worker (its interface was deleted, say); the worker has let go of it.
 #[derive(Debug)]
 pub struct PortGone {
-    /// The port.
-    pub id: PortId,
+    /// The counters it was attached with: they tell the port for good, where its id may be another's by now.
+    pub counters: Arc<PortCounters>,
     /// What the kernel said.
     pub error: io::Error,
 }
@@ -105,6 +105,12 @@ impl WorkerHandle {
     pub fn wake(&self) {
         // Fails only when the worker's epoll instance is gone, and with it the worker.
         let _ = self.waker.wake();
+    }
+
+    /// True once the worker's thread is over. Before [`WorkerHandle::stop`] that means that it panicked: its
+    /// ports are closed and nothing passes any more.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Ports that died since the last call.

@@ -32,6 +32,8 @@ pub struct WorkerConfig {
 const IDLE_ROUNDS: u32 = 1;
 /// Longest sleep, so that timers run.
 const TICK: Duration = Duration::from_millis(50);
+/// Longest time spent at the end on packets that had come in before.
+const DRAIN: Duration = Duration::from_millis(50);
 /// Under load, housekeeping runs at least this often.
 const BUSY_TICK: Duration = Duration::from_millis(10);
 
@@ -74,7 +76,7 @@ pub(super) struct Worker {
     ports: Vec<Slot>,
     batch: Batch,
     out: Outputs,
-    dead: Vec<PortGone>,
+    dead: Vec<(PortId, io::Error)>,
     epoch: Instant,
     next_tick: Timestamp,
 }
@@ -111,6 +113,7 @@ impl Worker {
         let mut idle = 0;
         loop {
             if !self.obey() {
+                self.drain();
                 return;
             }
             if let Some(generation) = self.subscription.changed() {
@@ -132,6 +135,12 @@ impl Worker {
         }
     }
 
+    /// Passes on what had come in before the end, as long as that takes no longer than [`DRAIN`].
+    fn drain(&mut self) {
+        let until = self.now().plus(DRAIN);
+        while self.now() < until && self.round(self.now()) > 0 {}
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::ZERO.plus(self.epoch.elapsed())
     }
@@ -148,7 +157,7 @@ impl Worker {
                     slot.counters.rx_lost.add(received.lost);
                     slot.counters.rx_malformed.add(received.malformed as u64);
                 }
-                Err(error) => self.dead.push(PortGone { id, error }),
+                Err(error) => self.dead.push((id, error)),
             }
             if self.batch.is_empty() {
                 continue;
@@ -175,7 +184,7 @@ impl Worker {
             let sent = match slot.port.send(pool, batch) {
                 Ok(sent) => sent,
                 Err(error) => {
-                    dead.push(PortGone { id, error });
+                    dead.push((id, error));
                     crate::ports::Sent { frames: 0, congested: 0, failed: offered }
                 }
             };
@@ -193,15 +202,15 @@ impl Worker {
 
     /// Lets go of ports that died, and tells the control side.
     fn bury(&mut self) {
-        for gone in std::mem::take(&mut self.dead) {
-            if self.release(gone.id).is_some() {
+        for (id, error) in std::mem::take(&mut self.dead) {
+            if let Some(slot) = self.release(id) {
                 // The control side reads this when it next looks; when it is gone too, nobody needs to know.
-                let _ = self.gone.send(gone);
+                let _ = self.gone.send(PortGone { counters: slot.counters, error });
             }
         }
     }
 
-    fn release(&mut self, id: PortId) -> Option<Box<dyn Port>> {
+    fn release(&mut self, id: PortId) -> Option<Slot> {
         let position = self.ports.iter().position(|slot| slot.id == id)?;
         let slot = self.ports.swap_remove(position);
         for descriptor in slot.port.descriptors() {
@@ -209,7 +218,7 @@ impl Worker {
             let _ = SourceFd(&descriptor).deregister(self.poll.registry());
         }
         self.pipeline.detach(id);
-        Some(slot.port)
+        Some(slot)
     }
 
     /// Carries out what the control side asked for; `false` to stop.
@@ -221,8 +230,8 @@ impl Worker {
                     let _ = reply.send(outcome);
                 }
                 Command::Detach { id, reply } => {
-                    let port = self.release(id);
-                    let _ = reply.send(port);
+                    let slot = self.release(id);
+                    let _ = reply.send(slot.map(|slot| slot.port));
                 }
                 Command::Update { id, mac, mtu } => {
                     if let Some(binding) = self.pipeline.bindings_mut().get_mut(id) {
@@ -262,11 +271,12 @@ impl Worker {
     }
 
     fn sleep(&mut self, events: &mut Events) {
-        if let Err(error) = self.poll.poll(events, Some(TICK)) {
-            if error.kind() != io::ErrorKind::Interrupted {
+        match self.poll.poll(events, Some(TICK)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 // Nothing to wait on: fall back to looking every now and then rather than spin or stop.
                 std::thread::sleep(Duration::from_millis(1));
             }
+            Ok(()) | Err(_) => {}
         }
     }
 }

@@ -11,8 +11,12 @@ use super::expect::Expectation;
 use super::plan::{Family, Side};
 use super::report::{Counted, Report, Throughput};
 use super::userns::{self, Footing};
-use super::{Attach, Backend, Lab, LabError, NodeKind, scenario, teardown};
+use super::{Attach, Backend, Lab, LabError, NodeKind, memory, scenario, teardown};
+use crate::traffic::latency::{Latency, round_trips};
 use crate::traffic::tcp;
+
+/// Requests sent one after the other.
+const ROUND_TRIPS: usize = 2_000;
 
 /// What to demonstrate.
 #[derive(Debug, Clone)]
@@ -67,7 +71,7 @@ pub fn run(
 ) -> Result<Report, LabError> {
     match options.backend {
         Backend::Namespaces => {}
-        Backend::Memory => return Err(LabError::NotBuilt("the lab in memory")),
+        Backend::Memory => return memory::demo::run(options, &interrupt, progress),
     }
     if userns::prepare()? == Footing::UserNamespace && options.keep {
         return Err(LabError::unmet(
@@ -95,6 +99,8 @@ pub fn run(
     })?;
     progress(Progress::Stage("measuring throughput"));
     let throughput = measure(&lab, options.throughput)?;
+    progress(Progress::Stage("measuring latency"));
+    let latency = latency(&lab)?;
     let mut counted = BTreeMap::new();
     for side in Side::ALL {
         if lab.weir(side).is_some() {
@@ -105,7 +111,22 @@ pub fn run(
     }
     let kept = if options.keep { lab.how_to_enter() } else { Vec::new() };
     let ok = matrix.mismatches().next().is_none() && throughput.is_some();
-    Ok(Report { nodes: options.nodes.map(NodeKind::name), ok, matrix, throughput, counted, kept })
+    Ok(Report { nodes: options.nodes.map(NodeKind::name), ok, matrix, throughput, latency, counted, kept })
+}
+
+/// Round trips from a pod to the name service at the other node.
+fn latency(lab: &Lab) -> Result<Option<Latency>, LabError> {
+    lab.check_interrupt()?;
+    let (src, dst) = (lab.pod("shop/frontend")?, lab.pod("kube-system/dns")?);
+    let to = SocketAddr::new(dst.address(Family::V4), 53);
+    match round_trips(&src.netns, to, ROUND_TRIPS) {
+        Ok(latency) if latency.answered > 0 => Ok(Some(latency)),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            tracing::warn!(%error, "no latency was measured");
+            Ok(None)
+        }
+    }
 }
 
 /// A TCP transfer between two pods that may talk, across the nodes; none where it does not come about, which
@@ -120,6 +141,7 @@ fn measure(lab: &Lab, duration: Duration) -> Result<Option<Throughput>, LabError
             dst: dst.name.clone(),
             bits_per_second,
             seconds: duration.as_secs_f64(),
+            simulated: false,
         })),
         Err(error) => {
             tracing::warn!(%error, "no throughput was measured");

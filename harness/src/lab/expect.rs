@@ -15,6 +15,25 @@ use super::cluster_state::ClusterState;
 use super::plan::Side;
 use super::scenario::{Place, Service};
 
+/// Compiles the state as it is now. Files are known by their names alone, so that what is said of them does not
+/// depend on where they are.
+///
+/// # Errors
+/// The state is not valid.
+pub fn compile(state: &ClusterState, options: Options, scope: &Scope) -> Result<Compiled, LabError> {
+    let mut compiler = Compiler::new(options);
+    let mut problems = Vec::new();
+    for (name, text) in state.files()? {
+        let parsed = parse(&name, &text);
+        problems.extend(parsed.diagnostics.into_iter().filter(|found| found.severity == Severity::Error));
+        for object in parsed.objects {
+            compiler.upsert(object);
+        }
+    }
+    let compiled = if problems.is_empty() { compiler.compile(scope) } else { Err(problems) };
+    compiled.map_err(|problems| LabError::State(problems.iter().map(ToString::to_string).collect()))
+}
+
 /// Judges probes.
 #[derive(Debug)]
 pub struct Expectation {
@@ -40,19 +59,8 @@ impl Expectation {
         if enforces == [false; 2] {
             return Ok(Self { compiled: None, enforces });
         }
-        let mut compiler = Compiler::new(Options::default());
-        let mut problems = Vec::new();
-        for (name, text) in state.files()? {
-            let parsed = parse(&name, &text);
-            problems.extend(parsed.diagnostics.into_iter().filter(|found| found.severity == Severity::Error));
-            for object in parsed.objects {
-                compiler.upsert(object);
-            }
-        }
-        let compiled = if problems.is_empty() { compiler.compile(&Scope::All) } else { Err(problems) };
-        compiled
-            .map(|compiled| Self { compiled: Some(compiled), enforces })
-            .map_err(|problems| LabError::State(problems.iter().map(ToString::to_string).collect()))
+        let compiled = compile(state, Options::default(), &Scope::All)?;
+        Ok(Self { compiled: Some(compiled), enforces })
     }
 
     /// What should become of a probe from `src` to `dst`, with the addresses it carries.

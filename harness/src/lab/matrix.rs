@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::expect::Expected;
 use super::plan::Family;
-use super::scenario::Service;
+use super::scenario::{Probe, Service};
 use crate::traffic::Reach;
 
 /// One probe's outcome.
@@ -27,6 +28,19 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// What came of a probe, beside what was to be expected of it.
+    pub fn new(probe: &Probe, expected: Expected, observed: Reach) -> Self {
+        Self {
+            src: probe.src,
+            dst: probe.dst,
+            family: probe.family,
+            service: probe.service,
+            expected: expected.open,
+            denied_by: expected.denied_by,
+            observed,
+        }
+    }
+
     /// Whether it came as expected. A refusal by the far host means that packets passed: that is as wrong as
     /// an answer where a policy denies.
     pub fn is_as_expected(&self) -> bool {

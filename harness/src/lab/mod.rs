@@ -18,6 +18,7 @@ pub mod cluster_state;
 pub mod demo;
 pub mod expect;
 pub mod matrix;
+pub mod memory;
 pub mod node_kernel;
 pub mod node_weir;
 pub mod plan;
@@ -105,9 +106,6 @@ pub enum LabError {
         /// What to do.
         advice: &'static str,
     },
-    /// A part that this release does not have.
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
     /// Somebody asked it to end.
     #[error("interrupted")]
     Interrupted,
@@ -230,11 +228,17 @@ impl Lab {
         self.weir_mut(side)?.end(signal)
     }
 
-    /// Starts a node's weir and waits until its pods are attached and have their addresses.
-    pub fn start_weir(&mut self, side: Side) -> Result<(), LabError> {
+    /// Starts a node's weir and waits until it answers, whatever it makes of the state. TAPs it makes have no
+    /// addresses yet.
+    pub fn launch_weir(&mut self, side: Side) -> Result<Status, LabError> {
         let weir = self.weir_mut(side)?;
         weir.spawn()?;
-        weir.wait_until_up()?;
+        weir.wait_until_up()
+    }
+
+    /// Starts a node's weir and waits until its pods are attached and have their addresses.
+    pub fn start_weir(&mut self, side: Side) -> Result<(), LabError> {
+        self.launch_weir(side)?;
         if self.attach == Attach::Tap {
             for pod in self.pods.iter().filter(|pod| pod.plan.side == side) {
                 pod.wait_for_interface(ATTACHED)?;

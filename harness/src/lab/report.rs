@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::matrix::{Cell, Matrix};
 use super::plan::Family;
 use super::scenario::Service;
+use crate::traffic::latency::Latency;
 
 /// The outcome of a demonstration.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +22,8 @@ pub struct Report {
     pub matrix: Matrix,
     /// A TCP connection between two pods across the nodes.
     pub throughput: Option<Throughput>,
+    /// UDP round trips between two pods across the nodes; absent in memory, where time is simulated.
+    pub latency: Option<Latency>,
     /// What the nodes that run weir counted, by node.
     pub counted: BTreeMap<&'static str, Counted>,
     /// How to enter what was kept; empty where nothing was.
@@ -38,6 +41,8 @@ pub struct Throughput {
     pub bits_per_second: f64,
     /// How long it was measured.
     pub seconds: f64,
+    /// Whether hosts and wires were simulated: then this is the speed of a simulation, not of a network.
+    pub simulated: bool,
 }
 
 /// What one weir counted.
@@ -79,10 +84,18 @@ impl fmt::Display for Text<'_> {
         self.mismatches(f)?;
         if let Some(measured) = &report.throughput {
             let gigabits = measured.bits_per_second / 1e9;
+            let note = if measured.simulated { " (simulated hosts and wires, one core)" } else { "" };
             writeln!(
                 f,
-                "TCP {} -> {}: {gigabits:.2} Gbit/s over {:.1} s",
+                "TCP {} -> {}: {gigabits:.2} Gbit/s over {:.1} s{note}",
                 measured.src, measured.dst, measured.seconds
+            )?;
+        }
+        if let Some(measured) = &report.latency {
+            writeln!(
+                f,
+                "UDP round trip shop/frontend -> kube-system/dns: p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us ({} answered, {} lost)",
+                measured.p50_us, measured.p99_us, measured.p999_us, measured.answered, measured.lost
             )?;
         }
         for (node, counted) in &report.counted {
@@ -219,6 +232,7 @@ mod tests {
             ok: false,
             matrix,
             throughput: None,
+            latency: None,
             counted: BTreeMap::from([("node-a", counted)]),
             kept: Vec::new(),
         }

@@ -18,9 +18,9 @@ use crate::traffic::{Reach, ping, tcp, udp};
 /// Probes under way at a time. Most of them wait for an answer that a policy keeps from coming.
 const AT_A_TIME: usize = 48;
 /// How long the absence of an answer is waited for where none is expected.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// How long an expected answer is waited for; a busy machine is no finding.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// How often an expected answer is asked for.
 const ATTEMPTS: usize = 3;
 
@@ -101,10 +101,15 @@ pub struct Probe {
 /// All questions worth asking: pods among each other, outside hosts and pods both ways, each node to its
 /// own pods (as kubelet does).
 pub fn all_probes(ends: &[End]) -> Vec<Probe> {
+    probes_between(&ends.iter().map(|end| &end.place).collect::<Vec<_>>())
+}
+
+/// The same, of ends that are somewhere else than in namespaces.
+pub fn probes_between(places: &[&Place]) -> Vec<Probe> {
     let mut probes = Vec::new();
-    for (src, from) in ends.iter().enumerate() {
-        for (dst, to) in ends.iter().enumerate() {
-            let asked = match (&from.place, &to.place) {
+    for (src, from) in places.iter().enumerate() {
+        for (dst, to) in places.iter().enumerate() {
+            let asked = match (from, to) {
                 (Place::Pod { .. }, Place::Pod { .. } | Place::Outside) => src != dst,
                 (Place::Outside, Place::Pod { .. }) => true,
                 (Place::Node(node), Place::Pod { side, .. }) => node == side,
@@ -176,15 +181,7 @@ fn ask(lab: &Lab, probe: &Probe, expectation: &Expectation) -> Result<Cell, LabE
         }
         lab.check_interrupt()?;
     }
-    Ok(Cell {
-        src: probe.src,
-        dst: probe.dst,
-        family: probe.family,
-        service: probe.service,
-        expected: expected.open,
-        denied_by: expected.denied_by,
-        observed,
-    })
+    Ok(Cell::new(probe, expected, observed))
 }
 
 /// Asks once, from a namespace.

@@ -3,6 +3,7 @@
 //! Everything runs on the kernel's own sockets, made inside the namespace and used from ordinary threads
 //! (a socket stays in the namespace it was made in). All waiting is bounded by the caller's timeout.
 
+pub mod latency;
 pub mod pattern;
 pub mod ping;
 pub mod sctp;

@@ -47,7 +47,8 @@ pub fn echo(netns: &Netns, to: SocketAddr, size: usize, timeout: Duration) -> io
     }
 }
 
-fn connect(netns: &Netns, to: SocketAddr) -> io::Result<UdpSocket> {
+/// A UDP socket in `netns` that speaks with `to` alone.
+pub(super) fn connect(netns: &Netns, to: SocketAddr) -> io::Result<UdpSocket> {
     netns.run(|| {
         let socket = match to {
             SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,

@@ -101,6 +101,16 @@ fn is_foreign_policy(kind: &str) -> bool {
     kind.ends_with("NetworkPolicy")
 }
 
+/// The kind that was meant by one whose `apiVersion` the API server does not know for it. Skipping such an
+/// object would leave open what it was to close.
+fn misspelled(kind: &str, api_version: &str) -> Option<Kind> {
+    let meant = KINDS.into_iter().find(|known| known.name() == kind)?;
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let own_group = meant.api_version().split_once('/').map_or("", |(group, _)| group);
+    // Other groups have kinds of the same names: Calico's NetworkPolicy, Longhorn's Node.
+    (group == own_group || group.is_empty() || group == "extensions").then_some(meant)
+}
+
 /// Reads one object. `inherited`: kind and apiVersion that its list gives it.
 fn read_object(
     file: &Arc<str>,
@@ -134,7 +144,10 @@ fn read_object(
     let known = KINDS.into_iter().find(|known| known.name() == kind && known.api_version() == api_version);
     let Some(known) = known else {
         *output.skipped.entry(kind.to_owned()).or_default() += 1;
-        if is_foreign_policy(kind) {
+        if let Some(meant) = misspelled(kind, api_version) {
+            let message = format!("there is no {kind} in apiVersion {api_version:?}");
+            reader.error(root.mark, message, meant.api_version());
+        } else if is_foreign_policy(kind) {
             let name = root.child("metadata").and_then(|metadata| metadata.child("name"));
             let name = name.and_then(tree::Node::text).unwrap_or_default();
             let message = format!("{api_version} {kind} {name:?} is not enforced by this release");

@@ -33,33 +33,32 @@ type BackendData = (Option<[u8; 6]>, Option<u32>);
 
 /// Reads the annotations.
 pub(crate) fn read_flannel<'t>(reader: &mut Reader<'t>, annotations: &'t [Entry]) -> Flannel {
-    reader.within("annotations", |reader| {
-        let backend = annotation(annotations, "backend-type");
-        if let Some((entry, kind)) = backend
-            && kind != "vxlan"
-        {
-            reader.within(&entry.key, |reader| {
-                let message = format!("the backend is {kind:?}, so the node has no VTEP");
-                reader.warning(entry.value.mark, message, "vxlan");
-            });
-            return Flannel::default();
-        }
-        let (vtep_mac, vni) = backend_data(reader, annotations, "backend-data");
-        let (vtep_mac_v6, vni_v6) = backend_data(reader, annotations, "backend-v6-data");
-        Flannel {
-            vtep_mac,
-            vni,
-            vtep_mac_v6,
-            vni_v6,
-            public_ip: address(reader, annotations, ["public-ip-overwrite", "public-ip"], "192.0.2.1"),
-            public_ipv6: address(
-                reader,
-                annotations,
-                ["public-ipv6-overwrite", "public-ipv6"],
-                "2001:db8::1",
-            ),
-        }
+    reader.within("metadata", |reader| {
+        reader.within("annotations", |reader| read_annotations(reader, annotations))
     })
+}
+
+fn read_annotations<'t>(reader: &mut Reader<'t>, annotations: &'t [Entry]) -> Flannel {
+    let backend = annotation(annotations, "backend-type");
+    if let Some((entry, kind)) = backend
+        && kind != "vxlan"
+    {
+        reader.within(&entry.key, |reader| {
+            let message = format!("the backend is {kind:?}, so the node has no VTEP");
+            reader.warning(entry.value.mark, message, "vxlan");
+        });
+        return Flannel::default();
+    }
+    let (vtep_mac, vni) = backend_data(reader, annotations, "backend-data");
+    let (vtep_mac_v6, vni_v6) = backend_data(reader, annotations, "backend-v6-data");
+    Flannel {
+        vtep_mac,
+        vni,
+        vtep_mac_v6,
+        vni_v6,
+        public_ip: address(reader, annotations, ["public-ip-overwrite", "public-ip"], "192.0.2.1"),
+        public_ipv6: address(reader, annotations, ["public-ipv6-overwrite", "public-ipv6"], "2001:db8::1"),
+    }
 }
 
 fn annotation<'t>(annotations: &'t [Entry], name: &str) -> Option<(&'t Entry, &'t str)> {

@@ -43,3 +43,6 @@ pub struct ParseOutput {
     /// Objects of other kinds: kind → how many.
     pub skipped: BTreeMap<String, usize>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,13 +128,17 @@ fn read_peer<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<PolicyPeer> 
         reader.error(node.mark, "an empty peer", EXPECTED);
         return None;
     }
+    let errors = reader.error_count();
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["podSelector", "namespaceSelector", "ipBlock"]);
+    let misspelled = reader.error_count() > errors;
     let pods = reader.field(entries, "podSelector", read_selector);
     let namespaces = reader.field(entries, "namespaceSelector", read_selector);
     let block = reader.field(entries, "ipBlock", read_ip_block);
     match (pods, namespaces, block) {
         (None, None, Some(block)) => block.map(PolicyPeer::IpBlock),
+        // What was misspelled has been reported; that nothing else is left need not be said.
+        (None, None, None) if misspelled => None,
         (None, None, None) => {
             reader.error(node.mark, "an empty peer", EXPECTED);
             None

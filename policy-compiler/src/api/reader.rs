@@ -37,8 +37,11 @@ impl<'t> Reader<'t> {
         self.object = Some(object);
     }
 
+    /// All problems, in the order they stand in the text.
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.diagnostics
+        let mut diagnostics = self.diagnostics;
+        diagnostics.sort_by_key(|diagnostic| (diagnostic.origin.line, diagnostic.origin.column));
+        diagnostics
     }
 
     /// Errors so far. Compared before and after, it tells whether a part could be read.

@@ -128,7 +128,8 @@ fn rule(policy: &NetworkPolicy, direction: Direction, rule: &PolicyRule) -> Opti
     Some(Rule { direction, peers, ports, action: RuleAction::Allow, unreadable: false, provenance })
 }
 
-fn peer(policy: &NetworkPolicy, peer: &PolicyPeer) -> Peer {
+/// A peer as the model has it.
+pub(crate) fn peer(policy: &NetworkPolicy, peer: &PolicyPeer) -> Peer {
     match peer {
         PolicyPeer::IpBlock(block) => Peer::Addresses(block.clone()),
         PolicyPeer::Selectors { pods, namespaces } => Peer::Pods {

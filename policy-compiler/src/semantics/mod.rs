@@ -1,4 +1,4 @@
-//! From objects to the model ([`kubernetes`]), and the slow evaluator that walks it ([`reference`]).
+//! From objects to the model ([`kubernetes`]), and the slow evaluator that walks it ([`mod@reference`]).
 
 pub mod kubernetes;
 pub mod reference;

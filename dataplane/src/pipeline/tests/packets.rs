@@ -63,7 +63,7 @@ impl Ip {
     }
 
     pub(super) fn between(self, src_mac: Mac, dst_mac: Mac) -> Self {
-        Self { src_mac, dst_mac, ..self }
+        Self { dst_mac, src_mac, ..self }
     }
 
     /// From green's wire to the gateway.
@@ -171,7 +171,7 @@ impl Ip {
         let offset = offset as u16;
         let mut piece = Self { l4: bytes.to_vec(), sum_l4: false, ..self.clone() };
         if self.src.is_ipv4() {
-            piece.fragment = offset / 8 | if more { MORE_FRAGMENTS } else { 0 };
+            piece.fragment = (offset / 8) | if more { MORE_FRAGMENTS } else { 0 };
         } else {
             let word = (offset | u16::from(more)).to_be_bytes();
             let id = u32::from(self.id).to_be_bytes();

@@ -10,7 +10,7 @@
 //! dropped under a reason or held, and every frame is back in the pool once the outputs are drained.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,109 +19,22 @@ use policy_compiler::{
 };
 use vxlan::encap::OuterChecksum;
 use vxlan::mac::Mac;
-use vxlan::mtu::Family;
 use vxlan::vni::Vni;
-use vxlan::vtep::Vtep;
 
 use super::super::{Binding, Outputs, Pipeline, PortId, Role, Settings};
+pub(super) use super::cluster::*;
 use super::outer::Envelope;
 use crate::buffer::{Batch, Checksum, Frame, Gso, Outer, Pool};
 use crate::conntrack::ConntrackConfig;
 use crate::drop_reason::DropReason;
 use crate::fragments::FragConfig;
 use crate::ports::Capabilities;
-use crate::tables::{EndpointIds, Generation, OwnNode, Underlay};
+use crate::tables::{EndpointIds, Generation, OwnNode};
 use crate::telemetry::{DenialLog, PacketCounters};
 use crate::time::Timestamp;
 
-pub(super) const BLUE_MAC: Mac = Mac([0x0a, 0x58, 0, 0, 1, 0x0a]);
-pub(super) const GREEN_MAC: Mac = Mac([0x0a, 0x58, 0, 0, 1, 0x0b]);
-pub(super) const GHOST_MAC: Mac = Mac([0x0a, 0x58, 0, 0, 1, 0x66]);
-pub(super) const GATEWAY_MAC: Mac = Mac([0x0a, 0x58, 0, 0, 1, 1]);
-pub(super) const OWN_VTEP: Mac = Mac([0x0e, 0, 0, 0, 0xa, 4]);
-pub(super) const OWN_VTEP_6: Mac = Mac([0x0e, 0, 0, 0, 0xa, 6]);
-pub(super) const B_VTEP: Mac = Mac([0x0e, 0, 0, 0, 0xb, 4]);
-pub(super) const C_VTEP: Mac = Mac([0x0e, 0, 0, 0, 0xc, 4]);
-pub(super) const C_VTEP_6: Mac = Mac([0x0e, 0, 0, 0, 0xc, 6]);
-pub(super) const A_NIC: Mac = Mac([0x52, 0x54, 0, 0, 0, 0xa]);
-pub(super) const B_NIC: Mac = Mac([0x52, 0x54, 0, 0, 0, 0xb]);
-pub(super) const C_NIC: Mac = Mac([0x52, 0x54, 0, 0, 0, 0xc]);
-
-pub(super) const A_V4: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
-pub(super) const B_V4: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
-pub(super) const A_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xc0, 0, 0, 0, 0, 0, 1);
-pub(super) const C_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xc0, 0, 0, 0, 0, 0, 3);
-
-/// Largest inner packet on the IPv4 underlay and on the IPv6 underlay.
-pub(super) const TUNNEL_MTU_4: u16 = 1450;
-pub(super) const TUNNEL_MTU_6: u16 = 1430;
-
-pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
-
+/// Frames of the world's pool.
 const POOL_FRAMES: usize = 128;
-
-fn in_subnet(family: Family, node: u8, host: u8) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::new(10, 244, node, host).into(),
-        Family::V6 => Ipv6Addr::new(0xfd00, 0x10, 0x244, node.into(), 0, 0, 0, host.into()).into(),
-    }
-}
-
-pub(super) fn gateway(family: Family) -> IpAddr {
-    in_subnet(family, 1, 1)
-}
-
-pub(super) fn blue(family: Family) -> IpAddr {
-    in_subnet(family, 1, 10)
-}
-
-pub(super) fn green(family: Family) -> IpAddr {
-    in_subnet(family, 1, 11)
-}
-
-/// Known, without a port.
-pub(super) fn grey(family: Family) -> IpAddr {
-    in_subnet(family, 1, 12)
-}
-
-/// In our subnet and no pod's.
-pub(super) fn nobody(family: Family) -> IpAddr {
-    in_subnet(family, 1, 99)
-}
-
-/// A pod of node-b.
-pub(super) fn bee(family: Family) -> IpAddr {
-    in_subnet(family, 2, 10)
-}
-
-/// A pod of node-c.
-pub(super) fn sea(family: Family) -> IpAddr {
-    in_subnet(family, 3, 10)
-}
-
-/// Somewhere in the Internet.
-pub(super) fn outside(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::new(198, 51, 100, 9).into(),
-        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 9, 0, 0, 0, 9).into(),
-    }
-}
-
-/// The node's own address on the underlay.
-pub(super) fn node(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => A_V4.into(),
-        Family::V6 => A_V6.into(),
-    }
-}
-
-pub(super) fn pod(name: &str) -> PodName {
-    PodName { namespace: "default".into(), name: name.into() }
-}
-
-pub(super) fn subject(name: &str, uid: &str, addresses: &[IpAddr]) -> Subject {
-    Subject { name: pod(name), uid: uid.into(), addresses: addresses.to_vec(), node: "node-a".into() }
-}
 
 type Rule = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
 
@@ -235,6 +148,7 @@ pub(super) struct World {
     number: u64,
     ids: EndpointIds,
     pool: Pool,
+    borrowed: Batch,
     out: Outputs,
 }
 
@@ -298,6 +212,7 @@ impl World {
             number: 0,
             ids: EndpointIds::default(),
             pool: Pool::new(POOL_FRAMES),
+            borrowed: Batch::new(),
             out: Outputs::default(),
         };
         if plan.started {
@@ -312,6 +227,7 @@ impl World {
         let cluster = Cluster {
             subjects: self.pods.clone(),
             conflicts: self.conflicts.clone(),
+            nodes: nodes(),
             own_node: self.own.addresses.iter().copied().collect(),
             ..Cluster::default()
         };
@@ -381,6 +297,21 @@ impl World {
         frame
     }
 
+    /// Takes frames away, so that memory gets scarce.
+    pub(super) fn borrow_frames(&mut self, count: usize) {
+        self.borrowed.extend(std::iter::from_fn(|| self.pool.take()).take(count));
+    }
+
+    /// Gives them back.
+    pub(super) fn return_frames(&mut self) {
+        self.pool.give_all(self.borrowed.drain(..));
+    }
+
+    /// Gives a frame back unused.
+    pub(super) fn give_back(&mut self, frame: Frame) {
+        self.pool.give(frame);
+    }
+
     /// Passes a batch through and holds the books.
     #[track_caller]
     pub(super) fn inject_frames(&mut self, port: PortId, mut batch: Batch) -> Outcome {
@@ -429,7 +360,11 @@ impl World {
         let held = usize::try_from(books.held).expect("a count");
         assert_eq!(held, self.pipeline.fragments.held_frames(), "the gauge tells what the table holds");
         let free: Vec<Frame> = std::iter::from_fn(|| self.pool.take()).collect();
-        assert_eq!(free.len() + held, POOL_FRAMES, "every frame is in the pool or held");
+        assert_eq!(
+            free.len() + held + self.borrowed.len(),
+            POOL_FRAMES,
+            "every frame is in the pool or held"
+        );
         assert!(free.iter().all(Frame::is_empty));
         self.pool.give_all(free);
         let drops = books.drops.iter().filter_map(|(&reason, &count)| {
@@ -466,63 +401,4 @@ struct Books {
     held: u64,
     icmp_errors: u64,
     drops: BTreeMap<DropReason, u64>,
-}
-
-fn initial_pods() -> Vec<Subject> {
-    let [v4, v6] = FAMILIES;
-    vec![
-        subject("blue", "uid-blue", &[blue(v4), blue(v6)]),
-        subject("green", "uid-green", &[green(v4), green(v6)]),
-        subject("grey", "uid-grey", &[grey(v4), grey(v6)]),
-    ]
-}
-
-fn own_node() -> OwnNode {
-    let v4_and_v6 = |pick: fn(Family) -> IpAddr| FAMILIES.map(pick);
-    let mut neighbours = std::collections::HashMap::default();
-    neighbours.insert(B_V4.into(), B_NIC);
-    neighbours.insert(C_V6.into(), C_NIC);
-    OwnNode {
-        name: "node-a".into(),
-        pod_cidrs: subnets(1),
-        addresses: [v4_and_v6(gateway), v4_and_v6(node), v4_and_v6(|family| in_subnet(family, 1, 0))]
-            .into_iter()
-            .flatten()
-            .collect(),
-        gateway_mac: GATEWAY_MAC,
-        gateway_v4: Some(Ipv4Addr::new(10, 244, 1, 1)),
-        gateway_v6: Some(Ipv6Addr::new(0xfd00, 0x10, 0x244, 1, 0, 0, 0, 1)),
-        vtep_mac: OWN_VTEP,
-        vtep_mac_v6: Some(OWN_VTEP_6),
-        underlay_v4: Some(Underlay { address: A_V4, tunnel_mtu: TUNNEL_MTU_4 }),
-        underlay_v6: Some(Underlay { address: A_V6, tunnel_mtu: TUNNEL_MTU_6 }),
-        underlay_neighbours: neighbours,
-        underlay_mac: A_NIC,
-    }
-}
-
-fn vteps() -> Vec<Vtep> {
-    vec![
-        Vtep {
-            name: "node-b".into(),
-            mac: B_VTEP,
-            mac_v6: None,
-            underlay_v4: Some(B_V4),
-            underlay_v6: None,
-            pod_cidrs: subnets(2),
-        },
-        Vtep {
-            name: "node-c".into(),
-            mac: C_VTEP,
-            mac_v6: Some(C_VTEP_6),
-            underlay_v4: None,
-            underlay_v6: Some(C_V6),
-            pod_cidrs: subnets(3),
-        },
-    ]
-}
-
-fn subnets(node: u8) -> Vec<ipnet::IpNet> {
-    let cidr = |family, prefix| ipnet::IpNet::new(in_subnet(family, node, 0), prefix).expect("a prefix");
-    vec![cidr(Family::V4, 24), cidr(Family::V6, 64)]
 }

@@ -1,0 +1,104 @@
+//! What the control thread does when things go wrong around it. No interface and no privilege is needed: without a
+//! state nothing is opened.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use crossbeam::channel::unbounded;
+
+use super::super::Node;
+use super::*;
+use crate::buffer::{Batch, Pool};
+use crate::control::Server;
+use crate::ports::{Capabilities, Received, Sent};
+
+/// A port with a bug.
+struct Faulty;
+
+impl Port for Faulty {
+    fn recv(&mut self, _: &mut Pool, _: &mut Batch, _: usize) -> io::Result<Received> {
+        panic!("a bug, for the test")
+    }
+
+    fn send(&mut self, _: &mut Pool, _: &mut Batch) -> io::Result<Sent> {
+        Ok(Sent::default())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        Vec::new()
+    }
+}
+
+fn control_loop(directory: &Path, events: Sender<Event>) -> ControlLoop {
+    let text = format!("node: node-a\nstate: {{ directory: {} }}\n", directory.join("state").display());
+    let config = Config::parse(&text, &directory.join("node.yaml")).expect("configuration");
+    let lock = InstanceLock::take(directory, config.underlay.port).expect("lock");
+    ControlLoop::new(config, lock, events).expect("control loop")
+}
+
+#[test]
+fn a_worker_that_panics_ends_the_node_with_an_error() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (events, inbox) = unbounded();
+    let control = control_loop(directory.path(), events);
+    control.hand_over(Role::Node, Box::new(Faulty), None, 1500).map(drop).expect("attached");
+    let died = control.run(&inbox).expect_err("not a word");
+    assert_eq!(died.part, "the packet worker");
+    assert!(died.to_string().contains("no packet passes"), "{died}");
+}
+
+#[test]
+fn a_control_thread_that_panics_is_no_success() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (events, inbox) = unbounded();
+    let control = control_loop(directory.path(), events.clone());
+    let handler = Arc::new(RequestHandler::new(events.clone()));
+    let server = Server::start(&directory.path().join("weir.sock"), handler).expect("control socket");
+    let thread = std::thread::spawn(move || control.run(&inbox));
+    events.send(Event::Request(Box::new(|_| panic!("a bug, for the test")))).expect("running");
+    let node = Node { events, thread: Some(thread), _server: server };
+    assert_eq!(node.wait().expect_err("not a word").part, "the control thread");
+}
+
+/// Reads the state until it is at rest.
+fn refresh(control: &mut ControlLoop) {
+    control.refresh();
+    while std::mem::take(&mut control.look_again) {
+        std::thread::sleep(SETTLE);
+        control.refresh();
+    }
+}
+
+#[test]
+fn a_state_that_had_to_wait_is_still_wanted_after_one_that_was_refused() {
+    let directory = tempfile::tempdir().expect("directory");
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).expect("state directory");
+    // Sound, but it does not say where the node is: it cannot be put in force yet.
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\nspec: {podCIDR: 10.244.1.0/24}\n";
+    std::fs::write(state.join("node.yaml"), node).expect("node");
+    let (events, _inbox) = unbounded();
+    let mut control = control_loop(directory.path(), events);
+    // As if an earlier state were in force.
+    control.number = 1;
+    refresh(&mut control);
+    assert_eq!(control.summary.status, StateStatus::Rejected);
+    assert!(control.summary.problems.iter().any(|text| text.contains("no underlay address")));
+
+    let broken = state.join("broken.yaml");
+    std::fs::write(&broken, "kind: [").expect("broken");
+    refresh(&mut control);
+    assert!(control.summary.problems.iter().any(|text| text.contains("broken.yaml")));
+
+    std::fs::remove_file(&broken).expect("mended");
+    refresh(&mut control);
+    control.retry();
+    assert!(control.pending.is_some(), "it is not forgotten");
+    assert_eq!(control.summary.status, StateStatus::Rejected, "nor said to be in force");
+    assert!(control.summary.problems.iter().any(|text| text.contains("no underlay address")));
+}

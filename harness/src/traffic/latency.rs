@@ -1,0 +1,80 @@
+//! Request/response latency: one datagram under way at a time, each round trip recorded.
+//!
+//! Percentiles come from an hdrhistogram of nanoseconds, three significant digits. A request that is not answered
+//! in time counts as lost and is left out of them. A closed loop of one request waits for every answer, so these are
+//! idle latencies: nothing is said about a loaded path.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use dataplane::sys::netns::Netns;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::udp::connect;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Round trips before the count begins: the first ones resolve neighbours and open the connection.
+const WARM_UP: usize = 50;
+
+/// Upper end of the histogram, in nanoseconds; no answer is waited for that long.
+const LONGEST_NS: u64 = 1_000_000_000;
+
+/// Percentiles of a series of round trips.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Latency {
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Requests that were not.
+    pub lost: u64,
+    /// Half took at most this long, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100 took at most this long, in microseconds.
+    pub p99_us: f64,
+    /// 999 of 1,000 took at most this long, in microseconds.
+    pub p999_us: f64,
+}
+
+/// Sends `count` requests of 32 bytes to an echo service, one after the other.
+///
+/// # Errors
+/// No socket can be had in the namespace, or the histogram cannot be made.
+pub fn round_trips(netns: &Netns, to: SocketAddr, count: usize) -> io::Result<Latency> {
+    let socket = connect(netns, to)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    // Fixed bounds: a histogram that grows on its own does not grow where it saturates.
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).map_err(io::Error::other)?;
+    let mut lost = 0;
+    for round in 0..WARM_UP.saturating_add(count) {
+        let mut request = [0; 32];
+        request.get_mut(..8).unwrap_or_default().copy_from_slice(&(round as u64).to_be_bytes());
+        let start = Instant::now();
+        let taken = exchange(&socket, &request).then(|| start.elapsed());
+        if round < WARM_UP {
+            continue;
+        }
+        match taken {
+            Some(taken) => histogram.saturating_record(u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX)),
+            None => lost += 1,
+        }
+    }
+    let at = |quantile| Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e6;
+    Ok(Latency { answered: histogram.len(), lost, p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999) })
+}
+
+/// Whether the request came back. Late answers to earlier ones are passed over.
+fn exchange(socket: &std::net::UdpSocket, request: &[u8]) -> bool {
+    if socket.send(request).is_err() {
+        return false;
+    }
+    let mut answer = [0; 64];
+    loop {
+        match socket.recv(&mut answer) {
+            Ok(len) if answer.get(..len) == Some(request) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+}

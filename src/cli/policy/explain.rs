@@ -1,0 +1,96 @@
+//! `weir policy explain`: why one connection is allowed or denied, for people.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::ExitCode;
+
+use policy_compiler::query::{Explanation, Judge, Probe, SideDetail, Transport, fragment};
+
+use super::state::State;
+use crate::cli::Outcome;
+use crate::cli::output::{Colour, Output, paint, visible};
+
+/// Explain why a connection is allowed or denied: both directions, the deciding rule, and where it is written
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  weir policy explain shop/frontend shop/backend 8080/TCP --state configs/state
+  weir policy explain 198.51.100.7 shop/backend ICMP --state configs/state")]
+pub(super) struct Args {
+    /// Who connects: namespace/name of a pod, or an address
+    src: String,
+    /// To whom: namespace/name of a pod, or an address
+    dst: String,
+    /// PORT/PROTOCOL like 8080/TCP, ICMP, or ICMP:TYPE.CODE
+    #[arg(value_name = "PORT/PROTO")]
+    port: Transport,
+    /// Address family; else the first that both ends have
+    #[arg(long, value_name = "4|6", value_parser = clap::value_parser!(u8).range(4..=6))]
+    family: Option<u8>,
+    #[command(flatten)]
+    state: State,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let judge = args.state.judge()?;
+    let mut probe = Probe::new(&args.src, &args.dst, args.port);
+    probe.family = args.family;
+    let explanation = judge.explain(&probe)?;
+    args.output.print(&explanation, |explanation| for_people(&judge, explanation))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn for_people(judge: &Judge, explanation: &Explanation) -> String {
+    let Explanation { src, dst, port, src_ip, dst_ip, .. } = explanation;
+    let mut text = format!(
+        "{}: {} ({src_ip}) to {} ({dst_ip}), {port}\n",
+        verdict(explanation.verdict),
+        visible(src),
+        visible(dst)
+    );
+    for (direction, end, detail) in
+        [("egress", src, &explanation.egress), ("ingress", dst, &explanation.ingress)]
+    {
+        side(&mut text, judge, direction, end, detail);
+    }
+    text
+}
+
+fn verdict(verdict: &str) -> String {
+    let colour = if verdict == "allow" { Colour::Good } else { Colour::Bad };
+    paint(colour, verdict)
+}
+
+// Writing to a String cannot fail.
+fn side(text: &mut String, judge: &Judge, direction: &str, end: &str, detail: &SideDetail) {
+    let side = &detail.side;
+    let _ = writeln!(text, "\n{direction} of {}: {}", visible(end), verdict(side.verdict));
+    match (&side.policy, &side.place) {
+        (Some(policy), Some(place)) => {
+            let _ = writeln!(text, "  by {}, {}", visible(&policy.to_string()), visible(&place.field));
+        }
+        _ if side.policies.is_empty() => {
+            let _ = writeln!(text, "  {}", visible(&side.message));
+        }
+        _ => {}
+    }
+    if let Some(says) = &detail.says {
+        let _ = writeln!(text, "  {}", visible(says));
+    }
+    for policy in &side.policies {
+        let place = policy.place.as_ref().map(|place| format!("  {place}")).unwrap_or_default();
+        let _ = writeln!(text, "  - {}{}", visible(&policy.to_string()), visible(&place));
+    }
+    if let Some(place) = &side.place {
+        let _ = writeln!(text, "  {}", visible(&place.to_string()));
+        // A file that changed or went since it was read has no fragment to show; the answer stands.
+        let _ = judge;
+        let shown = fs::read_to_string(&place.file).ok();
+        for line in
+            shown.and_then(|shown| fragment(&shown, place.line, place.column)).iter().flat_map(|f| f.lines())
+        {
+            let _ = writeln!(text, "      {}", visible(line));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `weir policy lint`: what is invalid, and what was probably not meant.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use policy_compiler::query::{Finding, lint};
+use policy_compiler::{Diagnostic, ObjectKey};
+use serde::Serialize;
+
+use super::state::{Refused, State};
+use crate::cli::Outcome;
+use crate::cli::output::{Output, visible};
+
+/// Find what is invalid or probably not meant: each finding with file, line, field and remedy
+///
+/// Exits 1 if there are findings, 2 if there is nothing to look at.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir policy lint --state configs/state")]
+pub(super) struct Args {
+    #[command(flatten)]
+    state: State,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A finding for scripts.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    severity: &'static str,
+    lint: &'static str,
+    file: String,
+    line: u32,
+    column: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
+    field: String,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+    #[serde(skip)]
+    text: String,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let findings: Vec<Row> = match args.state.with_errors() {
+        Ok((judge, remarks)) => lint(&judge, &remarks).iter().map(row).collect(),
+        // Problems of the directory or of a whole file stand at no line: then there is nothing to look at.
+        Err(Refused(problems)) if problems.iter().all(|problem| problem.origin.line > 0) => {
+            problems.iter().map(|problem| of("invalid", problem)).collect()
+        }
+        Err(refused) => return Err(refused.into()),
+    };
+    args.output.print_all(&findings, for_people)?;
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+pub(super) fn row(finding: &Finding) -> Row {
+    of(finding.lint.name(), &finding.diagnostic)
+}
+
+fn of(lint: &'static str, diagnostic: &Diagnostic) -> Row {
+    Row {
+        severity: if diagnostic.is_error() { "error" } else { "warning" },
+        lint,
+        file: diagnostic.origin.file.to_string(),
+        line: diagnostic.origin.line,
+        column: diagnostic.origin.column,
+        object: diagnostic.object.as_ref().map(ObjectKey::to_string),
+        field: diagnostic.field.clone(),
+        message: diagnostic.message.clone(),
+        expected: diagnostic.expected.clone(),
+        help: diagnostic.help.clone(),
+        text: diagnostic.to_string(),
+    }
+}
+
+pub(super) fn for_people(findings: &[Row]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{} [{}]", visible(&finding.text), finding.lint);
+    }
+    let errors = findings.iter().filter(|finding| finding.severity == "error").count();
+    let warnings = findings.len() - errors;
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let _ = match findings.len() {
+        0 => writeln!(text, "nothing found"),
+        _ => writeln!(text, "{}, {}", count(errors, "error"), count(warnings, "warning")),
+    };
+    text
+}

@@ -1,0 +1,193 @@
+//! What is ordinary in a cluster is no error: the generation goes on, `status` shows it, and what is not ready has
+//! its traffic dropped.
+
+mod support;
+
+use std::time::Duration;
+
+use dataplane::config::{Attachment, AttachmentKind, AttachmentRequest};
+use dataplane::control::{AttachmentState, PodStatus, Request, StateStatus, Status};
+use harness::lab::cluster_state::pod;
+use harness::lab::plan::{Family, PodPlan, Side};
+use harness::lab::topology::{find, within};
+use harness::lab::{Attach, Lab, NodeKind};
+use harness::traffic::{Reach, ping};
+use support::capture::Injector;
+use support::wire::{UDP, ethernet, ip, udp};
+use support::{build, drops, lab, must, turn, wait_until};
+
+fn small_lab(attach: Attach) -> Lab {
+    let pods = vec![
+        PodPlan::new(Side::A, 10, "shop", "near", ("app", "near")),
+        PodPlan::new(Side::B, 10, "shop", "far", ("app", "far")),
+    ];
+    build(lab().nodes([NodeKind::Weir, NodeKind::Kernel]).attach(attach).pods(pods).policies(&[]))
+}
+
+/// Writes a file and waits for the generation that has it.
+fn next_generation(lab: &Lab, file: &str, text: &str) -> Status {
+    let before = support::status(lab, Side::A).state.generation;
+    lab.state().write(file, text).unwrap();
+    let status = must(lab.wait_for_generation(Side::A, before + 1, Duration::from_secs(3)));
+    assert_eq!(status.state.status, StateStatus::Ok, "{file}: {:?}", status.state);
+    assert!(status.state.problems.is_empty(), "{file}: {:?}", status.state.problems);
+    status
+}
+
+fn traffic_goes_on(lab: &Lab) {
+    for family in Family::ALL {
+        let to = must(lab.pod("shop/far")).address(family);
+        let near = must(lab.pod("shop/near"));
+        assert_eq!(ping::probe(&near.netns, to, 56, Duration::from_secs(3)).unwrap(), Reach::Open, "{to}");
+    }
+}
+
+#[test]
+fn a_pod_without_an_address_waits() {
+    let Some(_turn) = turn() else { return };
+    let lab = small_lab(Attach::Tap);
+    let manifest = pod(&PodPlan::new(Side::A, 30, "shop", "pending", ("app", "pending")));
+    let (without, _) = manifest.split_once("status:").unwrap();
+    let status = next_generation(&lab, "pending.yaml", &format!("{without}status: {{phase: Pending}}\n"));
+    assert!(status.waiting.iter().any(|line| line.starts_with("shop/pending: ")), "{:?}", status.waiting);
+    let status = next_generation(&lab, "pending.yaml", &manifest);
+    assert!(status.pods.iter().any(|pod| pod.name == "shop/pending"), "{:?}", status.pods);
+    assert!(status.waiting.iter().all(|line| !line.contains("shop/pending")), "{:?}", status.waiting);
+    traffic_goes_on(&lab);
+}
+
+#[test]
+fn a_finished_pod_may_show_a_live_pods_address() {
+    let Some(_turn) = turn() else { return };
+    let lab = small_lab(Attach::Veth);
+    for phase in ["Succeeded", "Failed"] {
+        let plan = PodPlan::new(Side::A, 10, "shop", "finished", ("app", "finished"));
+        let manifest = pod(&plan).replace("phase: Running", &format!("phase: {phase}"));
+        let status = next_generation(&lab, "finished.yaml", &manifest);
+        assert!(
+            status.waiting.iter().any(|line| line.starts_with("shop/finished: ")),
+            "{:?}",
+            status.waiting
+        );
+        assert!(status.pods.iter().all(|pod| pod.name != "shop/finished"), "{:?}", status.pods);
+        traffic_goes_on(&lab);
+    }
+    assert_eq!(drops(&lab, Side::A, "ip_conflict"), 0);
+}
+
+#[test]
+fn a_node_without_pod_cidr_and_one_that_cannot_be_reached_are_shown() {
+    let Some(_turn) = turn() else { return };
+    let lab = small_lab(Attach::Tap);
+    let node = |name: &str, annotations: &str, spec: &str| {
+        format!(
+            "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  annotations: {annotations}\nspec: {spec}\n"
+        )
+    };
+    let vtep = "{flannel.alpha.coreos.com/backend-type: vxlan, flannel.alpha.coreos.com/public-ip: 192.0.2.99, \
+                flannel.alpha.coreos.com/backend-data: '{\"VNI\":1,\"VtepMAC\":\"0a:58:00:00:04:63\"}'}";
+    let text = [
+        node("node-new", "{}", "{}"),
+        node("node-without-vtep", "{}", "{podCIDR: 10.244.8.0/24, podCIDRs: [10.244.8.0/24]}"),
+        node("node-dark", vtep, "{podCIDR: 10.244.9.0/24, podCIDRs: [10.244.9.0/24]}"),
+    ]
+    .join("---\n");
+    let status = next_generation(&lab, "more-nodes.yaml", &text);
+    let state_of = |name: &str| {
+        let peer = status.peers.iter().find(|peer| peer.node == name);
+        peer.unwrap_or_else(|| panic!("{name} is not shown: {:?}", status.peers)).state.clone()
+    };
+    println!("{:#?}", status.peers);
+    assert!(state_of("node-new") != state_of("node-b"), "{}", state_of("node-new"));
+    assert!(state_of("node-without-vtep") != state_of("node-b"), "{}", state_of("node-without-vtep"));
+    let near = must(lab.pod("shop/near"));
+    for to in ["10.244.8.5", "10.244.9.5"] {
+        let reach = ping::probe(&near.netns, to.parse().unwrap(), 56, Duration::from_millis(500)).unwrap();
+        assert_ne!(reach, Reach::Open, "{to}");
+    }
+    traffic_goes_on(&lab);
+    support::assert_books_balance(&lab, Side::A);
+}
+
+fn attach(lab: &Lab, pod: &str, kind: AttachmentKind, interface: &str, netns: Option<&str>) {
+    let request = AttachmentRequest {
+        pod: pod.to_owned(),
+        kind,
+        interface: interface.to_owned(),
+        netns: netns.map(|name| format!("/run/netns/{name}").into()),
+        create: None,
+        mac: None,
+    };
+    let attachment = Attachment::try_from(request).unwrap();
+    must(lab.weir(Side::A).unwrap().call(&Request::Attach(attachment)));
+}
+
+fn attachment_of(status: &Status, name: &str) -> Option<AttachmentState> {
+    status.pods.iter().find(|pod: &&PodStatus| pod.name == name).and_then(|pod| pod.attachment)
+}
+
+fn wait_for_attachment(lab: &Lab, name: &str, wanted: AttachmentState) {
+    must(lab.wait_for(Side::A, Duration::from_secs(5), &format!("{name} to be {wanted:?}"), |status| {
+        attachment_of(status, name) == Some(wanted)
+    }));
+}
+
+#[test]
+fn an_attachment_waits_for_its_interface_and_its_pod() {
+    let Some(_turn) = turn() else { return };
+    let lab = small_lab(Attach::Veth);
+    let node = lab.topology().node(Side::A).netns();
+    // The interface first is not there, then comes.
+    let late = PodPlan::new(Side::A, 40, "shop", "late", ("app", "late"));
+    next_generation(&lab, "late.yaml", &pod(&late));
+    attach(&lab, "shop/late", AttachmentKind::AfPacket, "pod40", None);
+    wait_for_attachment(&lab, "shop/late", AttachmentState::WaitingForInterface);
+    traffic_goes_on(&lab);
+    within(node, |netlink| {
+        netlink.add_veth("pod40", "peer40", None)?;
+        netlink.set_up(find(netlink, "peer40")?.index, true)?;
+        netlink.set_up(find(netlink, "pod40")?.index, true)
+    })
+    .unwrap();
+    wait_for_attachment(&lab, "shop/late", AttachmentState::Attached);
+
+    // The pod is not there: its traffic is dropped, under a reason that says so.
+    within(node, |netlink| {
+        netlink.add_veth("pod41", "peer41", None)?;
+        netlink.set_up(find(netlink, "peer41")?.index, true)?;
+        netlink.set_up(find(netlink, "pod41")?.index, true)
+    })
+    .unwrap();
+    attach(&lab, "shop/ghost", AttachmentKind::AfPacket, "pod41", None);
+    wait_for_attachment(&lab, "shop/ghost", AttachmentState::WaitingForPod);
+    let ghost = PodPlan::new(Side::A, 41, "shop", "ghost", ("app", "ghost"));
+    let (src, dst) = (ghost.address(Family::V4), must(lab.pod("shop/far")).address(Family::V4));
+    let (ethertype, packet) = ip(src, dst, UDP, &udp(src, dst, 40_000, 53, b"boo"));
+    let before = drops(&lab, Side::A, "pod_unknown");
+    let gateway: [u8; 6] = parse_mac(&support::status(&lab, Side::A).gateway.mac);
+    Injector::on(node, "peer41").send(&ethernet(gateway, [0x0a, 0x58, 0, 0, 0, 41], ethertype, &packet));
+    wait_until("the ghost's packet to be counted", Duration::from_secs(2), || {
+        drops(&lab, Side::A, "pod_unknown") > before
+    });
+    traffic_goes_on(&lab);
+    next_generation(&lab, "ghost.yaml", &pod(&ghost));
+    wait_for_attachment(&lab, "shop/ghost", AttachmentState::Attached);
+
+    // The interface goes and comes again.
+    within(node, |netlink| netlink.delete_link(find(netlink, "pod40")?.index)).unwrap();
+    wait_for_attachment(&lab, "shop/late", AttachmentState::WaitingForInterface);
+    traffic_goes_on(&lab);
+    within(node, |netlink| {
+        netlink.add_veth("pod40", "peer40", None)?;
+        netlink.set_up(find(netlink, "peer40")?.index, true)?;
+        netlink.set_up(find(netlink, "pod40")?.index, true)
+    })
+    .unwrap();
+    wait_for_attachment(&lab, "shop/late", AttachmentState::Attached);
+    support::assert_books_balance(&lab, Side::A);
+}
+
+fn parse_mac(text: &str) -> [u8; 6] {
+    let mut octets = text.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap());
+    std::array::from_fn(|_| octets.next().unwrap())
+}
