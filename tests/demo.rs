@@ -99,6 +99,10 @@ fn the_demonstration_succeeds(arguments: &[&str], nodes: [&str; 2]) {
         assert_eq!(cell["expected"] == true, cell["observed"] == "open", "{cell}");
     }
     assert!(report["throughput"]["bits_per_second"].as_f64().unwrap() > 1e6, "{}", report["throughput"]);
+    let latency = &report["latency"];
+    let [p50, p99] = ["p50_us", "p99_us"].map(|key| latency[key].as_f64().unwrap());
+    assert!(1.0 < p50 && p50 <= p99 && p99 < 200_000.0, "{latency}");
+    assert_eq!((latency["answered"].as_u64(), latency["lost"].as_u64()), (Some(2000), Some(0)), "{latency}");
     for (node, kind) in ["node-a", "node-b"].iter().zip(nodes) {
         let counted = &report["counted"][node];
         assert_eq!(counted.is_object(), kind == "weir", "{counted}");

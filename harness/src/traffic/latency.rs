@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Round trips before the count begins: the first ones resolve neighbours and open the connection.
 const WARM_UP: usize = 50;
 
+/// Upper end of the histogram, in nanoseconds; no answer is waited for that long.
+const LONGEST_NS: u64 = 1_000_000_000;
+
 /// Percentiles of a series of round trips.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Latency {
@@ -41,7 +44,8 @@ pub struct Latency {
 pub fn round_trips(netns: &Netns, to: SocketAddr, count: usize) -> io::Result<Latency> {
     let socket = connect(netns, to)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let mut histogram = Histogram::<u64>::new(3).map_err(io::Error::other)?;
+    // Fixed bounds: a histogram that grows on its own does not grow where it saturates.
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).map_err(io::Error::other)?;
     let mut lost = 0;
     for round in 0..WARM_UP.saturating_add(count) {
         let mut request = [0; 32];
@@ -56,7 +60,7 @@ pub fn round_trips(netns: &Netns, to: SocketAddr, count: usize) -> io::Result<La
             None => lost += 1,
         }
     }
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    let at = |quantile| Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e6;
     Ok(Latency { answered: histogram.len(), lost, p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999) })
 }
 

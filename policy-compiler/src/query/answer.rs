@@ -200,7 +200,9 @@ impl SideDetail {
             }
             RuleKind::DefaultDeny { .. } => {
                 let name = &end.name;
-                Some(format!("{name} is isolated, and none of these policies allows the connection"))
+                Some(format!(
+                    "default deny: {name} is isolated, and none of these policies allows the connection"
+                ))
             }
             _ => None,
         });

@@ -205,7 +205,7 @@ impl Judge {
             let family = match probe.family {
                 Some(4) => "IPv4",
                 Some(_) => "IPv6",
-                None => "common",
+                None => "one family",
             };
             let (src, dst) = (probe.src.clone(), probe.dst.clone());
             return Err(ProbeError::NoFamily { src, dst, family });

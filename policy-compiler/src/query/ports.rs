@@ -109,6 +109,14 @@ impl Reach {
         }
     }
 
+    /// Whether the connection is in it.
+    pub fn contains(&self, transport: Transport) -> bool {
+        let Transport::Port(protocol, port) = transport else { return self.others };
+        let position = Protocol::ALL.iter().position(|&one| one == protocol).unwrap_or(0);
+        let ranges = self.ranges.get(position);
+        ranges.is_some_and(|ranges| ranges.iter().any(|&(first, last)| (first..=last).contains(&port)))
+    }
+
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         !self.others && self.ranges.iter().all(Vec::is_empty)

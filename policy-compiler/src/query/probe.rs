@@ -42,7 +42,7 @@ pub enum ProbeError {
     #[error("{0:?} is neither a pod nor an address: expected namespace/name, or an IP address")]
     NotAnEnd(String),
     /// The two ends have no address family in common, or not the wanted one.
-    #[error("{src} and {dst} have no {family} address both: expected a family that both ends have")]
+    #[error("{src} and {dst} do not both have an address of {family}: expected a family that both ends have")]
     NoFamily {
         /// Who was to connect.
         src: String,
@@ -158,8 +158,7 @@ impl Probe {
             let found = if line.is_empty() { "an empty line" } else { "something else than an object" };
             return Err(ProbeError::Malformed(found.to_owned()));
         }
-        let raw: Raw =
-            serde_json::from_str(line).map_err(|error| ProbeError::Malformed(error.to_string()))?;
+        let raw: Raw = serde_json::from_str(line).map_err(|error| ProbeError::Malformed(in_words(&error)))?;
         if let Some(family) = raw.family
             && family != 4
             && family != 6
@@ -195,4 +194,9 @@ impl Probe {
         }
         Ok(probe)
     }
+}
+
+/// What is wrong with the JSON, without the names of Rust's types.
+fn in_words(error: &serde_json::Error) -> String {
+    error.to_string().replace("u16", "a number up to 65535").replace("u8", "a number up to 255")
 }

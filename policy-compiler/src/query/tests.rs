@@ -1,1 +1,189 @@
-//! tests
+//! Corners of probes and answers, and what lint finds, as a snapshot.
+
+use super::{Judge, Lint, Probe, ProbeError, Stage, Transport, dump, lint, matrix};
+use crate::{Compiler, OnInvalid, Options, parse};
+
+const CLUSTER: &str = include_str!("../../testdata/cluster.yaml");
+
+fn judge(texts: &[&str], on_invalid: OnInvalid) -> Judge {
+    let mut compiler = Compiler::new(Options { on_invalid, ..Options::default() });
+    for object in texts.iter().flat_map(|text| parse("state.yaml", text).objects) {
+        compiler.upsert(object);
+    }
+    match Judge::new(compiler) {
+        Ok(judge) => judge,
+        Err(errors) => panic!("{errors:?}"),
+    }
+}
+
+fn ask(judge: &Judge, line: &str) -> Result<String, String> {
+    let answer = Probe::from_json(line).and_then(|probe| judge.answer(&probe));
+    answer
+        .map(|answer| {
+            let sides = [&answer.egress, &answer.ingress].map(|side| side.reason);
+            format!("{} {} {} {}", answer.src_ip, answer.dst_ip, answer.verdict, sides.join(" "))
+        })
+        .map_err(|error| error.to_string())
+}
+
+fn probe(src: &str, dst: &str, more: &str) -> String {
+    format!(r#"{{"src":"{src}","dst":"{dst}","protocol":"TCP","port":80{more}}}"#)
+}
+
+#[test]
+fn an_address_of_a_live_pod_is_that_pod_and_of_a_finished_one_is_not() {
+    let judge = judge(&[CLUSTER], OnInvalid::Refuse);
+    // shop/copy has finished and shows the address of shop/web, which has it.
+    assert_eq!(judge.end("10.42.0.5").map(|end| end.name).as_deref(), Ok("shop/web"));
+    assert_eq!(judge.end("shop/copy"), Err(ProbeError::Finished("shop/copy".into())));
+    assert_eq!(
+        ask(&judge, &probe("10.42.0.5", "10.42.1.6", "")).as_deref(),
+        Ok("10.42.0.5 10.42.1.6 allow not_isolated not_isolated")
+    );
+    assert_eq!(
+        ask(&judge, &probe("10.42.0.99", "203.0.113.1", "")).as_deref(),
+        Ok("10.42.0.99 203.0.113.1 allow not_judged not_judged")
+    );
+}
+
+#[test]
+fn a_pod_on_the_host_network_is_its_node() {
+    let deny =
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: d, namespace: shop}}";
+    let judge = judge(&[CLUSTER, deny], OnInvalid::Refuse);
+    for (dst, expected) in [
+        ("shop/web", "192.0.2.1 10.42.0.5 allow not_judged own_node"),
+        ("shop/api", "192.0.2.1 10.42.1.6 deny not_judged default_deny"),
+    ] {
+        assert_eq!(ask(&judge, &probe("kube-system/agent", dst, "")).as_deref(), Ok(expected));
+        assert_eq!(ask(&judge, &probe("192.0.2.1", dst, "")).as_deref(), Ok(expected));
+    }
+}
+
+#[test]
+fn the_family_is_the_first_that_both_ends_have_unless_asked_for() {
+    let judge = judge(&[CLUSTER], OnInvalid::Refuse);
+    let families = |src, dst, more| ask(&judge, &probe(src, dst, more)).map(|answer| answer.contains("fd00"));
+    assert_eq!(families("shop/web", "shop/api", ""), Ok(false));
+    assert_eq!(families("shop/web", "shop/api", r#","family":6"#), Ok(true));
+    assert_eq!(families("shop/web", "fd00:42:0:2::6", ""), Ok(true));
+    assert_eq!(families("shop/web", "shop/api", r#","family":null"#), Ok(false));
+    for (dst, more) in [("shop/db", r#","family":6"#), ("10.0.0.1", r#","family":6"#)] {
+        let error = ask(&judge, &probe("shop/web", dst, more));
+        assert_eq!(
+            error,
+            Err(format!(
+                "shop/web and {dst} do not both have an address of IPv6: expected a family that both ends have"
+            ))
+        );
+    }
+}
+
+#[test]
+fn icmp_is_an_echo_request_of_the_family_unless_said_otherwise() {
+    let parsed = |more: &str| {
+        let line = format!(r#"{{"src":"a/b","dst":"a/b","protocol":"ICMP"{more}}}"#);
+        Probe::from_json(&line).map(|probe| (probe.transport, probe.src_port))
+    };
+    assert_eq!(parsed(""), Ok((Transport::Icmp(None, 0), 0)));
+    assert_eq!(parsed(r#","port":0,"sport":7"#), Ok((Transport::Icmp(None, 0), 0)));
+    assert_eq!(parsed(r#","icmp_type":3,"icmp_code":4"#), Ok((Transport::Icmp(Some(3), 4), 0)));
+    let v4 = "192.0.2.1".parse().map(|address| Transport::Icmp(None, 0).in_key(address));
+    let v6 = "2001:db8::1".parse().map(|address| Transport::Icmp(None, 0).in_key(address));
+    assert_eq!((v4, v6), (Ok((1, 0x0800)), Ok((58, 0x8000))));
+}
+
+#[test]
+fn lines_that_are_no_probe_say_what_is_wrong_with_them() {
+    let judge = judge(&[CLUSTER], OnInvalid::Refuse);
+    let lines = [
+        "",
+        "nonsense",
+        "[\"shop/web\",\"shop/api\",\"TCP\",80]",
+        "{}",
+        &probe("shop/web", "shop/api", r#","famly":4"#),
+        &probe("shop/web", "shop/api", r#","family":5"#),
+        &probe("shop/web", "shop/api", r#","icmp_type":8"#),
+        &probe("shop/web", "shop/api", r#","port":80"#),
+        &probe("shop/web", "shop/api", "000"),
+        &probe("shop/web", "shop/api", "").replace("TCP", "tcp"),
+        r#"{"src":"shop/web","dst":"shop/api","protocol":"UDP"}"#,
+        r#"{"src":"shop/web","dst":"shop/api","protocol":"UDP","port":"dns"}"#,
+        &probe("shop/wbe", "shop/api", ""),
+        &probe("shop/copy", "shop/api", ""),
+        &probe("web", "shop/api", ""),
+        &probe("10.0.0.0/8", "shop/api", ""),
+        &probe("10.0.0.256", "shop/api", ""),
+        &probe("10.0.0.1", "2001:db8::1", ""),
+    ];
+    let said: Vec<String> = lines
+        .iter()
+        .map(|line| match ask(&judge, line) {
+            Ok(answer) => panic!("{line}: {answer}"),
+            Err(error) => format!("{line}\n    {error}"),
+        })
+        .collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn ports_of_a_command_line_are_read_as_they_are_written() {
+    for text in ["8080/TCP", "53/UDP", "7/SCTP", "ICMP", "ICMP:3.1"] {
+        assert_eq!(text.parse::<Transport>().map(|port| port.to_string()).as_deref(), Ok(text));
+        assert_eq!(text.to_lowercase().parse::<Transport>(), text.parse());
+    }
+    assert_eq!("icmp:8".parse(), Ok(Transport::Icmp(Some(8), 0)));
+    for text in ["", "80", "TCP/80", "80/GRE", "99999/TCP", "-1/TCP", "ICMP:x", "ICMP:8.999"] {
+        assert!(text.parse::<Transport>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn lint_finds_each_of_these_at_its_place() {
+    let text = include_str!("../../testdata/lint/state.yaml");
+    let judge = judge(&[text], OnInvalid::Isolate);
+    let findings = lint(&judge, &parse("state.yaml", text).diagnostics);
+    let found: Vec<String> =
+        findings.iter().map(|finding| format!("[{}] {}", finding.lint.name(), finding.diagnostic)).collect();
+    for known in [
+        Lint::Invalid,
+        Lint::Remark,
+        Lint::SelectsNoPod,
+        Lint::PeerMatchesNoPod,
+        Lint::PortNameUndefined,
+        Lint::SectionIgnored,
+        Lint::PeersProbablyOne,
+        Lint::IpBlockCoversPods,
+        Lint::DnsForgotten,
+    ] {
+        assert!(findings.iter().any(|finding| finding.lint == known), "{}", known.name());
+    }
+    insta::assert_snapshot!(found.join("\n"));
+}
+
+#[test]
+fn a_state_without_mistakes_has_no_findings() {
+    let judge = judge(&[CLUSTER, include_str!("../../testdata/cases/default_deny.yaml")], OnInvalid::Refuse);
+    assert_eq!(lint(&judge, &[]), []);
+}
+
+#[test]
+fn the_matrix_is_of_the_families_that_both_have() {
+    let judge = judge(&[CLUSTER], OnInvalid::Refuse);
+    let matrix = matrix(&judge, &judge.pods(), &[Transport::Icmp(None, 0)]);
+    let of =
+        |src: &str, dst: &str| matrix.pairs.iter().filter(|pair| pair.src == src && pair.dst == dst).count();
+    // shop/db has no IPv6 address.
+    assert_eq!((of("shop/web", "shop/api"), of("shop/web", "shop/db")), (2, 1));
+    assert!(matrix.pairs.iter().all(|pair| pair.open.is_none() && pair.ports.len() == 1));
+}
+
+#[test]
+fn every_stage_can_be_dumped() {
+    let judge = judge(&[CLUSTER, include_str!("../../testdata/cases/named_ports.yaml")], OnInvalid::Refuse);
+    for stage in [Stage::Objects, Stage::Model, Stage::Rules, Stage::Classifier] {
+        let dumped = dump(&judge, stage);
+        assert!(!dumped.records.is_empty() && dumped.text.lines().count() >= dumped.records.len());
+    }
+    insta::assert_snapshot!(dump(&judge, Stage::Model).text);
+}

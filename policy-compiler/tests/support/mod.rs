@@ -1,5 +1,8 @@
 //! What the integration tests share: loading manifests and asking every engine the same question.
 
+#[allow(dead_code)]
+pub(crate) mod generate;
+
 use policy_compiler::semantics::reference::Reference;
 use policy_compiler::{
     Action, Compiled, Compiler, Direction, Engine, Key, Options, RuleKind, Scope, SubjectId, parse,
@@ -27,6 +30,7 @@ pub(crate) struct Engines<'o> {
     pub(crate) reference: Reference<'o>,
 }
 
+#[allow(dead_code)]
 impl<'o> Engines<'o> {
     pub(crate) fn new(compiler: &'o Compiler, scope: &Scope, cluster: &'o policy_compiler::Cluster) -> Self {
         let compile = |engine| match compiler.compile_with(scope, engine) {

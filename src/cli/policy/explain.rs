@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
-use policy_compiler::query::{Explanation, Judge, Probe, SideDetail, Transport, fragment};
+use policy_compiler::query::{Explanation, Probe, SideDetail, Transport, fragment};
 
 use super::state::State;
 use crate::cli::Outcome;
@@ -37,22 +38,27 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut probe = Probe::new(&args.src, &args.dst, args.port);
     probe.family = args.family;
     let explanation = judge.explain(&probe)?;
-    args.output.print(&explanation, |explanation| for_people(&judge, explanation))?;
+    args.output.print(&explanation, for_people)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn for_people(judge: &Judge, explanation: &Explanation) -> String {
+pub(super) fn for_people(explanation: &Explanation) -> String {
+    // An address that is its own name is not said twice.
+    let with_address = |name: &str, address: IpAddr| {
+        let address = address.to_string();
+        if name.contains(&address) { visible(name) } else { format!("{} ({address})", visible(name)) }
+    };
     let Explanation { src, dst, port, src_ip, dst_ip, .. } = explanation;
     let mut text = format!(
-        "{}: {} ({src_ip}) to {} ({dst_ip}), {port}\n",
+        "{}: {} to {}, {port}\n",
         verdict(explanation.verdict),
-        visible(src),
-        visible(dst)
+        with_address(src, *src_ip),
+        with_address(dst, *dst_ip)
     );
     for (direction, end, detail) in
         [("egress", src, &explanation.egress), ("ingress", dst, &explanation.ingress)]
     {
-        side(&mut text, judge, direction, end, detail);
+        side(&mut text, direction, end, detail);
     }
     text
 }
@@ -63,7 +69,7 @@ fn verdict(verdict: &str) -> String {
 }
 
 // Writing to a String cannot fail.
-fn side(text: &mut String, judge: &Judge, direction: &str, end: &str, detail: &SideDetail) {
+fn side(text: &mut String, direction: &str, end: &str, detail: &SideDetail) {
     let side = &detail.side;
     let _ = writeln!(text, "\n{direction} of {}: {}", visible(end), verdict(side.verdict));
     match (&side.policy, &side.place) {
@@ -85,7 +91,6 @@ fn side(text: &mut String, judge: &Judge, direction: &str, end: &str, detail: &S
     if let Some(place) = &side.place {
         let _ = writeln!(text, "  {}", visible(&place.to_string()));
         // A file that changed or went since it was read has no fragment to show; the answer stands.
-        let _ = judge;
         let shown = fs::read_to_string(&place.file).ok();
         for line in
             shown.and_then(|shown| fragment(&shown, place.line, place.column)).iter().flat_map(|f| f.lines())

@@ -10,9 +10,6 @@ mod lint;
 mod matrix;
 mod state;
 
-#[cfg(test)]
-mod tests;
-
 pub(super) use state::Refused;
 
 use super::Outcome;

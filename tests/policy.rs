@@ -1,0 +1,195 @@
+//! `weir policy` as people and scripts meet it: every output form, errors and exit codes, as snapshots.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Runs `weir` in a directory; the command, what it printed and how it ended.
+fn run_in(directory: &Path, args: &[&str], input: &str) -> String {
+    let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(args)
+        .current_dir(directory)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may be gone already.
+    drop(weir.stdin.take().unwrap().write_all(input.as_bytes()));
+    let output = weir.wait_with_output().unwrap();
+    let mut text = format!("$ weir {}\n{}", args.join(" "), String::from_utf8(output.stdout).unwrap());
+    for line in String::from_utf8(output.stderr).unwrap().lines() {
+        writeln!(text, "stderr: {line}").unwrap();
+    }
+    writeln!(text, "exit: {}", output.status.code().unwrap()).unwrap();
+    text
+}
+
+/// The same on the sample state.
+fn run(args: &[&str], input: &str) -> String {
+    run_in(Path::new(env!("CARGO_MANIFEST_DIR")), args, input)
+}
+
+const PROBES: &str = r#"{"src":"shop/frontend","dst":"shop/backend","protocol":"TCP","port":8080}
+{"src":"shop/intruder","dst":"fd00:10:244:2::2","protocol":"TCP","port":8080}
+{"src":"192.0.2.2","dst":"shop/backend","protocol":"ICMP"}
+{"src":"shop/nobody","dst":"shop/backend","protocol":"TCP","port":80}
+nonsense
+{"src":"203.0.113.9","dst":"kube-system/dns","protocol":"UDP","port":53}
+"#;
+
+#[test]
+fn probes_are_answered_in_order_with_errors_in_their_place() {
+    let eval =
+        |form| run(&["policy", "eval", "--state", "configs/state", "--probes", "-", "-o", form], PROBES);
+    insta::assert_snapshot!(eval("jsonl"));
+    insta::assert_snapshot!(eval("table"));
+    let all: serde_json::Value = {
+        let text = eval("json");
+        let end = text.find("\nstderr").unwrap();
+        serde_json::from_str(text[..end].split_once('\n').unwrap().1).unwrap()
+    };
+    assert_eq!(all.as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn probes_that_all_have_answers_end_well() {
+    let probes = PROBES.lines().next().unwrap();
+    // The last line need not end.
+    let text = run(&["policy", "eval", "--state", "configs/state", "--probes", "-"], probes);
+    assert!(text.ends_with("exit: 0\n") && text.contains(r#"{"verdict":"allow","#), "{text}");
+    let none = run(&["policy", "eval", "--state", "configs/state", "--probes", "-"], "");
+    assert!(none.ends_with("--probes -\nexit: 0\n"), "{none}");
+    let missing = run(&["policy", "eval", "--state", "configs/state", "--probes", "nowhere"], "");
+    assert!(
+        missing.contains("stderr: weir: cannot read the probes in nowhere") && missing.ends_with("exit: 2\n")
+    );
+}
+
+#[test]
+fn an_overlong_line_and_one_that_is_no_text_are_errors_in_their_place() {
+    let good = PROBES.lines().next().unwrap();
+    let probes = format!("{}\n{good}\n", "x".repeat(1 << 20));
+    let text = run(&["policy", "eval", "--state", "configs/state", "--probes", "-"], &probes);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[1].contains("more than 65536 bytes") && lines[2].contains("allow"), "{text}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("probes");
+    fs::write(&file, [b"\xff\xfe\n", good.as_bytes()].concat()).unwrap();
+    let text = run(&["policy", "eval", "--state", "configs/state", "--probes", file.to_str().unwrap()], "");
+    assert!(text.contains("is not UTF-8\",\"line\":1}") && text.ends_with("exit: 2\n"), "{text}");
+}
+
+#[test]
+fn a_state_that_the_api_server_would_refuse_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::write(
+        state.join("policies.yaml"),
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: bad, namespace: shop}\n\
+         spec:\n  podSelector: {}\n  ingress:\n    - ports: [{port: 9, endPort: 8}]\n---\n\
+         apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: other}\n",
+    )
+    .unwrap();
+    let mut text = String::new();
+    for args in [
+        &["policy", "eval", "--state", "state", "--probes", "-"][..],
+        &["policy", "explain", "a/b", "a/b", "80/TCP", "--state", "state"],
+        &["policy", "matrix", "--state", "state"],
+        &["policy", "lint", "--state", "state"],
+        &["policy", "matrix", "--state", "nowhere"],
+        &["policy", "lint", "--state", "nowhere"],
+    ] {
+        text.push_str(&run_in(directory.path(), args, PROBES));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn connections_are_explained() {
+    let mut text = String::new();
+    for (src, dst, port) in [
+        ("shop/frontend", "shop/backend", "8080/TCP"),
+        ("shop/intruder", "shop/backend", "8080/tcp"),
+        ("192.0.2.2", "shop/backend", "ICMP"),
+        ("shop/frontend", "shop/frontend", "1/SCTP"),
+        ("198.51.100.7", "kube-system/dns", "53/UDP"),
+        ("shop/nobody", "kube-system/dns", "53/UDP"),
+    ] {
+        text.push_str(&run(&["policy", "explain", src, dst, port, "--state", "configs/state"], ""));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+    let args = ["policy", "explain", "shop/frontend", "shop/backend", "8080/TCP", "--state", "configs/state"];
+    insta::assert_snapshot!(run(&[&args[..], &["--family", "6", "-o", "json"]].concat(), ""));
+}
+
+#[test]
+fn the_matrix_of_the_sample_state() {
+    let args = ["policy", "matrix", "--state", "configs/state"];
+    insta::assert_snapshot!(run(&args, ""));
+    let ports = [&args[..], &["--port", "8080/TCP", "--port", "icmp", "--with", "198.51.100.7"]].concat();
+    insta::assert_snapshot!(run(&ports, ""));
+    insta::assert_snapshot!(run(&[&args[..], &["-o", "json"]].concat(), ""));
+}
+
+#[test]
+fn findings_are_listed_and_end_with_one() {
+    let args = ["policy", "lint", "--state", "policy-compiler/testdata/lint"];
+    insta::assert_snapshot!(run(&args, ""));
+    insta::assert_snapshot!(run(&[&args[..], &["-o", "jsonl"]].concat(), ""));
+    let clean = run(&["policy", "lint", "--state", "configs/state"], "");
+    assert!(clean.ends_with("nothing found\nexit: 0\n"), "{clean}");
+}
+
+#[test]
+fn a_difference_is_told_by_pair_and_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/state");
+    for side in ["old", "new"] {
+        fs::create_dir(directory.path().join(side)).unwrap();
+        for file in ["nodes.yaml", "pods.yaml", "policies.yaml"] {
+            fs::copy(sample.join(file), directory.path().join(side).join(file)).unwrap();
+        }
+    }
+    let differ = |form| run_in(directory.path(), &["policy", "diff", "old", "new", "-o", form], "");
+    assert!(differ("table").ends_with("no difference\nexit: 0\n"));
+    let policies = directory.path().join("new/policies.yaml");
+    let text = fs::read_to_string(&policies).unwrap();
+    let text = text
+        .replacen("podSelector: { matchLabels: { tier: frontend } } }]\n      ports: [{ protocol: TCP, port: http }]", "ipBlock: { cidr: 203.0.113.0/24 } }]", 1)
+        .replace("{ protocol: TCP, port: 53 }", "{ protocol: TCP, port: 5353 }");
+    fs::write(&policies, text).unwrap();
+    let pods = directory.path().join("new/pods.yaml");
+    let extra = "---\napiVersion: v1\nkind: Pod\nmetadata: { name: new, namespace: shop }\n\
+                 spec: { nodeName: node-a }\nstatus: { podIP: 10.244.1.9 }\n";
+    fs::write(&pods, fs::read_to_string(&pods).unwrap() + extra).unwrap();
+    insta::assert_snapshot!(differ("table"));
+    insta::assert_snapshot!(differ("jsonl"));
+}
+
+#[test]
+fn every_stage_is_dumped() {
+    for stage in ["objects", "model", "rules", "classifier"] {
+        let args = ["policy", "dump", "--stage", stage, "--state", "configs/state"];
+        // Sizes of tables are no contract.
+        let text = run(&args, "");
+        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("engine ")).collect();
+        insta::assert_snapshot!(stage, text.join("\n"));
+        let records = run(&[&args[..], &["-o", "jsonl"]].concat(), "");
+        assert!(records.lines().filter(|line| line.starts_with('{')).count() > 1, "{records}");
+    }
+}
+
+#[test]
+fn every_subcommand_shows_its_help_with_an_example() {
+    for command in ["eval", "explain", "matrix", "lint", "diff", "dump"] {
+        let help = run(&["policy", command, "--help"], "");
+        assert!(help.contains("Example") && help.ends_with("exit: 0\n"), "{help}");
+    }
+}
