@@ -42,6 +42,8 @@ pub(super) struct Trunks {
     pub(super) gateway: Trunk,
     pub(super) underlay: Trunk,
     pub(super) gateway_mtu: u16,
+    /// The gateway's interface was deleted.
+    gateway_lost: bool,
 }
 
 /// Everything the control thread owns.
@@ -374,7 +376,7 @@ impl ControlLoop {
             .map_err(|error| StartError::Gateway { name: self.config.gateway.interface.clone(), error })?;
         let underlay = self.hand_over(Role::UnderlayDatagram, underlay, None, u16::MAX)?;
         let gateway = self.hand_over(Role::Node, gateway.port, gateway.mac, gateway_mtu)?;
-        self.trunks = Some(Trunks { gateway, underlay, gateway_mtu });
+        self.trunks = Some(Trunks { gateway, underlay, gateway_mtu, gateway_lost: false });
         Ok(())
     }
 
@@ -397,15 +399,39 @@ impl ControlLoop {
     fn tend(&mut self) {
         let gone = self.worker.gone();
         for gone in &gone {
-            let lost = |trunk: &Trunk| Arc::ptr_eq(&trunk.counters, &gone.counters);
-            let trunk =
-                self.trunks.as_ref().is_some_and(|trunks| lost(&trunks.gateway) || lost(&trunks.underlay));
-            if trunk {
-                tracing::error!(node = self.config.node, error = %gone.error, "gateway or underlay gone; restart weir once it is back");
+            let Some(trunks) = &mut self.trunks else { continue };
+            if Arc::ptr_eq(&trunks.gateway.counters, &gone.counters) {
+                trunks.gateway_lost = true;
+                tracing::error!(node = self.config.node, interface = self.config.gateway.interface, error = %gone.error, "gateway interface gone; it is made again, routes over it have to be set again");
+            }
+            if Arc::ptr_eq(&trunks.underlay.counters, &gone.counters) {
+                tracing::error!(node = self.config.node, error = %gone.error, "underlay gone; restart weir");
             }
         }
+        self.regain_gateway();
         let generation = self.publisher.current();
         self.attachments.tend(gone, &self.worker, self.identity.as_ref(), generation.as_deref());
+    }
+
+    /// Makes a gateway interface that was deleted under us anew.
+    fn regain_gateway(&mut self) {
+        let (Some(trunks), Some(identity)) = (&self.trunks, &self.identity) else { return };
+        if !trunks.gateway_lost {
+            return;
+        }
+        let mtu = trunks.gateway_mtu;
+        // What fails is tried again at the next tick; that it is gone has been said.
+        let Ok(opened) = open::gateway(&self.config, identity, mtu) else { return };
+        let Ok(gateway) = self.hand_over(Role::Node, opened.port, opened.mac, mtu) else { return };
+        if let Some(trunks) = &mut self.trunks {
+            trunks.gateway = gateway;
+            trunks.gateway_lost = false;
+            tracing::info!(
+                node = self.config.node,
+                interface = self.config.gateway.interface,
+                "gateway interface back"
+            );
+        }
     }
 
     fn attach(&mut self, attachment: Attachment) -> Result<(), String> {

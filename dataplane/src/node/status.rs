@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use vxlan::fdb::Fdb;
 use vxlan::mtu::{OVERHEAD_IPV4, OVERHEAD_IPV6};
 
 use super::attachments::Entry;
@@ -27,7 +28,7 @@ impl ControlLoop {
             state: StateSummary { generation: self.publisher.in_force(), ..self.summary.clone() },
             pods: self.pods(generation.as_deref(), &bindings),
             waiting: self.waiting(),
-            peers: self.peers(),
+            peers: generation.as_deref().map(|generation| self.peers(&generation.fdb)).unwrap_or_default(),
             ports: self.ports(),
             packets: PacketCounts::from(self.counters.as_ref()),
             drops: control::drops(&self.counters),
@@ -68,7 +69,7 @@ impl ControlLoop {
         waiting.map(|waiting| format!("{}: {}", waiting.name, waiting.reason)).collect()
     }
 
-    fn peers(&self) -> Vec<PeerStatus> {
+    fn peers(&self, known: &Fdb) -> Vec<PeerStatus> {
         let nodes = self.cluster.iter().flat_map(|cluster| &cluster.nodes);
         nodes
             .filter(|node| node.name != self.config.node)
@@ -76,6 +77,9 @@ impl ControlLoop {
                 let tunnel = identity::vtep(node);
                 let state = match &tunnel {
                     None => "no VTEP: the Node has no flannel annotations with a VtepMAC and a public-ip",
+                    Some(vtep) if !known.iter().any(|(_, known)| known.name == vtep.name) => {
+                        "cut off: contradicts another node"
+                    }
                     Some(_) if node.pod_cidrs.is_empty() => "no pods: the Node has no podCIDR",
                     Some(_) => "ready",
                 };
