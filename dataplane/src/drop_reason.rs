@@ -94,7 +94,7 @@ drop_reasons! {
     TtlExpired = "ttl_expired", "The TTL or hop limit ran out.";
     TooBig = "too_big", "Larger than the way out takes, and may not be fragmented.";
     NoRoute = "no_route", "No pod, node or gateway for the destination.";
-    VtepUnreachable = "vtep_unreachable", "The destination's node has no VTEP address in a family we have.";
+    VtepUnreachable = "vtep_unreachable", "The destination's node has no VTEP, or none in a family we have.";
     PortUnattached = "port_unattached", "The destination pod has no interface attached (yet).";
     NeighbourUnresolved = "neighbour_unresolved", "The MAC of the destination pod is not known yet.";
     TxCongested = "tx_congested", "The way out refused the packet because its queue is full.";

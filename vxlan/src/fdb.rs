@@ -99,6 +99,19 @@ pub enum FdbError {
     TooManyNodes,
 }
 
+impl FdbError {
+    /// The nodes it is about.
+    pub fn nodes(&self) -> Vec<&str> {
+        match self {
+            Self::DuplicateUnderlay { first, second, .. }
+            | Self::DuplicateMac { first, second, .. }
+            | Self::OverlappingPodCidrs { first, second, .. } => vec![first, second],
+            Self::MacNotUnicast { node, .. } => vec![node],
+            Self::TooManyNodes => Vec::new(),
+        }
+    }
+}
+
 impl Fdb {
     /// The database of these VTEPs.
     ///

@@ -185,7 +185,7 @@ impl Entry {
 
     fn open(&mut self, worker: &WorkerHandle, identity: Option<&Identity>) -> io::Result<()> {
         let mtu = identity.map(|identity| identity.pod_mtu);
-        let opened = open::attachment(&self.attachment, mtu)?;
+        let opened = open::attachment(&self.attachment, identity)?;
         let counters = Arc::new(PortCounters::default());
         let binding = Binding {
             id: PortId(0),

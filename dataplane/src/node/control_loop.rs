@@ -12,7 +12,7 @@ use super::attachments::Attachments;
 use super::identity::{self, Identity};
 use super::lock::InstanceLock;
 use super::{Died, Event, StartError, open};
-use crate::config::{Attachment, Config};
+use crate::config::{Attachment, Config, OnInvalid};
 use crate::conntrack::ConntrackConfig;
 use crate::control::{DetachTarget, Handler, StateStatus, StateSummary, Status};
 use crate::fragments::FragConfig;
@@ -63,6 +63,11 @@ pub(crate) struct ControlLoop {
     ids: EndpointIds,
     number: u64,
     look_again: bool,
+    /// Whether there has been a state whose nodes did not contradict one another. Until then there is no last
+    /// good generation to stay with, and those that do are cut off, as always in the mode `isolate`.
+    nodes_agreed: bool,
+    /// Why nodes are cut off.
+    contradictions: Vec<String>,
     watcher: Watcher,
     _lock: InstanceLock,
 }
@@ -99,6 +104,8 @@ impl ControlLoop {
             ids: EndpointIds::default(),
             number: 0,
             look_again: false,
+            nodes_agreed: false,
+            contradictions: Vec::new(),
             watcher,
             _lock: lock,
             config,
@@ -185,11 +192,11 @@ impl ControlLoop {
     fn note(&mut self, refresh: Refresh) {
         match refresh {
             Refresh::Unchanged => {
-                let status = self.follower.status();
+                let (status, problems) = self.standing();
                 // Back to what is in force after a change that was refused; or still refused.
                 if self.pending.is_none() && self.number > 0 && status != self.summary.status {
                     self.summary.status = status;
-                    self.summary.problems = texts(self.follower.problems());
+                    self.summary.problems = problems;
                 }
             }
             Refresh::Waiting => self.look_again = true,
@@ -240,8 +247,10 @@ impl ControlLoop {
         };
         // What the Node's annotations name as its own is the node to its pods too (kubelet probes from there).
         self.follower.set_node_addresses(identity.own.addresses.iter().copied().collect::<BTreeSet<_>>());
-        if let Refresh::Compiled(again) = self.follower.refresh() {
-            compiled = again;
+        match self.follower.refresh() {
+            Refresh::Compiled(again) => compiled = again,
+            Refresh::Waiting => self.look_again = true,
+            Refresh::Unchanged | Refresh::Rejected(_) => {}
         }
         if self.underlay_moved(&identity) {
             self.reject(vec![
@@ -254,7 +263,11 @@ impl ControlLoop {
             self.pending = Some(compiled);
             return Err(error);
         }
-        let vteps = identity::vteps(&compiled.cluster, &identity.own.name);
+        let mut vteps = identity::vteps(&compiled.cluster, &identity.own.name);
+        let mut contradictions = Vec::new();
+        if self.config.state.on_invalid == OnInvalid::Isolate || !self.nodes_agreed {
+            contradictions = identity::cut_contradictions(&mut vteps);
+        }
         let number = self.number + 1;
         let generation = match Generation::new(number, &compiled, identity.own.clone(), vteps, &mut self.ids)
         {
@@ -266,6 +279,8 @@ impl ControlLoop {
             }
         };
         self.number = number;
+        self.nodes_agreed |= contradictions.is_empty();
+        self.contradictions = contradictions;
         self.attachments.set_mtu(&self.worker, identity.pod_mtu);
         self.identity = Some(identity);
         self.publisher.publish(generation);
@@ -280,16 +295,13 @@ impl ControlLoop {
         for warning in warnings.iter().filter(|warning| !self.summary.warnings.contains(*warning)) {
             tracing::warn!(node = self.config.node, generation = self.number, "{warning}");
         }
-        let problems: Vec<String> = texts(&compiled.degraded);
+        let problems: Vec<String> =
+            texts(&compiled.degraded).into_iter().chain(self.contradictions.clone()).collect();
         for problem in problems.iter().filter(|problem| !self.summary.problems.contains(*problem)) {
             tracing::error!(node = self.config.node, generation = self.number, "isolated: {problem}");
         }
-        let (status, problems) = match self.follower.status() {
-            // It had to wait, and meanwhile the directory turned to something that is refused.
-            StateStatus::Rejected => (StateStatus::Rejected, texts(self.follower.problems())),
-            _ if problems.is_empty() => (StateStatus::Ok, problems),
-            _ => (StateStatus::Degraded, problems),
-        };
+        // Where it had to wait, the directory may have turned to something that is refused meanwhile.
+        let (status, problems) = self.standing();
         self.summary = StateSummary {
             generation: self.number,
             compiled_at_unix_seconds: std::time::SystemTime::now()
@@ -312,6 +324,16 @@ impl ControlLoop {
             microseconds = self.summary.compile_microseconds,
             "generation in force"
         );
+    }
+
+    /// How the directory relates to what is in force, once something is, and what is wrong with either.
+    fn standing(&self) -> (StateStatus, Vec<String>) {
+        let mut problems = texts(self.follower.problems());
+        if self.follower.status() == StateStatus::Rejected {
+            return (StateStatus::Rejected, problems);
+        }
+        problems.extend(self.contradictions.iter().cloned());
+        (if problems.is_empty() { StateStatus::Ok } else { StateStatus::Degraded }, problems)
     }
 
     fn underlay_moved(&self, identity: &Identity) -> bool {
@@ -398,7 +420,15 @@ impl ControlLoop {
         while self.publisher.in_force() < self.number && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));
         }
-        Ok(self.publisher.in_force())
+        let in_force = self.publisher.in_force();
+        if in_force < self.number {
+            return Err(format!(
+                "generation {} is compiled, but the worker still judges by {in_force} after {} seconds",
+                self.number,
+                TAKE_UP.as_secs()
+            ));
+        }
+        Ok(in_force)
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use policy_compiler::{Cluster, NodeView};
+use vxlan::fdb::Fdb;
 use vxlan::mac::Mac;
 use vxlan::mtu::{Family, tunnel_mtu};
 use vxlan::vtep::Vtep;
@@ -214,6 +215,22 @@ pub fn vteps(cluster: &Cluster, own: &str) -> Vec<Vtep> {
     cluster.nodes.iter().filter(|node| node.name != own).filter_map(vtep).collect()
 }
 
+/// Takes out every node that contradicts another or itself, and says why: both ends of a contradiction, as nobody
+/// knows which is right. One node's wrong annotation must not hold back the policies of all.
+pub(super) fn cut_contradictions(vteps: &mut Vec<Vtep>) -> Vec<String> {
+    let mut problems = Vec::new();
+    // Each turn takes one out at least.
+    while let Err(error) = Fdb::new(vteps.clone()) {
+        let count = vteps.len();
+        vteps.retain(|vtep| !error.nodes().contains(&vtep.name.as_str()));
+        problems.push(format!("{error}: no packet to or from there passes until that is mended"));
+        if vteps.len() == count {
+            break;
+        }
+    }
+    problems
+}
+
 /// The tunnel end of one node.
 pub(super) fn vtep(node: &NodeView) -> Option<Vtep> {
     let mac = node.vtep_mac.or(node.vtep_mac_v6)?;
@@ -233,6 +250,34 @@ pub(super) fn vtep(node: &NodeView) -> Option<Vtep> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn node(name: &str, number: u8, public_ip: &str) -> Vtep {
+        Vtep {
+            name: name.into(),
+            mac: Mac([2, 0, 0, 0, 0, number]),
+            mac_v6: None,
+            underlay_v4: public_ip.parse().ok(),
+            underlay_v6: None,
+            pod_cidrs: vec![format!("10.244.{number}.0/24").parse().expect("cidr")],
+        }
+    }
+
+    #[test]
+    fn nodes_that_contradict_one_another_are_cut_off_and_no_others() {
+        let mut vteps = vec![
+            node("a", 1, "192.0.2.1"),
+            node("old", 2, "192.0.2.2"),
+            node("new", 3, "192.0.2.2"),
+            Vtep { mac: Mac::ZERO, ..node("lying", 4, "192.0.2.4") },
+            node("z", 5, "192.0.2.5"),
+        ];
+        let problems = cut_contradictions(&mut vteps);
+        assert_eq!(vteps.iter().map(|vtep| vtep.name.as_str()).collect::<Vec<_>>(), ["a", "z"]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.contains("nodes old and new both have")));
+        assert!(problems.iter().any(|problem| problem.contains("node lying")));
+        assert!(cut_contradictions(&mut vteps).is_empty());
+    }
 
     #[test]
     fn the_gateway_is_the_first_address_of_the_pod_subnet() {

@@ -54,11 +54,13 @@ pub(super) fn underlay(config: &Config, identity: &Identity) -> io::Result<Box<d
     Ok(Box::new(port))
 }
 
-/// A pod's interface. A TAP made here has no addresses yet: see [`configure_pod`].
+/// A pod's interface. A TAP made here has no addresses yet: see [`configure_pod`]. Nothing of the node's own is
+/// taken for one.
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`] where the interface or namespace is not there (yet); anything else is a refusal.
-pub(super) fn attachment(attachment: &Attachment, mtu: Option<u16>) -> io::Result<Opened> {
+pub(super) fn attachment(attachment: &Attachment, identity: Option<&Identity>) -> io::Result<Opened> {
+    let mtu = identity.map(|identity| identity.pod_mtu);
     match attachment.kind {
         AttachmentKind::Tap => {
             let made_here = attachment.create;
@@ -77,10 +79,43 @@ pub(super) fn attachment(attachment: &Attachment, mtu: Option<u16>) -> io::Resul
             Ok(Opened { port: Box::new(port), mac })
         }
         AttachmentKind::AfPacket => {
+            spare_the_node(&attachment.interface, identity)?;
             let port = AfPacketPort::open(&attachment.interface, None)?;
             let peer = port.info().peer_mac.map(Mac);
             Ok(Opened { port: Box::new(port), mac: attachment.mac.or(peer) })
         }
+    }
+}
+
+/// Refuses an interface that the node itself speaks through: the drop behind the tap, which outlives weir, would
+/// take the node off its network.
+///
+/// The host end of a pod's veth may carry an address of the pod subnet (the `ptp` plugin gives it the gateway's).
+/// As long as nobody knows which addresses are the node's, any but a link-local one counts as one.
+fn spare_the_node(interface: &str, identity: Option<&Identity>) -> io::Result<()> {
+    let netlink = Netlink::open()?;
+    let Some(link) = netlink.link(interface)? else { return Ok(()) };
+    if link.mac == [0; 6] {
+        let text = format!("{interface} has no MAC: it is no pod's interface");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let is_nodes = |address: IpAddr| match (address, identity.map(|identity| &identity.own)) {
+        _ if address.is_loopback() => true,
+        (_, Some(own)) => {
+            own.addresses.contains(&address) && !own.pod_cidrs.iter().any(|cidr| cidr.contains(&address))
+        }
+        (IpAddr::V4(address), None) => !address.is_link_local(),
+        (IpAddr::V6(address), None) => !address.is_unicast_link_local(),
+    };
+    match netlink.addresses(link.index)?.iter().map(IpNet::addr).find(|address| is_nodes(*address)) {
+        None => Ok(()),
+        Some(address) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "{interface} has the node's own address {address}, and weir would keep all that arrives there from \
+                 the node: name the host end of a pod's veth"
+            ),
+        )),
     }
 }
 
@@ -144,4 +179,16 @@ fn with_prefix(address: IpAddr, cidrs: &[IpNet]) -> IpNet {
         .find(|cidr| cidr.contains(&address))
         .and_then(|cidr| IpNet::new(address, cidr.prefix_len()).ok())
         .unwrap_or_else(|| IpNet::from(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_own_interface_is_not_taken_for_a_pods() {
+        let refused = spare_the_node("lo", None).expect_err("lo was taken");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains("lo "), "{refused}");
+    }
 }

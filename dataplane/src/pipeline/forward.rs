@@ -148,6 +148,7 @@ impl Pipeline {
                 })
             }
             Party::Nobody => Err(DropReason::NoRoute),
+            Party::Unreachable => Err(DropReason::VtepUnreachable),
             Party::Conflict => Err(DropReason::IpConflict),
         }
     }

@@ -108,6 +108,7 @@ impl Pipeline {
         }
         match packet.destination {
             Party::Nobody => Err(DropReason::NoRoute),
+            Party::Unreachable => Err(DropReason::VtepUnreachable),
             Party::Conflict => Err(DropReason::IpConflict),
             _ if is_link_local(ip.dst) => Err(DropReason::Martian),
             Party::Pod(_) | Party::Node | Party::Vtep(_) | Party::Outside => Ok(()),
@@ -132,7 +133,7 @@ impl Pipeline {
         }
         packet.source = match generation.party(ip.src) {
             party @ (Party::Node | Party::Outside) => party,
-            Party::Pod(_) | Party::Vtep(_) | Party::Nobody | Party::Conflict => {
+            Party::Pod(_) | Party::Vtep(_) | Party::Unreachable | Party::Nobody | Party::Conflict => {
                 return Err(DropReason::SpoofedSource);
             }
         };
@@ -143,6 +144,7 @@ impl Pipeline {
         match packet.destination {
             Party::Pod(_) | Party::Vtep(_) => Ok(()),
             Party::Nobody => Err(DropReason::NoRoute),
+            Party::Unreachable => Err(DropReason::VtepUnreachable),
             Party::Conflict => Err(DropReason::IpConflict),
             Party::Node | Party::Outside => Err(DropReason::NotLocal),
         }
@@ -202,7 +204,7 @@ fn guard_overlay(generation: &Generation, packet: &mut Packet) -> Result<(), Dro
         // `policy` lets the node through only on connections it opened itself.
         Party::Pod(_) | Party::Node => Ok(()),
         Party::Conflict => Err(DropReason::IpConflict),
-        Party::Vtep(_) | Party::Outside | Party::Nobody => Err(DropReason::NotLocal),
+        Party::Vtep(_) | Party::Outside | Party::Unreachable | Party::Nobody => Err(DropReason::NotLocal),
     }
 }
 

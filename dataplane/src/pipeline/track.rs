@@ -57,7 +57,7 @@ impl Pipeline {
             Party::Pod(_) => false,
             // Another node is a router towards its pods.
             Party::Vtep(_) => self.generation.as_deref()?.is_node_address(ip.src),
-            Party::Node | Party::Outside | Party::Nobody | Party::Conflict => true,
+            Party::Node | Party::Outside | Party::Unreachable | Party::Nobody | Party::Conflict => true,
         };
         if !from_router && ip.src != quoted.dst {
             return None;

@@ -117,6 +117,8 @@ pub enum Party {
     Vtep(VtepId),
     /// Outside the cluster, reached through the node.
     Outside,
+    /// A pod of another node, or an address of its pod subnets, to which no VTEP leads: that node is not ready.
+    Unreachable,
     /// An address of this node's pod subnets that no live pod has.
     Nobody,
     /// An address that two live pods claim.
@@ -142,6 +144,10 @@ pub struct Generation {
     by_address: HashMap<IpAddr, EndpointIndex, ahash::RandomState>,
     by_name: HashMap<PodName, EndpointIndex, ahash::RandomState>,
     owners: HashSet<Owner, ahash::RandomState>,
+    /// Pod subnets of the nodes that have no VTEP; few, as a rule none.
+    unreachable: Vec<IpNet>,
+    /// Pods of other nodes that are in no node's pod subnet.
+    strays: HashSet<IpAddr, ahash::RandomState>,
 }
 
 /// Gives each pod uid a number that it keeps for the life of the process.
@@ -220,6 +226,16 @@ impl Generation {
             }
         }
         let owners = endpoints.iter().map(|endpoint| endpoint.owner).collect();
+        let routed: HashSet<&str> = fdb.iter().map(|(_, vtep)| vtep.name.as_str()).collect();
+        let others = compiled.cluster.nodes.iter().filter(|node| node.name != own.name);
+        let unreachable = others
+            .filter(|node| !routed.contains(node.name.as_str()))
+            .flat_map(|node| node.pod_cidrs.iter().copied())
+            .collect();
+        let addresses = compiled.cluster.pod_addresses.keys().copied();
+        let strays = addresses
+            .filter(|address| !by_address.contains_key(address) && fdb.route(*address).is_none())
+            .collect();
         let mut node_addresses: HashSet<IpAddr, ahash::RandomState> = own.addresses.clone();
         for node in &compiled.cluster.nodes {
             node_addresses.extend(node.addresses.iter().copied());
@@ -243,6 +259,8 @@ impl Generation {
             by_address,
             by_name,
             owners,
+            unreachable,
+            strays,
         })
     }
 
@@ -262,6 +280,9 @@ impl Generation {
         }
         match self.fdb.route(address) {
             Some((vtep, _)) => Party::Vtep(vtep),
+            // Policy knows these addresses as pods'. Were they outside, anybody out there could speak as them.
+            None if self.strays.contains(&address) => Party::Unreachable,
+            None if self.unreachable.iter().any(|cidr| cidr.contains(&address)) => Party::Unreachable,
             None => Party::Outside,
         }
     }

@@ -302,3 +302,17 @@ fn a_packet_cut_anywhere_is_dropped() {
         }
     }
 }
+
+/// Policy knows these addresses as pods': whoever could speak as them from outside would have the pods' rights.
+#[test]
+fn a_pod_that_no_vtep_leads_to_is_not_the_outside() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        for address in [dark(family), stray(family)] {
+            let spoofed = Ip::new(address, blue(family), 17, udp(4000, 53, b"")).by_node();
+            world.inject(world.node, &spoofed.frame()).dropped(DropReason::SpoofedSource);
+            let there = Ip::new(blue(family), address, 17, udp(4000, 53, b""));
+            world.inject(world.blue, &there.frame()).dropped(DropReason::VtepUnreachable);
+        }
+    }
+}

@@ -77,6 +77,16 @@ pub(super) fn b_gateway(family: Family) -> IpAddr {
     in_subnet(family, 2, 1)
 }
 
+/// A pod of node-d, which no VTEP leads to.
+pub(super) fn dark(family: Family) -> IpAddr {
+    in_subnet(family, 4, 10)
+}
+
+/// A pod of another node that is in no node's subnet.
+pub(super) fn stray(family: Family) -> IpAddr {
+    in_subnet(family, 200, 10)
+}
+
 /// A pod of node-c.
 pub(super) fn sea(family: Family) -> IpAddr {
     in_subnet(family, 3, 10)
@@ -179,7 +189,18 @@ pub(super) fn nodes() -> Vec<NodeView> {
         vni: None,
         vni_v6: None,
     };
-    vteps().into_iter().map(node).collect()
+    let dark = NodeView {
+        name: "node-d".into(),
+        addresses: Vec::new(),
+        pod_cidrs: subnets(4),
+        vtep_mac: None,
+        vtep_mac_v6: None,
+        public_ip: None,
+        public_ipv6: None,
+        vni: None,
+        vni_v6: None,
+    };
+    vteps().into_iter().map(node).chain([dark]).collect()
 }
 
 fn subnets(node: u8) -> Vec<ipnet::IpNet> {

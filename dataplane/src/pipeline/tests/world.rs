@@ -228,6 +228,7 @@ impl World {
             subjects: self.pods.clone(),
             conflicts: self.conflicts.clone(),
             nodes: nodes(),
+            pod_addresses: FAMILIES.map(|family| (stray(family), pod("stray"))).into(),
             own_node: self.own.addresses.iter().copied().collect(),
             ..Cluster::default()
         };

@@ -1,0 +1,5 @@
+//! The libFuzzer end of `weir_fuzz::inner_frame`, where everything about it stands: `cargo +nightly fuzz run inner_frame`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| weir_fuzz::inner_frame::run(input));

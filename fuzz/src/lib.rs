@@ -1,0 +1,48 @@
+//! What the fuzzers ask of weir, one module per target; `fuzz_targets/` only ties them to libFuzzer.
+//!
+//! A target is a function of bytes that panics when weir does something it must never do. Being plain functions they
+//! also run without a fuzzer: `tests/replay.rs` passes every seed and every input that once failed through them.
+//!
+//! | bytes from | targets |
+//! | --- | --- |
+//! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
+//! | the same, over time | `fragments`, `conntrack` |
+//! | who may write policies or Pods | `manifest`, `policy_equivalence` |
+//! | the administrator | `config`, `control_request` |
+
+pub mod config;
+pub mod conntrack;
+pub mod control_request;
+pub mod fragments;
+pub mod icmp_embedded;
+pub mod inner_frame;
+pub mod inner_headers;
+pub mod manifest;
+pub mod neighbour;
+pub mod outer_decap;
+pub mod policy_equivalence;
+pub mod vnet_header;
+pub mod vxlan_header;
+
+mod mend;
+mod script;
+
+/// A target: its name and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 13] = [
+    ("config", config::run),
+    ("conntrack", conntrack::run),
+    ("control_request", control_request::run),
+    ("fragments", fragments::run),
+    ("icmp_embedded", icmp_embedded::run),
+    ("inner_frame", inner_frame::run),
+    ("inner_headers", inner_headers::run),
+    ("manifest", manifest::run),
+    ("neighbour", neighbour::run),
+    ("outer_decap", outer_decap::run),
+    ("policy_equivalence", policy_equivalence::run),
+    ("vnet_header", vnet_header::run),
+    ("vxlan_header", vxlan_header::run),
+];
