@@ -8,7 +8,7 @@
 //! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
 //! | the same, over time | `fragments`, `conntrack` |
 //! | who may write policies or Pods | `manifest`, `policy_equivalence` |
-//! | the administrator | `config`, `control_request` |
+//! | the administrator | `config`, `control_request`, `probe` |
 
 pub mod config;
 pub mod conntrack;
@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod neighbour;
 pub mod outer_decap;
 pub mod policy_equivalence;
+pub mod probe;
 pub mod vnet_header;
 pub mod vxlan_header;
 
@@ -31,7 +32,7 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("config", config::run),
     ("conntrack", conntrack::run),
     ("control_request", control_request::run),
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 13] = [
     ("neighbour", neighbour::run),
     ("outer_decap", outer_decap::run),
     ("policy_equivalence", policy_equivalence::run),
+    ("probe", probe::run),
     ("vnet_header", vnet_header::run),
     ("vxlan_header", vxlan_header::run),
 ];

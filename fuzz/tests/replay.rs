@@ -54,7 +54,7 @@ fn inputs_belong_to_a_target() {
 fn short_inputs_pass_every_target() {
     for (_, run) in TARGETS {
         run(&[]);
-        for byte in 0..=255 {
+        for byte in (0..=u8::MAX).step_by(5) {
             run(&[byte]);
             run(&[byte; 40]);
         }
