@@ -20,7 +20,7 @@ fn example() -> Status {
                    "pod_cidrs": ["10.244.2.0/24"], "state": "reachable"}],
         "ports": [{"name": "eth0", "kind": "tap", "rx_packets": 10, "rx_bytes": 1000, "tx_packets": 9,
                    "tx_bytes": 900, "rx_lost": 0, "tx_failed": 1}],
-        "packets": {"received": 20, "forwarded": 15, "answered": 2, "dropped": 3},
+        "packets": {"received": 20, "forwarded": 15, "answered": 2, "dropped": 3, "icmp_errors": 1, "vxlan_reserved": 0},
         "drops": {"policy_deny": 3},
         "denials": [{"direction": "ingress", "src": "shop/intruder", "dst": "shop/backend", "packets": 3,
                      "rule": "default deny: isolated by NetworkPolicy shop/\u001b[31mdefault-deny",
