@@ -134,6 +134,11 @@ impl<'n> World<'n> {
 
     fn process(&mut self, place: Place, batch: &mut Batch) {
         self.now = self.now.plus(Duration::from_millis(1));
+        for frame in &*batch {
+            if let Some(bytes) = self.arriving(place, frame) {
+                self.oracle.arrives(self.node, place, bytes, frame.gso.is_some());
+            }
+        }
         let (before, count) = (self.counters.received.get(), batch.len() as u64);
         self.pipeline.process(self.ports[place as usize], batch, self.now, &mut self.pool, &mut self.out);
         assert!(batch.is_empty());
@@ -157,6 +162,16 @@ impl<'n> World<'n> {
             self.pool.give(frame);
         }
         self.oracle.check(self.node, from, &sent);
+    }
+
+    /// The inner frame of what comes in.
+    fn arriving<'f>(&self, place: Place, frame: &'f Frame) -> Option<&'f [u8]> {
+        let bytes = frame.bytes();
+        match place {
+            Place::Underlay if self.datagrams => bytes.get(VXLAN..),
+            Place::Underlay => bytes.get(parse_outer(bytes).ok()?.payload)?.get(VXLAN..),
+            _ => Some(bytes),
+        }
     }
 
     /// A port is given nothing it did not say it takes.

@@ -2,8 +2,8 @@
 //!
 //! A frame leaves only where its destination is, and its source only came from where that is. It belongs to a connection
 //! that the policy allows from its opening packet on: either the policy allows the frame itself, or it answers one
-//! that was allowed and sent before. ICMP errors need what they quote to be such a connection, later fragments some
-//! connection of their ends.
+//! that came in before and was allowed (whether or not it then found its way: a TTL of 0 comes after policy). ICMP
+//! errors need what they quote to be such a connection, later fragments some connection of their ends.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -32,6 +32,16 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
+    /// Takes note of a frame that came in at `from`, inner where it came through the tunnel.
+    pub(super) fn arrives(&mut self, node: &Node, from: Place, bytes: &[u8], is_super_packet: bool) {
+        let Ok(headers) = parse(bytes, is_super_packet) else { return };
+        if let Network::Ip(ip) = headers.net
+            && place_of(ip.src) == from
+        {
+            self.opens(node, &ip);
+        }
+    }
+
     /// Holds what left in one batch, which came in at `from`, to the rules.
     pub(super) fn check(&mut self, node: &Node, from: Place, sent: &[Sent]) {
         let mut others = Vec::new();
