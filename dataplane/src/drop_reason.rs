@@ -44,7 +44,7 @@ drop_reasons! {
     PodUnknown = "pod_unknown", "The port is attached for a pod that the state does not know (yet).";
     PolicyPending = "policy_pending", "The port is not the one that serves its pod: another was attached first.";
     PodGone = "pod_gone", "The connection belongs to a pod that has gone; its address is another's now.";
-    IpConflict = "ip_conflict", "Two live pods claim the address; both are cut off.";
+    IpConflict = "ip_conflict", "Two live pods claim the address, or it is none a pod of this node can have; they are cut off.";
 
     OuterInvalid = "outer_invalid", "The outer packet is not a valid unicast UDP packet to this VTEP.";
     OuterChecksum = "outer_csum", "The outer UDP or IP checksum is wrong.";

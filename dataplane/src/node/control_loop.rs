@@ -1,25 +1,23 @@
 //! The control thread: takes events one at a time and keeps what is in force close to what is wanted.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use policy_compiler::{Cluster, Compiled, Diagnostic};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use policy_compiler::{Cluster, Compiled};
 use vxlan::encap::OuterChecksum;
 
 use super::attachments::Attachments;
 use super::identity::{self, Identity};
 use super::lock::InstanceLock;
 use super::{Died, Event, StartError, open};
-use crate::config::{Attachment, Config, OnInvalid};
+use crate::config::{Attachment, Config};
 use crate::conntrack::ConntrackConfig;
-use crate::control::{DetachTarget, Handler, StateStatus, StateSummary, Status};
+use crate::control::{DetachTarget, StateStatus, StateSummary};
 use crate::fragments::FragConfig;
-use crate::pipeline::{Binding, PortId, Role, Settings};
-use crate::ports::Port;
+use crate::pipeline::{Role, Settings};
 use crate::state::{Refresh, StateFollower, Watcher};
-use crate::tables::{EndpointIds, Generation, Publisher};
+use crate::tables::{EndpointIds, Publisher};
 use crate::telemetry::{DenialLog, PacketCounters, PortCounters};
 use crate::workers::{WorkerConfig, WorkerHandle};
 
@@ -43,7 +41,7 @@ pub(super) struct Trunks {
     pub(super) underlay: Trunk,
     pub(super) gateway_mtu: u16,
     /// The gateway's interface was deleted.
-    gateway_lost: bool,
+    pub(super) gateway_lost: bool,
 }
 
 /// Everything the control thread owns.
@@ -59,17 +57,19 @@ pub(crate) struct ControlLoop {
     pub(super) cluster: Option<Cluster>,
     pub(super) summary: StateSummary,
     pub(super) started: Instant,
-    follower: StateFollower,
+    pub(super) follower: StateFollower,
     /// Compiled, but something else (an interface, an address) is in the way of putting it in force.
-    pending: Option<Compiled>,
-    ids: EndpointIds,
-    number: u64,
-    look_again: bool,
+    pub(super) pending: Option<Compiled>,
+    /// When what is pending is tried again.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) ids: EndpointIds,
+    pub(super) number: u64,
+    pub(super) look_again: bool,
     /// Whether there has been a state whose nodes did not contradict one another. Until then there is no last
     /// good generation to stay with, and those that do are cut off, as always in the mode `isolate`.
-    nodes_agreed: bool,
-    /// Why nodes are cut off.
-    contradictions: Vec<String>,
+    pub(super) nodes_agreed: bool,
+    /// Why nodes and pods are cut off.
+    pub(super) contradictions: Vec<String>,
     watcher: Watcher,
     _lock: InstanceLock,
 }
@@ -103,6 +103,7 @@ impl ControlLoop {
             summary: StateSummary::default(),
             started: Instant::now(),
             pending: None,
+            retry_at: None,
             ids: EndpointIds::default(),
             number: 0,
             look_again: false,
@@ -159,7 +160,9 @@ impl ControlLoop {
                 if std::mem::take(&mut self.look_again) {
                     self.refresh();
                 }
-                self.retry();
+                if self.retry_at.is_none_or(|at| Instant::now() >= at) {
+                    self.retry();
+                }
                 last_look = Instant::now();
             }
             self.tend();
@@ -181,7 +184,7 @@ impl ControlLoop {
     }
 
     /// Looks at the state and puts it in force where it changed and is sound.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         match self.follower.refresh() {
             Refresh::Compiled(compiled) => {
                 self.pending = Some(compiled);
@@ -189,211 +192,6 @@ impl ControlLoop {
             }
             other => self.note(other),
         }
-    }
-
-    fn note(&mut self, refresh: Refresh) {
-        match refresh {
-            Refresh::Unchanged => {
-                let (status, problems) = self.standing();
-                // Back to what is in force after a change that was refused; or still refused.
-                if self.pending.is_none() && self.number > 0 && status != self.summary.status {
-                    self.summary.status = status;
-                    self.summary.problems = problems;
-                }
-            }
-            Refresh::Waiting => self.look_again = true,
-            // What is pending is good and stays wanted: should the directory turn back to it, that is no change.
-            Refresh::Rejected(problems) => self.reject(texts(&problems)),
-            Refresh::Compiled(compiled) => self.pending = Some(compiled),
-        }
-    }
-
-    /// Where the directory is refused and something else is in the way of what was read before: both.
-    fn with_rejection(&self, problems: Vec<String>) -> Vec<String> {
-        if self.follower.status() != StateStatus::Rejected {
-            return problems;
-        }
-        let mut all = texts(self.follower.problems());
-        for problem in problems {
-            if !all.contains(&problem) {
-                all.push(problem);
-            }
-        }
-        all
-    }
-
-    fn retry(&mut self) {
-        if let Err(error) = self.put_in_force() {
-            self.reject(vec![error.to_string()]);
-        }
-    }
-
-    /// Says what is wrong, once, and keeps what is in force.
-    fn reject(&mut self, problems: Vec<String>) {
-        let problems = self.with_rejection(problems);
-        let status = if self.number == 0 { StateStatus::Starting } else { StateStatus::Rejected };
-        if self.summary.problems != problems {
-            for problem in &problems {
-                tracing::error!(node = self.config.node, generation = self.number, "{problem}");
-            }
-            tracing::error!(
-                node = self.config.node,
-                generation = self.number,
-                "state not put in force: {}",
-                if self.number == 0 {
-                    "nothing passes until it is mended"
-                } else {
-                    "the last good generation stays"
-                }
-            );
-        }
-        self.summary.status = status;
-        self.summary.problems = problems;
-    }
-
-    /// Publishes the pending compilation, opening underlay and gateway first where they are not open yet.
-    fn put_in_force(&mut self) -> Result<(), StartError> {
-        let Some(mut compiled) = self.pending.take() else { return Ok(()) };
-        let identity = match Identity::resolve(&self.config, &compiled.cluster) {
-            Ok(identity) => identity,
-            Err(error) => {
-                self.reject(vec![error.to_string()]);
-                self.pending = Some(compiled);
-                return Ok(());
-            }
-        };
-        // What the Node's annotations name as its own is the node to its pods too (kubelet probes from there).
-        self.follower.set_node_addresses(identity.own.addresses.iter().copied().collect::<BTreeSet<_>>());
-        match self.follower.refresh() {
-            Refresh::Compiled(again) => compiled = again,
-            Refresh::Waiting => self.look_again = true,
-            Refresh::Unchanged | Refresh::Rejected(_) => {}
-        }
-        if self.underlay_moved(&identity) {
-            self.reject(vec![
-                "the node's underlay address changed; restart weir to bind the new one".to_owned(),
-            ]);
-            self.pending = Some(compiled);
-            return Ok(());
-        }
-        if let Err(error) = self.open_trunks(&identity) {
-            self.pending = Some(compiled);
-            return Err(error);
-        }
-        let mut vteps = identity::vteps(&compiled.cluster, &identity.own.name);
-        let mut contradictions = Vec::new();
-        if self.config.state.on_invalid == OnInvalid::Isolate || !self.nodes_agreed {
-            contradictions = identity::cut_contradictions(&mut vteps);
-        }
-        let number = self.number + 1;
-        let generation = match Generation::new(number, &compiled, identity.own.clone(), vteps, &mut self.ids)
-        {
-            Ok(generation) => generation,
-            Err(error) => {
-                self.reject(vec![error.to_string()]);
-                self.pending = Some(compiled);
-                return Ok(());
-            }
-        };
-        self.number = number;
-        self.nodes_agreed |= contradictions.is_empty();
-        self.contradictions = contradictions;
-        self.attachments.set_mtu(&self.worker, identity.pod_mtu);
-        self.identity = Some(identity);
-        self.publisher.publish(generation);
-        self.worker.wake();
-        self.sum_up(&compiled);
-        self.cluster = Some(compiled.cluster);
-        Ok(())
-    }
-
-    fn sum_up(&mut self, compiled: &Compiled) {
-        let warnings: Vec<String> = texts(&compiled.warnings);
-        for warning in warnings.iter().filter(|warning| !self.summary.warnings.contains(*warning)) {
-            tracing::warn!(node = self.config.node, generation = self.number, "{warning}");
-        }
-        let problems: Vec<String> =
-            texts(&compiled.degraded).into_iter().chain(self.contradictions.clone()).collect();
-        for problem in problems.iter().filter(|problem| !self.summary.problems.contains(*problem)) {
-            tracing::error!(node = self.config.node, generation = self.number, "isolated: {problem}");
-        }
-        // Where it had to wait, the directory may have turned to something that is refused meanwhile.
-        let (status, problems) = self.standing();
-        self.summary = StateSummary {
-            generation: self.number,
-            compiled_at_unix_seconds: std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .ok()
-                .map(|since| since.as_secs()),
-            compile_microseconds: u64::try_from(self.follower.compile_time().as_micros()).unwrap_or(u64::MAX),
-            status,
-            problems,
-            warnings,
-            skipped: self.follower.skipped(),
-        };
-        tracing::info!(
-            node = self.config.node,
-            generation = self.number,
-            pods = compiled.cluster.subjects.len(),
-            nodes = compiled.cluster.nodes.len(),
-            rules = compiled.rules.len(),
-            bytes = compiled.classifier.memory_bytes(),
-            microseconds = self.summary.compile_microseconds,
-            "generation in force"
-        );
-    }
-
-    /// How the directory relates to what is in force, once something is, and what is wrong with either.
-    fn standing(&self) -> (StateStatus, Vec<String>) {
-        let mut problems = texts(self.follower.problems());
-        if self.follower.status() == StateStatus::Rejected {
-            return (StateStatus::Rejected, problems);
-        }
-        problems.extend(self.contradictions.iter().cloned());
-        (if problems.is_empty() { StateStatus::Ok } else { StateStatus::Degraded }, problems)
-    }
-
-    fn underlay_moved(&self, identity: &Identity) -> bool {
-        let open = self.identity.as_ref().filter(|_| self.trunks.is_some());
-        open.is_some_and(|open| {
-            let address = |identity: &Identity| {
-                (
-                    identity.own.underlay_v4.map(|underlay| underlay.address),
-                    identity.own.underlay_v6.map(|underlay| underlay.address),
-                )
-            };
-            address(open) != address(identity)
-        })
-    }
-
-    fn open_trunks(&mut self, identity: &Identity) -> Result<(), StartError> {
-        if self.trunks.is_some() {
-            return Ok(());
-        }
-        let underlay = open::underlay(&self.config, identity).map_err(StartError::Underlay)?;
-        let gateway_mtu = self.config.gateway.mtu.unwrap_or(identity.pod_mtu);
-        let gateway = open::gateway(&self.config, identity, gateway_mtu)
-            .map_err(|error| StartError::Gateway { name: self.config.gateway.interface.clone(), error })?;
-        let underlay = self.hand_over(Role::UnderlayDatagram, underlay, None, u16::MAX)?;
-        let gateway = self.hand_over(Role::Node, gateway.port, gateway.mac, gateway_mtu)?;
-        self.trunks = Some(Trunks { gateway, underlay, gateway_mtu, gateway_lost: false });
-        Ok(())
-    }
-
-    fn hand_over(
-        &self,
-        role: Role,
-        port: Box<dyn Port>,
-        mac: Option<vxlan::mac::Mac>,
-        mtu: u16,
-    ) -> Result<Trunk, StartError> {
-        let counters = Arc::new(PortCounters::default());
-        let capabilities = port.capabilities();
-        let binding = Binding { id: PortId(0), role, mac, mtu, capabilities, endpoint: None };
-        self.worker
-            .attach(binding, port, Arc::clone(&counters))
-            .map_err(|error| StartError::Io(std::io::Error::other(error)))?;
-        Ok(Trunk { counters })
     }
 
     fn tend(&mut self) {
@@ -434,20 +232,20 @@ impl ControlLoop {
         }
     }
 
-    fn attach(&mut self, attachment: Attachment) -> Result<(), String> {
+    pub(super) fn attach(&mut self, attachment: Attachment) -> Result<(), String> {
         self.attachments.add(attachment, &self.worker, self.identity.as_ref())?;
         self.tend();
         Ok(())
     }
 
-    fn detach(&mut self, target: &DetachTarget) -> Result<(), String> {
+    pub(super) fn detach(&mut self, target: &DetachTarget) -> Result<(), String> {
         // What died since may have lost its id to another port.
         self.tend();
         self.attachments.remove(target, &self.worker)
     }
 
     /// Reads the state and waits until the worker judges by it.
-    fn reload(&mut self) -> Result<u64, String> {
+    pub(super) fn reload(&mut self) -> Result<u64, String> {
         self.refresh();
         let until = Instant::now() + TAKE_UP;
         while std::mem::take(&mut self.look_again) && Instant::now() < until {
@@ -473,10 +271,6 @@ impl ControlLoop {
     }
 }
 
-fn texts(diagnostics: &[Diagnostic]) -> Vec<String> {
-    diagnostics.iter().map(Diagnostic::to_string).collect()
-}
-
 /// The pipeline's settings, as the configuration has them.
 pub fn settings(config: &Config) -> Settings {
     Settings {
@@ -490,50 +284,6 @@ pub fn settings(config: &Config) -> Settings {
             ..ConntrackConfig::default()
         },
         fragments: FragConfig::default(),
-    }
-}
-
-/// Carries requests of the control socket's threads to the control thread, and the answers back.
-pub(super) struct RequestHandler {
-    events: Sender<Event>,
-}
-
-impl RequestHandler {
-    pub(super) fn new(events: Sender<Event>) -> Self {
-        Self { events }
-    }
-
-    fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut ControlLoop) -> T + Send + 'static,
-    ) -> Option<T> {
-        let (reply, answer) = bounded(1);
-        let request = Box::new(move |control: &mut ControlLoop| {
-            // The client has gone: nobody to answer.
-            let _ = reply.send(question(control));
-        });
-        self.events.send(Event::Request(request)).ok()?;
-        answer.recv().ok()
-    }
-}
-
-const ENDED: &str = "weir is stopping";
-
-impl Handler for RequestHandler {
-    fn status(&self) -> Status {
-        self.ask(ControlLoop::status).unwrap_or_default()
-    }
-
-    fn attach(&self, attachment: Attachment) -> Result<(), String> {
-        self.ask(move |control| control.attach(attachment)).unwrap_or_else(|| Err(ENDED.into()))
-    }
-
-    fn detach(&self, target: DetachTarget) -> Result<(), String> {
-        self.ask(move |control| control.detach(&target)).unwrap_or_else(|| Err(ENDED.into()))
-    }
-
-    fn reload(&self) -> Result<u64, String> {
-        self.ask(ControlLoop::reload).unwrap_or_else(|| Err(ENDED.into()))
     }
 }
 

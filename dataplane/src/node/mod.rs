@@ -13,8 +13,10 @@
 mod attachments;
 mod control_loop;
 mod identity;
+mod in_force;
 mod lock;
 mod open;
+mod requests;
 mod status;
 
 pub use control_loop::settings;
@@ -112,7 +114,7 @@ impl Node {
         let socket = config.control.socket.clone();
         let (events, inbox) = unbounded();
         let mut control_loop = ControlLoop::new(config, lock, events.clone())?;
-        let handler = Arc::new(control_loop::RequestHandler::new(events.clone()));
+        let handler = Arc::new(requests::RequestHandler::new(events.clone()));
         let server = control::Server::start(&socket, handler)?;
         control_loop.begin()?;
         let thread = std::thread::Builder::new()

@@ -71,7 +71,7 @@ impl Pipeline {
             });
         };
         let endpoint = generation.endpoint(index).ok_or(DropReason::PodUnknown)?;
-        if generation.in_conflict(endpoint) {
+        if generation.is_cut_off(index) {
             return Err(DropReason::IpConflict);
         }
         if !packet.eth_src.is_unicast() || bound_mac.is_some_and(|mac| mac != packet.eth_src) {

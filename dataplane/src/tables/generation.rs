@@ -73,6 +73,14 @@ pub struct Underlay<A> {
 }
 
 impl OwnNode {
+    /// False for the node's own addresses, and for those outside its pod subnets where it has any of that family.
+    pub fn may_be_pod(&self, address: IpAddr) -> bool {
+        let mut subnets =
+            self.pod_cidrs.iter().filter(|cidr| cidr.addr().is_ipv4() == address.is_ipv4()).peekable();
+        let inside = subnets.peek().is_none() || subnets.any(|cidr| cidr.contains(&address));
+        inside && !self.addresses.contains(&address)
+    }
+
     /// True for the addresses pods use as their gateway.
     pub fn is_gateway(&self, address: IpAddr) -> bool {
         match address {
@@ -141,6 +149,8 @@ pub struct Generation {
     pub own: OwnNode,
     node_addresses: HashSet<IpAddr, ahash::RandomState>,
     conflicts: HashSet<IpAddr, ahash::RandomState>,
+    /// Per endpoint, the address that it cannot have.
+    misplaced: Vec<Option<IpAddr>>,
     by_address: HashMap<IpAddr, EndpointIndex, ahash::RandomState>,
     by_name: HashMap<PodName, EndpointIndex, ahash::RandomState>,
     owners: HashSet<Owner, ahash::RandomState>,
@@ -222,9 +232,16 @@ impl Generation {
         for (position, endpoint) in endpoints.iter().enumerate() {
             by_name.insert(endpoint.name.clone(), position as EndpointIndex);
             for address in &endpoint.addresses {
-                by_address.insert(*address, position as EndpointIndex);
+                // A pod that claims what is the node's, or what cannot be a pod of this node, does not get it.
+                if own.may_be_pod(*address) {
+                    by_address.insert(*address, position as EndpointIndex);
+                }
             }
         }
+        let misplaced = endpoints
+            .iter()
+            .map(|endpoint| endpoint.addresses.iter().copied().find(|address| !own.may_be_pod(*address)))
+            .collect();
         let owners = endpoints.iter().map(|endpoint| endpoint.owner).collect();
         let routed: HashSet<&str> = fdb.iter().map(|(_, vtep)| vtep.name.as_str()).collect();
         let others = compiled.cluster.nodes.iter().filter(|node| node.name != own.name);
@@ -258,6 +275,7 @@ impl Generation {
             conflicts,
             by_address,
             by_name,
+            misplaced,
             owners,
             unreachable,
             strays,
@@ -267,7 +285,8 @@ impl Generation {
     /// Who has `address`.
     pub fn party(&self, address: IpAddr) -> Party {
         if let Some(&endpoint) = self.by_address.get(&address) {
-            return if self.conflicts.contains(&address) { Party::Conflict } else { Party::Pod(endpoint) };
+            let cut_off = self.conflicts.contains(&address) || self.misplaced_address(endpoint).is_some();
+            return if cut_off { Party::Conflict } else { Party::Pod(endpoint) };
         }
         if self.own.addresses.contains(&address) {
             return Party::Node;
@@ -307,8 +326,21 @@ impl Generation {
         self.node_addresses.contains(&address) || self.fdb.by_underlay(address).is_some()
     }
 
-    /// True when an address of `endpoint` is claimed by another live pod too.
-    pub fn in_conflict(&self, endpoint: &Endpoint) -> bool {
-        endpoint.addresses.iter().any(|address| self.conflicts.contains(address))
+    /// Pods that show an address no pod of this node can have, with that address: they are cut off.
+    pub fn misplaced(&self) -> impl Iterator<Item = (&PodName, IpAddr)> {
+        let pods = self.endpoints.iter().zip(&self.misplaced);
+        pods.filter_map(|(endpoint, address)| Some((&endpoint.name, (*address)?)))
+    }
+
+    fn misplaced_address(&self, index: EndpointIndex) -> Option<IpAddr> {
+        self.misplaced.get(index as usize).copied().flatten()
+    }
+
+    /// True when an address of the endpoint is claimed by another live pod too, or is none it can have.
+    pub fn is_cut_off(&self, index: EndpointIndex) -> bool {
+        let addresses =
+            self.endpoint(index).map(|endpoint| endpoint.addresses.as_slice()).unwrap_or_default();
+        self.misplaced_address(index).is_some()
+            || addresses.iter().any(|address| self.conflicts.contains(address))
     }
 }

@@ -11,6 +11,8 @@ use super::super::Node;
 use super::*;
 use crate::buffer::{Batch, Pool};
 use crate::control::Server;
+use crate::node::requests::RequestHandler;
+use crate::ports::Port;
 use crate::ports::{Capabilities, Received, Sent};
 
 /// A port with a bug.

@@ -165,6 +165,28 @@ fn pods_in_conflict_over_an_address_are_both_cut_off() {
     }
 }
 
+/// Threat 40: an address is a pod's only where a pod of this node can have it.
+#[test]
+fn a_pod_that_claims_the_gateways_or_a_foreign_address_is_cut_off_and_does_not_get_it() {
+    for family in FAMILIES {
+        for claimed in [gateway(family), bee(family), outside(family)] {
+            let mut world = World::new();
+            world.pods.retain(|pod| pod.name.name != "green");
+            world.pods.push(subject("green", "uid-green", &[green(family), claimed]));
+            world.publish();
+            for own in [green(family), claimed] {
+                let speaks = Ip::new(own, blue(family), 17, udp(4000, 53, b"")).by_green().frame();
+                world.inject(world.green, &speaks).dropped(DropReason::IpConflict);
+            }
+            let to_it = Ip::new(blue(family), green(family), 17, udp(4000, 53, b"")).frame();
+            world.inject(world.blue, &to_it).dropped(DropReason::IpConflict);
+            // What it claims stays whose it is.
+            let to_claimed = Ip::new(blue(family), claimed, 17, udp(4001, 53, b"")).frame();
+            world.inject(world.blue, &to_claimed).one();
+        }
+    }
+}
+
 #[test]
 fn a_connection_that_has_timed_out_lets_nothing_in_even_before_housekeeping() {
     for family in FAMILIES {
