@@ -62,8 +62,6 @@ pub(super) struct Packet {
     pub(super) tuple: Option<Tuple>,
     pub(super) signal: Signal,
     pub(super) connection: Option<(ConnId, Dir)>,
-    /// `track` found a connection: what was asked about it is not about the packet itself.
-    pub(super) had_connection: bool,
     /// An ICMP error; `tuple` is then the quoted packet's.
     pub(super) related: bool,
 }
@@ -86,7 +84,6 @@ impl Packet {
             tuple: None,
             signal: Signal::Other,
             connection: None,
-            had_connection: false,
             related: false,
         }
     }

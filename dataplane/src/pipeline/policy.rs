@@ -6,7 +6,8 @@
 //! pod that is another one now (`pod_gone`), or fit for no connection (`ct_*`).
 //!
 //! Two passes. The first collects the questions of the whole batch and puts them to the classifier at once; the
-//! second settles packet by packet, in order, because one packet may open the connection the next one belongs to.
+//! second settles packet by packet, in order, because one packet may open or cut the connection the next one belongs
+//! to; what that leaves without an answer is asked for by itself.
 //! A connection is judged once per generation, by its original direction: egress of the pod that opened it, ingress
 //! of the pod it was opened to. Replies need no rule, and no rule can stop them.
 
@@ -53,21 +54,19 @@ pub(super) struct Questions {
 impl Pipeline {
     pub(super) fn policy(&mut self, generation: &Generation, packets: &mut [Packet], now: Timestamp) {
         let mut questions = std::mem::take(&mut self.questions);
-        self.ask(generation, packets, &mut questions);
+        Self::ask(generation, packets, &mut questions);
         self.settle(generation, packets, &questions, now);
         self.questions = questions;
     }
 
-    /// First pass: one batch of look-ups for every packet whose connection this generation has not judged.
-    fn ask(&self, generation: &Generation, packets: &[Packet], questions: &mut Questions) {
+    /// First pass: one batch of look-ups for every packet that has no connection yet.
+    fn ask(generation: &Generation, packets: &[Packet], questions: &mut Questions) {
         questions.keys.clear();
         questions.asked.clear();
         for packet in packets {
-            let asked = if packet.is_live() && !self.is_judged(generation, packet) {
-                self.flow(generation, packet).map(|flow| questions.put(generation, &flow))
-            } else {
-                None
-            };
+            let opens = packet.is_live() && packet.connection.is_none();
+            let flow = Flow::of(packet).filter(|_| opens);
+            let asked = flow.map(|flow| questions.put(generation, &flow));
             questions.asked.push(asked);
         }
         questions.verdicts.clear();
@@ -75,28 +74,15 @@ impl Pipeline {
         generation.classifier.classify_batch(&questions.keys, &mut questions.verdicts);
     }
 
-    fn is_judged(&self, generation: &Generation, packet: &Packet) -> bool {
-        let connection = packet.connection.and_then(|(id, _)| self.connections.get(id));
-        connection.is_some_and(|connection| connection.generation == generation.number)
-    }
-
-    /// The original direction of the packet's connection, or the packet itself where it has none.
-    fn flow(&self, generation: &Generation, packet: &Packet) -> Option<Flow> {
-        let Some((id, dir)) = packet.connection else {
-            let ip = packet.ip?;
-            let (src_port, dst_port) = policy_ports(packet.l4);
-            return Some(Flow {
-                src: ip.src,
-                dst: ip.dst,
-                source: packet.source,
-                destination: packet.destination,
-                protocol: ip.protocol,
-                src_port,
-                dst_port,
-            });
-        };
-        let connection = self.connections.get(id)?;
-        let original = connection.original;
+    /// The original direction of the connection a packet belongs to.
+    fn connection_flow(
+        &self,
+        generation: &Generation,
+        packet: &Packet,
+        id: ConnId,
+        dir: Dir,
+    ) -> Option<Flow> {
+        let original = self.connections.get(id)?.original;
         // An ICMP error's own source may be any router: the ends are those of the connection.
         let (source, destination) = match dir {
             Dir::Original if !packet.related => (packet.source, packet.destination),
@@ -156,7 +142,7 @@ impl Pipeline {
     ) -> Result<(), DropReason> {
         let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
         if connection.generation != generation.number
-            && let Err(reason) = self.judge_again(generation, packet, id)
+            && let Err(reason) = self.judge_again(generation, packet, id, dir)
         {
             self.connections.remove(id);
             *changed = true;
@@ -178,8 +164,9 @@ impl Pipeline {
         generation: &Generation,
         packet: &Packet,
         id: ConnId,
+        dir: Dir,
     ) -> Result<(), DropReason> {
-        let flow = self.flow(generation, packet).ok_or(DropReason::ConntrackInvalid)?;
+        let flow = self.connection_flow(generation, packet, id, dir).ok_or(DropReason::ConntrackInvalid)?;
         let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
         if !same_pods(generation, connection, &flow) {
             return Err(DropReason::PodGone);
@@ -242,10 +229,10 @@ impl Pipeline {
         asked: Option<Asked>,
         questions: &Questions,
     ) -> Result<(), DropReason> {
-        let answers = if let Some(asked) = asked.filter(|_| !packet.had_connection) {
+        let answers = if let Some(asked) = asked {
             [questions.answer(asked.egress), questions.answer(asked.ingress)]
         } else {
-            let flow = self.flow(generation, packet).ok_or(DropReason::BadHeader)?;
+            let flow = Flow::of(packet).ok_or(DropReason::BadHeader)?;
             keys(generation, &flow).map(|key| key.map(|key| (key, generation.classifier.classify(&key))))
         };
         for (key, verdict) in answers.into_iter().flatten() {
@@ -264,6 +251,24 @@ impl Pipeline {
             dst: key.dst,
             rule: verdict.rule,
         });
+    }
+}
+
+impl Flow {
+    /// The flow that a packet would open.
+    fn of(packet: &Packet) -> Option<Self> {
+        let ip = packet.ip?;
+        let (src_port, dst_port) = policy_ports(packet.l4);
+        Some(Self {
+            src: ip.src,
+            dst: ip.dst,
+            source: packet.source,
+            destination: packet.destination,
+            // Of a later fragment, `Packet::follow` has put in what its first said.
+            protocol: ip.protocol,
+            src_port,
+            dst_port,
+        })
     }
 }
 

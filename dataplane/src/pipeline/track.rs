@@ -39,10 +39,7 @@ impl Pipeline {
             packet.tuple = tuple(&ip, packet.l4);
             packet.signal = if fragment::is_later(ip.l4) { Signal::Continuation } else { signal(packet.l4) };
             match &packet.tuple {
-                Some(tuple) => {
-                    packet.connection = self.connections.lookup(tuple);
-                    packet.had_connection = packet.connection.is_some();
-                }
+                Some(tuple) => packet.connection = self.connections.lookup(tuple),
                 None => packet.drop(DropReason::BadHeader),
             }
         }
