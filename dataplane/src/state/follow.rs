@@ -82,6 +82,7 @@ impl StateFollower {
             on_invalid: OnInvalid::Isolate,
             node_addresses,
             memory_ceiling: config.limits.compile_memory,
+            ..Options::default()
         };
         Self {
             source: DirectorySource::open(&config.state.directory),

@@ -9,11 +9,12 @@ use super::object::{Kind, Object};
 use super::pod::Pod;
 use super::policy_reader::read_policy;
 use super::reader::Reader;
+use super::service_account::ServiceAccount;
 use super::tree::{self, Piece, Problem, Tree, Value};
 use std::sync::Arc;
 
 /// What this release reads.
-const KINDS: [Kind; 4] = [Kind::Namespace, Kind::Node, Kind::Pod, Kind::NetworkPolicy];
+const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::Pod, Kind::ServiceAccount, Kind::NetworkPolicy];
 
 /// Reads YAML or JSON: several documents, `List`s, output of `kubectl get -o yaml`.
 ///
@@ -106,7 +107,7 @@ fn is_foreign_policy(kind: &str) -> bool {
 fn misspelled(kind: &str, api_version: &str) -> Option<Kind> {
     let meant = KINDS.into_iter().find(|known| known.name() == kind)?;
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    let own_group = meant.api_version().split_once('/').map_or("", |(group, _)| group);
+    let own_group = meant.api_versions().first()?.split_once('/').map_or("", |(group, _)| group);
     // Other groups have kinds of the same names: Calico's NetworkPolicy, Longhorn's Node.
     (group == own_group || group.is_empty() || group == "extensions").then_some(meant)
 }
@@ -141,12 +142,13 @@ fn read_object(
         output.diagnostics.extend(reader.into_diagnostics());
         return;
     };
-    let known = KINDS.into_iter().find(|known| known.name() == kind && known.api_version() == api_version);
+    let known =
+        KINDS.into_iter().find(|known| known.name() == kind && known.api_versions().contains(&api_version));
     let Some(known) = known else {
         *output.skipped.entry(kind.to_owned()).or_default() += 1;
         if let Some(meant) = misspelled(kind, api_version) {
             let message = format!("there is no {kind} in apiVersion {api_version:?}");
-            reader.error(root.mark, message, meant.api_version());
+            reader.error(root.mark, message, &meant.api_versions().join(" or "));
         } else if is_foreign_policy(kind) {
             let name = root.child("metadata").and_then(|metadata| metadata.child("name"));
             let name = name.and_then(tree::Node::text).unwrap_or_default();
@@ -164,6 +166,7 @@ fn read_object(
         Kind::Namespace => Object::Namespace(Namespace::from_meta(raw)),
         Kind::Node => Object::Node(Node::read(&mut reader, raw, entries)),
         Kind::Pod => Object::Pod(Pod::read(&mut reader, raw, entries)),
+        Kind::ServiceAccount => Object::ServiceAccount(ServiceAccount::from_meta(raw)),
         Kind::NetworkPolicy => {
             let mut policy = read_policy(&mut reader, raw, root.mark, entries);
             // With a broken text it is uncertain what any part of the policy was to say.
@@ -172,6 +175,8 @@ fn read_object(
             }
             Object::NetworkPolicy(policy)
         }
+        // Not among `KINDS`.
+        _ => return,
     };
     let diagnostics = reader.into_diagnostics();
     output.diagnostics.extend(diagnostics.iter().cloned());

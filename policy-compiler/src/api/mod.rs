@@ -3,10 +3,15 @@
 mod document;
 mod object;
 
+mod calico;
+mod cilium;
+mod cluster_policy;
+
 mod namespace;
 mod node;
 mod pod;
 mod policy_reader;
+mod service_account;
 
 mod flannel;
 mod meta;
@@ -18,6 +23,9 @@ mod reader;
 mod syntax;
 mod tree;
 
+pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
+pub use cilium::{CiliumCidrGroup, CiliumPolicy};
+pub use cluster_policy::ClusterPolicy;
 pub use diagnostic::{Diagnostic, Origin, Provenance, Severity};
 pub use document::parse;
 pub use flannel::Flannel;
@@ -30,6 +38,7 @@ pub use node::Node;
 pub use object::{Kind, Object, ObjectKey};
 pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Requirement, Selector};
+pub use service_account::ServiceAccount;
 
 use std::collections::BTreeMap;
 

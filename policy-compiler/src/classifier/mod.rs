@@ -12,7 +12,7 @@ mod rules;
 
 pub use key::{Key, RuleId, Verdict};
 pub(crate) use rules::RuleInterner;
-pub use rules::{RuleInfo, RuleKind, RuleTable};
+pub use rules::{RuleInfo, RuleKind, RuleTable, Step};
 
 /// An immutable compiled policy set. Shared by all workers without locks.
 pub trait Classifier: Send + Sync {

@@ -19,7 +19,7 @@ pub(crate) struct PortTable {
 pub(crate) const MAX_BYTES: usize = 3 * (BLOCK * 4 + (1 << 16) * 2);
 
 impl PortTable {
-    /// `classes`: per protocol, in the order of [`Protocol::ALL`], the class of every port; an empty list is
+    /// `classes`: per protocol, in the order of [`Protocol::WITH_PORTS`], the class of every port; an empty list is
     /// class 0 throughout.
     pub(crate) fn new(classes: &[Vec<u16>; 3]) -> Self {
         let mut table = Self { top: Vec::with_capacity(3 * BLOCK), blocks: Vec::new() };
@@ -44,11 +44,11 @@ impl PortTable {
     /// The class. `None` only for a table that is damaged.
     #[inline]
     pub(crate) fn lookup(&self, protocol: u8, port: u16) -> Option<u16> {
-        let base = match Protocol::from_number(protocol) {
-            Some(Protocol::Tcp) => 0,
-            Some(Protocol::Udp) => BLOCK,
-            Some(Protocol::Sctp) => 2 * BLOCK,
-            None => return Some(0),
+        let base = match Protocol::new(protocol) {
+            Protocol::TCP => 0,
+            Protocol::UDP => BLOCK,
+            Protocol::SCTP => 2 * BLOCK,
+            _ => return Some(0),
         };
         let start = *self.top.get(base + usize::from(port >> 8))?;
         self.blocks.get(start as usize + usize::from(port & 0xff)).copied()

@@ -58,7 +58,33 @@ pub enum RuleKind {
     UnknownSubject,
 }
 
-/// One rule id's meaning.
+/// Something on the way to a verdict that did not decide.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A rule asks to note the connection.
+    Logged {
+        /// The policy it is in.
+        policy: PolicyName,
+        /// Where.
+        provenance: Provenance,
+    },
+    /// A rule left its tier.
+    Passed {
+        /// The tier.
+        tier: String,
+        /// The policy the rule is in.
+        policy: PolicyName,
+        /// Where.
+        provenance: Provenance,
+    },
+    /// Policies of a tier apply to the subject, and none of their rules decided.
+    Undecided {
+        /// The tier.
+        tier: String,
+    },
+}
+
+/// One rule id's meaning. The same rule reached on another way has another id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RuleInfo {
     /// What it does.
@@ -67,6 +93,20 @@ pub struct RuleInfo {
     pub direction: Direction,
     /// Why.
     pub kind: RuleKind,
+    /// What was on the way, in order.
+    pub via: Vec<Step>,
+}
+
+impl RuleInfo {
+    /// A verdict that nothing came before.
+    pub const fn direct(action: Action, direction: Direction, kind: RuleKind) -> Self {
+        Self { action, direction, kind, via: Vec::new() }
+    }
+
+    /// Whether a rule on the way asks to note the connection.
+    pub fn is_logged(&self) -> bool {
+        self.via.iter().any(|step| matches!(step, Step::Logged { .. }))
+    }
 }
 
 impl fmt::Display for RuleKind {
@@ -135,7 +175,7 @@ impl RuleTable {
     /// What the id means. An id of another compilation yields some rule of this one, id 0 if out of range.
     pub fn get(&self, id: RuleId) -> &RuleInfo {
         const UNKNOWN: &RuleInfo =
-            &RuleInfo { action: Action::Deny, direction: Direction::Ingress, kind: RuleKind::UnknownSubject };
+            &RuleInfo::direct(Action::Deny, Direction::Ingress, RuleKind::UnknownSubject);
         self.rules.get(id.0 as usize).unwrap_or(UNKNOWN)
     }
 
@@ -165,11 +205,7 @@ pub(crate) struct RuleInterner {
 impl RuleInterner {
     pub(crate) fn new() -> Self {
         let mut interner = Self { ids: AHashMap::new(), rules: Vec::new() };
-        interner.intern(RuleInfo {
-            action: Action::Deny,
-            direction: Direction::Ingress,
-            kind: RuleKind::UnknownSubject,
-        });
+        interner.intern(RuleInfo::direct(Action::Deny, Direction::Ingress, RuleKind::UnknownSubject));
         interner
     }
 

@@ -5,7 +5,7 @@
 
 mod view;
 
-pub(crate) use view::{CutOff, LivePod, View};
+pub(crate) use view::{CutOff, LivePod, Looks, View};
 
 use ipnet::IpNet;
 use std::collections::BTreeMap;

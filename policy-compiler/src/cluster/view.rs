@@ -4,7 +4,8 @@
 //! public [`Cluster`], and what is in conflict. Cost: a few map operations per pod and per node.
 
 use super::{Cluster, NodeView, PodName, Subject, WaitReason, Waiting};
-use crate::api::{Labels, NAME_LABEL, Namespace, Node, Object, ObjectKey, Pod, Provenance};
+use crate::api::{Labels, NAME_LABEL, Namespace, Node, Object, ObjectKey, Pod, Provenance, ServiceAccount};
+use crate::model::Attributes;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ pub(crate) enum CutOff {
 pub(crate) struct LivePod<'o> {
     pub(crate) pod: &'o Pod,
     pub(crate) namespace_labels: Arc<Labels>,
+    pub(crate) account_labels: Arc<Labels>,
     /// Position in [`View::cut_offs`].
     pub(crate) cut_off: Option<usize>,
 }
@@ -36,7 +38,26 @@ impl LivePod<'_> {
     pub(crate) fn name(&self) -> PodName {
         pod_name(self.pod)
     }
+
+    /// What selectors see of it.
+    pub(crate) fn attributes(&self) -> Attributes<'_> {
+        Attributes {
+            namespace: self.namespace(),
+            namespace_labels: &self.namespace_labels,
+            labels: &self.pod.meta.labels,
+            service_account: &self.pod.service_account,
+            service_account_labels: &self.account_labels,
+        }
+    }
+
+    /// What two pods of one cluster have in common that no selector can tell apart.
+    pub(crate) fn looks(&self) -> Looks<'_> {
+        (self.namespace(), &self.pod.meta.labels, &self.pod.service_account)
+    }
 }
+
+/// Namespace, labels, service account.
+pub(crate) type Looks<'a> = (&'a str, &'a Labels, &'a str);
 
 #[derive(Debug)]
 pub(crate) struct View<'o> {
@@ -49,6 +70,8 @@ pub(crate) struct View<'o> {
     pub(crate) owners: BTreeMap<IpAddr, (usize, Option<usize>)>,
     /// Per node: the addresses that are the node towards its own pods; none of them is a pod's.
     pub(crate) own_node: BTreeMap<&'o str, BTreeSet<IpAddr>>,
+    /// Labels of every Node.
+    pub(crate) node_labels: BTreeMap<&'o str, &'o Labels>,
     pub(crate) cluster: Cluster,
 }
 
@@ -66,12 +89,14 @@ impl<'o> View<'o> {
         let mut namespaces = Vec::new();
         let mut nodes = Vec::new();
         let mut pods = Vec::new();
+        let mut accounts = Vec::new();
         for object in objects {
             match object {
                 Object::Namespace(namespace) => namespaces.push(namespace),
                 Object::Node(node) => nodes.push(node),
                 Object::Pod(pod) => pods.push(pod),
-                Object::NetworkPolicy(_) => {}
+                Object::ServiceAccount(account) => accounts.push(account),
+                _ => {}
             }
         }
         let mut view = Self {
@@ -80,9 +105,10 @@ impl<'o> View<'o> {
             cut_offs: Vec::new(),
             owners: BTreeMap::new(),
             own_node: BTreeMap::new(),
+            node_labels: BTreeMap::new(),
             cluster: Cluster::default(),
         };
-        view.add_pods(&pods, &namespaces, scope);
+        view.add_pods(&pods, &namespaces, &accounts, scope);
         view.add_owners();
         view.add_nodes(&nodes, &pods);
         if let Some(scope) = scope {
@@ -98,7 +124,13 @@ impl<'o> View<'o> {
         view
     }
 
-    fn add_pods(&mut self, pods: &[&'o Pod], namespaces: &[&'o Namespace], scope: Option<&str>) {
+    fn add_pods(
+        &mut self,
+        pods: &[&'o Pod],
+        namespaces: &[&'o Namespace],
+        accounts: &[&'o ServiceAccount],
+        scope: Option<&str>,
+    ) {
         let mut labels: BTreeMap<&str, Arc<Labels>> = BTreeMap::new();
         let mut unreadable: BTreeMap<&str, usize> = BTreeMap::new();
         for namespace in namespaces {
@@ -109,6 +141,17 @@ impl<'o> View<'o> {
                 self.cut_offs.push(unreadable_object(&namespace.meta));
             }
         }
+        let mut account_labels: BTreeMap<(&str, &str), Arc<Labels>> = BTreeMap::new();
+        let mut unreadable_accounts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for account in accounts {
+            let key = (account.meta.key.namespace.as_str(), account.meta.key.name.as_str());
+            account_labels.insert(key, Arc::new(account.meta.labels.clone()));
+            if account.meta.has_errors() {
+                unreadable_accounts.insert(key, self.cut_offs.len());
+                self.cut_offs.push(unreadable_object(&account.meta));
+            }
+        }
+        let no_labels = Arc::new(Labels::new());
         for &pod in pods {
             let in_scope = scope.is_none_or(|scope| pod.node_name == scope);
             let reason = if pod.is_finished() {
@@ -131,7 +174,8 @@ impl<'o> View<'o> {
                 // Raw manifests often lack the Namespace; the API server would have put its name there.
                 Arc::new(Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]))
             });
-            let mut cut_off = unreadable.get(namespace).copied();
+            let account = (namespace, pod.service_account.as_str());
+            let mut cut_off = unreadable.get(namespace).or(unreadable_accounts.get(&account)).copied();
             if pod.meta.has_errors() {
                 cut_off = Some(self.cut_offs.len());
                 self.cut_offs.push(unreadable_object(&pod.meta));
@@ -145,7 +189,12 @@ impl<'o> View<'o> {
                     node: pod.node_name.clone(),
                 });
             }
-            self.pods.push(LivePod { pod, namespace_labels: Arc::clone(namespace_labels), cut_off });
+            self.pods.push(LivePod {
+                pod,
+                namespace_labels: Arc::clone(namespace_labels),
+                account_labels: Arc::clone(account_labels.get(&account).unwrap_or(&no_labels)),
+                cut_off,
+            });
         }
     }
 
@@ -183,6 +232,7 @@ impl<'o> View<'o> {
 
     fn add_nodes(&mut self, nodes: &[&'o Node], pods: &[&'o Pod]) {
         for node in nodes {
+            self.node_labels.insert(&node.meta.key.name, &node.meta.labels);
             let own = self.own_node.entry(&node.meta.key.name).or_default();
             own.extend(node.addresses.iter().copied());
             for cidr in &node.pod_cidrs {

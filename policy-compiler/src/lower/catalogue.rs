@@ -123,7 +123,7 @@ impl<'m> Catalogue<'m> {
             RuleKind::Rule { policy: name, provenance }
         };
         let action = if rule.action == RuleAction::Deny { Action::Deny } else { Action::Allow };
-        let id = self.interner.intern(RuleInfo { action, direction: rule.direction, kind });
+        let id = self.interner.intern(RuleInfo::direct(action, rule.direction, kind));
         let peers = match &rule.peers {
             Peers::Any => None,
             Peers::OneOf(peers) => Some(peers.iter().map(|peer| self.peers.number(peer)).collect()),

@@ -142,9 +142,8 @@ fn pod_classes(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> Vec<PodClass> 
     let mut matched = BTreeMap::new();
     let mut classes = Vec::with_capacity(view.pods.len());
     for live in &view.pods {
-        let labels = &live.pod.meta.labels;
-        let peers = matched.entry((live.namespace(), labels)).or_insert_with(|| {
-            let matches = |peer: &&Peer| peer.matches_pod(live.namespace(), &live.namespace_labels, labels);
+        let peers = matched.entry(live.looks()).or_insert_with(|| {
+            let matches = |peer: &&Peer| matches!(peer, Peer::Pods(some) if some.matches(&live.attributes()));
             let peers = catalogue.peers.things().iter().enumerate();
             peers.filter(|(_, peer)| matches(peer)).map(|(number, _)| number).collect::<Vec<usize>>()
         });

@@ -125,11 +125,13 @@ impl<'m> Builder<'_, 'm> {
 
 fn is_meant(peers: &Peers, live: &LivePod<'_>, address: IpAddr) -> bool {
     let Peers::OneOf(peers) = peers else { return true };
-    peers.iter().any(|peer| matches(peer, live) || peer.matches_address(address))
+    peers
+        .iter()
+        .any(|peer| matches(peer, live) || matches!(peer, Peer::Addresses(block) if block.contains(address)))
 }
 
 fn matches(peer: &Peer, live: &LivePod<'_>) -> bool {
-    peer.matches_pod(live.namespace(), &live.namespace_labels, &live.pod.meta.labels)
+    matches!(peer, Peer::Pods(selection) if selection.matches(&live.attributes()))
 }
 
 /// What a name stands for on a pod.

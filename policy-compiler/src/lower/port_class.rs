@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct PortClasses {
     /// How many, class 0 included.
     pub(crate) count: usize,
-    /// Per protocol, in the order of [`Protocol::ALL`]: the class of every port; empty: 0 throughout.
+    /// Per protocol, in the order of [`Protocol::WITH_PORTS`]: the class of every port; empty: 0 throughout.
     pub(crate) tables: [Vec<u16>; 3],
     /// Per range: the classes it covers.
     pub(crate) covered: Vec<Bits>,
@@ -32,7 +32,7 @@ pub(crate) fn build(ranges: &[Range], ceiling: usize) -> Result<PortClasses, Too
     classes.number(Vec::new());
     let mut tables = [const { Vec::new() }; 3];
     let mut work = 0_usize;
-    for (table, protocol) in tables.iter_mut().zip(Protocol::ALL) {
+    for (table, protocol) in tables.iter_mut().zip(Protocol::WITH_PORTS) {
         let mut edges: BTreeMap<u32, Edge> = BTreeMap::new();
         for (number, &(of, first, last)) in ranges.iter().enumerate() {
             if of == protocol && first <= last {
@@ -82,14 +82,17 @@ pub(crate) fn build(ranges: &[Range], ceiling: usize) -> Result<PortClasses, Too
 #[cfg(test)]
 mod tests {
     use super::build;
-    use crate::model::Protocol::{Tcp, Udp};
+    use crate::model::Protocol;
+
+    const TCP: Protocol = Protocol::TCP;
+    const UDP: Protocol = Protocol::UDP;
 
     #[test]
     fn classes_tell_exactly_the_ranges_apart() {
-        let ranges = [(Tcp, 0, 65535), (Tcp, 80, 80), (Udp, 53, 53), (Tcp, 8000, 9000), (Tcp, 8500, 65535)];
+        let ranges = [(TCP, 0, 65535), (TCP, 80, 80), (UDP, 53, 53), (TCP, 8000, 9000), (TCP, 8500, 65535)];
         let Ok(classes) = build(&ranges, 1 << 20) else { panic!("it is small") };
         for (number, &(protocol, first, last)) in ranges.iter().enumerate() {
-            for (table, of) in classes.tables.iter().zip(crate::model::Protocol::ALL) {
+            for (table, of) in classes.tables.iter().zip(crate::model::Protocol::WITH_PORTS) {
                 for (port, &class) in table.iter().enumerate() {
                     let inside = of == protocol && (usize::from(first)..=usize::from(last)).contains(&port);
                     assert_eq!(classes.covered[number].has(usize::from(class)), inside, "{of} {port}");
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn nested_ranges_cannot_take_more_than_the_ceiling() {
-        let ranges: Vec<_> = (0..20_000).map(|depth| (Tcp, depth, 65535 - depth)).collect();
+        let ranges: Vec<_> = (0..20_000).map(|depth| (TCP, depth, 65535 - depth)).collect();
         assert!(build(&ranges, 1 << 20).is_err());
     }
 }

@@ -5,10 +5,9 @@
 
 use super::catalogue::{Catalogue, Numbering, PolicyEntry, side};
 use super::identity::resolve;
-use crate::api::Labels;
 use crate::classifier::{RuleId, RuleInfo, RuleKind};
-use crate::cluster::{CutOff, LivePod, View};
-use crate::model::{Action, Direction, Model, PolicyName, Undecided};
+use crate::cluster::{CutOff, LivePod, Looks, View};
+use crate::model::{Action, Applies, Direction, Model, PolicyName, Undecided};
 use std::collections::BTreeMap;
 
 /// A tier of a row: only tiers in which a policy applies.
@@ -68,11 +67,11 @@ pub(crate) fn build<'o>(view: &View<'o>, model: &Model, catalogue: &mut Catalogu
     let fixed = fixed_rules(view, catalogue);
     let mut nodes: Numbering<&'o str> = Numbering::new();
     let mut keys: Numbering<RowKey> = Numbering::new();
-    let mut selected: BTreeMap<(&str, &Labels), [Vec<Vec<usize>>; 2]> = BTreeMap::new();
+    let mut selected: BTreeMap<Looks<'_>, [Vec<Vec<usize>>; 2]> = BTreeMap::new();
     let mut subjects = Vec::with_capacity(view.subjects.len());
     for live in view.subjects.iter().filter_map(|&position| view.pods.get(position)) {
         let policies = selected
-            .entry((live.namespace(), &live.pod.meta.labels))
+            .entry(live.looks())
             .or_insert_with(|| Direction::ALL.map(|direction| select(live, direction, catalogue)));
         let policies = policies.clone();
         let node = nodes.number(live.pod.node_name.as_str());
@@ -100,8 +99,7 @@ pub(crate) fn build<'o>(view: &View<'o>, model: &Model, catalogue: &mut Catalogu
 fn select(live: &LivePod<'_>, direction: Direction, catalogue: &Catalogue<'_>) -> Vec<Vec<usize>> {
     let applies = |entry: &PolicyEntry<'_>| {
         let subject = &entry.policy.subject;
-        entry.policy.applies(direction)
-            && subject.matches(live.namespace(), &live.namespace_labels, &live.pod.meta.labels)
+        entry.policy.applies(direction) != Applies::No && subject.matches(&live.attributes())
     };
     let tier = |policies: &Vec<PolicyEntry<'_>>| {
         let numbered = policies.iter().enumerate();
@@ -143,7 +141,7 @@ fn row(key: &RowKey, model: &Model, catalogue: &mut Catalogue<'_>, fixed: &Fixed
                 applied.iter().map(|entry| entry.policy.name.clone()).collect();
             policies.dedup();
             let kind = RuleKind::DefaultDeny { tier: tier.name.clone(), policies };
-            catalogue.interner.intern(RuleInfo { action: Action::Deny, direction: key.direction, kind })
+            catalogue.interner.intern(RuleInfo::direct(Action::Deny, key.direction, kind))
         });
         tiers.push(RowTier { rules, undecided });
     }
@@ -160,7 +158,7 @@ fn row(key: &RowKey, model: &Model, catalogue: &mut Catalogue<'_>, fixed: &Fixed
 fn fixed_rules(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> FixedRules {
     let interner = &mut catalogue.interner;
     let mut both = |action, kind: &RuleKind| {
-        Direction::ALL.map(|direction| interner.intern(RuleInfo { action, direction, kind: kind.clone() }))
+        Direction::ALL.map(|direction| interner.intern(RuleInfo::direct(action, direction, kind.clone())))
     };
     FixedRules {
         self_traffic: both(Action::Allow, &RuleKind::SelfTraffic),
@@ -178,10 +176,6 @@ fn fixed_rules(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> FixedRules {
                 both(Action::Deny, &kind)
             })
             .collect(),
-        own_node: interner.intern(RuleInfo {
-            action: Action::Allow,
-            direction: Direction::Ingress,
-            kind: RuleKind::OwnNode,
-        }),
+        own_node: interner.intern(RuleInfo::direct(Action::Allow, Direction::Ingress, RuleKind::OwnNode)),
     }
 }

@@ -2,12 +2,12 @@
 //! the engines held to the reference on them.
 
 use super::{flat, linear};
-use crate::api::{IpBlock, Origin, Provenance, Requirement, Selector, parse};
+use crate::api::{IpBlock, Kind, Origin, Provenance, Selector, parse};
 use crate::classifier::{Key, RuleKind};
 use crate::cluster::{SubjectId, View};
 use crate::model::{
-    Direction, Model, Namespaces, Peer, Peers, PodSelection, Policy, PolicyKind, PolicyName, PortSpec, Ports,
-    Protocol, Rule, RuleAction, Tier, Undecided,
+    Applies, Direction, Expression, Model, Namespaces, Order, Peer, Peers, PodSelection, Policy, PolicyName,
+    PortSpec, Ports, Protocol, Rule, RuleAction, Tier, Undecided,
 };
 use crate::semantics::reference::Reference;
 use std::collections::BTreeMap;
@@ -35,15 +35,16 @@ impl Dice {
         self.0 % bound
     }
 
-    fn pods(&mut self) -> Selector {
-        let app = |value: &str| Requirement::In("app".into(), vec![value.to_owned()]);
-        Selector {
-            requirements: match self.below(3) {
-                0 => Vec::new(),
-                1 => vec![app("a")],
-                _ => vec![app("b")],
-            },
+    fn pods(&mut self) -> Expression {
+        match self.below(3) {
+            0 => Expression::EVERYTHING,
+            1 => Expression::label("app", ["a"]),
+            _ => Expression::label("app", ["b"]),
         }
+    }
+
+    fn applies(&mut self) -> Applies {
+        [Applies::No, Applies::Isolating, Applies::Isolating][self.below(3) as usize]
     }
 
     fn namespaces(&mut self) -> Namespaces {
@@ -61,7 +62,7 @@ impl Dice {
                 let Ok(cidr) = cidr.parse() else { panic!("{cidr}") };
                 Peer::Addresses(IpBlock { cidr, except: Vec::new() })
             }
-            _ => Peer::Pods { namespaces: self.namespaces(), pods: self.pods() },
+            _ => Peer::Pods(PodSelection { namespaces: self.namespaces(), pods: self.pods() }),
         }
     }
 
@@ -69,9 +70,9 @@ impl Dice {
         let range = |protocol, first, last| PortSpec::Range { protocol, first, last };
         match self.below(5) {
             0 | 1 => Ports::Any,
-            2 => Ports::OneOf(vec![range(Protocol::Tcp, 80, 80)]),
-            3 => Ports::OneOf(vec![range(Protocol::Tcp, 0, 80), range(Protocol::Udp, 0, u16::MAX)]),
-            _ => Ports::OneOf(vec![PortSpec::Named { protocol: Protocol::Tcp, name: "http".into() }]),
+            2 => Ports::OneOf(vec![range(Protocol::TCP, 80, 80)]),
+            3 => Ports::OneOf(vec![range(Protocol::TCP, 0, 80), range(Protocol::UDP, 0, u16::MAX)]),
+            _ => Ports::OneOf(vec![PortSpec::Named { protocol: Protocol::TCP, name: "http".into() }]),
         }
     }
 
@@ -79,13 +80,12 @@ impl Dice {
         let actions = [RuleAction::Allow, RuleAction::Deny, RuleAction::Pass, RuleAction::Log];
         let origin = Origin { file: Arc::from("generated"), line: 1, column: 1 };
         let peers = (0..self.below(3)).map(|_| self.peer()).collect();
+        let direction = Direction::ALL[self.below(2) as usize];
+        let action = actions[self.below(4) as usize];
         Rule {
-            direction: Direction::ALL[self.below(2) as usize],
             peers: if self.below(4) == 0 { Peers::Any } else { Peers::OneOf(peers) },
             ports: self.ports(),
-            action: actions[self.below(4) as usize],
-            unreadable: false,
-            provenance: Provenance { origin, field },
+            ..Rule::about_all(direction, action, Provenance { origin, field })
         }
     }
 
@@ -99,16 +99,17 @@ impl Dice {
                     (0..self.below(5)).map(|rule| self.rule(format!("{name}[{rule}]"))).collect();
                 policies.push(Policy {
                     provenance: self.rule(name.clone()).provenance,
-                    name: PolicyName { kind: PolicyKind::NetworkPolicy, namespace: String::new(), name },
-                    order: 0,
+                    name: PolicyName { kind: Kind::NetworkPolicy, namespace: String::new(), name },
+                    order: Order::at(0.0),
                     subject: PodSelection { namespaces: self.namespaces(), pods: self.pods() },
-                    egress: self.below(3) > 0,
-                    ingress: self.below(3) > 0,
+                    egress: self.applies(),
+                    ingress: self.applies(),
                     rules,
                 });
             }
             let undecided = if self.below(2) == 0 { Undecided::Deny } else { Undecided::Pass };
-            tiers.push(Tier { name: format!("tier-{tier}"), order: tier, undecided, policies });
+            let order = Order::at(f64::from(tier));
+            tiers.push(Tier { name: format!("tier-{tier}"), order, undecided, policies });
         }
         Model { tiers }
     }
@@ -124,7 +125,7 @@ fn tiers_and_actions_are_resolved_as_the_reference_walks_them() {
         let model = dice.model();
         let Ok(compiled) = flat(&view, &model, 64 << 20) else { panic!("it is small") };
         let engines = [compiled, linear(&view, &model)];
-        let reference = Reference::new(objects.iter(), model, &view.cluster, &[]);
+        let reference = Reference::new(objects.iter(), model, &view.cluster, None);
         for subject in 0..3 {
             for direction in Direction::ALL {
                 for last in [1, 2, 3, 9] {
@@ -137,10 +138,11 @@ fn tiers_and_actions_are_resolved_as_the_reference_walks_them() {
                         for (engine, rules) in &engines {
                             let verdict = engine.classify(&key);
                             let answer = (verdict.action, rules.get(verdict.rule).kind.clone());
+                            let expected = (expected.action, expected.kind.clone());
                             assert_eq!(answer, expected, "{} on case {case}: {key:?}", engine.name());
                         }
                         *seen
-                            .entry(match (expected.0, expected.1) {
+                            .entry(match (expected.action, &expected.kind) {
                                 (action, RuleKind::Rule { .. }) => action.name(),
                                 (_, RuleKind::DefaultDeny { .. }) => "default deny",
                                 (_, RuleKind::NotIsolated) => "not isolated",

@@ -43,6 +43,7 @@ impl<'o> Engines<'o> {
     /// The verdict all agree on, with its reason.
     pub(crate) fn judge(&self, key: &Key) -> (Action, RuleKind) {
         let expected = self.reference.judge(key);
+        let expected = (expected.action, expected.kind);
         for compiled in &self.compiled {
             let name = compiled.classifier.name();
             let verdict = compiled.classifier.classify(key);
