@@ -42,9 +42,9 @@ impl Goal {
     pub fn rfc2544() -> Self {
         Self {
             exceed_ratio: 0.0,
-            final_trial: Duration::from_secs(60),
-            duration_sum: Duration::from_secs(60),
-            ..Self::ndr(Duration::from_secs(60))
+            final_trial: Duration::from_mins(1),
+            duration_sum: Duration::from_mins(1),
+            ..Self::ndr(Duration::from_mins(1))
         }
     }
 
