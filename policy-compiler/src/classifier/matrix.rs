@@ -37,14 +37,13 @@ impl Matrix {
             let entries = row.get(page * PAGE..).unwrap_or_default();
             let entries =
                 std::array::from_fn(|place| entries.get(place).or(row.last()).copied().unwrap_or(0));
-            let start = match self.known.get(&entries) {
-                Some(&start) => start,
-                None => {
-                    let start = u32::try_from(self.pages.len()).ok()?;
-                    self.pages.extend(entries);
-                    self.known.insert(entries, start);
-                    start
-                }
+            let start = if let Some(&start) = self.known.get(&entries) {
+                start
+            } else {
+                let start = u32::try_from(self.pages.len()).ok()?;
+                self.pages.extend(entries);
+                self.known.insert(entries, start);
+                start
             };
             self.top.push(start);
         }

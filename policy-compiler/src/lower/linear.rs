@@ -45,13 +45,15 @@ pub(crate) fn build(view: &View<'_>, model: &Model) -> (Linear, RuleTable) {
     (Linear { subjects, cut_off, self_traffic, not_isolated, own_node, direct, later }, rules)
 }
 
+/// What a name stands for at each pod's address.
+type NamedAt = Arc<BTreeMap<IpAddr, Vec<u16>>>;
+
 struct Builder<'a, 'm> {
     view: &'a View<'a>,
     interner: RuleInterner,
     /// Addresses of the pods or nodes a peer matches.
     hosts: BTreeMap<&'m Peer, Arc<[IpAddr]>>,
-    /// What a name stands for at each pod's address.
-    names: BTreeMap<(Protocol, &'m str), Arc<BTreeMap<IpAddr, Vec<u16>>>>,
+    names: BTreeMap<(Protocol, &'m str), NamedAt>,
 }
 
 impl<'m> Builder<'_, 'm> {

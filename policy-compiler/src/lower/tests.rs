@@ -386,3 +386,49 @@ fn every_feature_of_the_model_is_resolved_as_the_reference_walks_it() {
         assert!(kinds.get(kind).is_some_and(|&count| count > 500), "{kind}: {kinds:?}");
     }
 }
+
+/// One policy about all pods, with these rules.
+fn model(rules: Vec<Rule>) -> Model {
+    let origin = Origin { file: Arc::from("generated"), line: 1, column: 1 };
+    let policy = Policy {
+        name: PolicyName { kind: Kind::NetworkPolicy, namespace: String::new(), name: "large".to_owned() },
+        order: Order::at(0.0),
+        subject: PodSelection::everyone(),
+        egress: Applies::Isolating,
+        ingress: Applies::Isolating,
+        rules,
+        provenance: Provenance { origin, field: String::new() },
+    };
+    let (order, undecided) = (Order::at(0.0), Undecided::Deny);
+    Model { tiers: vec![Tier { name: "only".to_owned(), order, undecided, policies: vec![policy] }] }
+}
+
+fn numbered_rule(number: u16, action: RuleAction) -> Rule {
+    let origin = Origin { file: Arc::from("generated"), line: 1, column: 1 };
+    let provenance = Provenance { origin, field: format!("rules[{number}]") };
+    Rule::about_all(Direction::ALL[usize::from(number % 2)], action, provenance)
+}
+
+#[test]
+fn what_blows_up_is_refused_within_the_ceiling() {
+    let objects: Vec<Object> = parse("objects", OBJECTS).objects;
+    let view = View::new(objects.iter(), None, &[]);
+    let range = |first, last| Ports::OneOf(vec![PortSpec::Range { protocol: Protocol::TCP, first, last }]);
+    // Each port is reached on a longer way than the one before: the ways written out are quadratic.
+    let ways = (0..1000_u16)
+        .map(|number| Rule { ports: range(number, u16::MAX), ..numbered_rule(number, RuleAction::Log) });
+    // Fans are as wide as there are source classes, and each pair of rules cuts cells and fans anew.
+    let sources = (0..2000_u16).map(|number| Rule {
+        source_ports: range(number * 10, number * 10 + 4),
+        ports: range(number * 10, number * 10 + 4),
+        ..numbered_rule(number, RuleAction::Allow)
+    });
+    for (rules, expected) in
+        [(ways.collect::<Vec<_>>(), "cells"), (sources.collect(), "rules by source port")]
+    {
+        match flat(&view, &model(rules), 8 << 20) {
+            Ok(_) => panic!("{expected} were not counted"),
+            Err(too_large) => assert!(["cells", expected].contains(&too_large.part), "{too_large:?}"),
+        }
+    }
+}
