@@ -14,10 +14,10 @@
 //! Works on any interface and without privilege. A kernel VTEP across a veth hands over a 64 KiB
 //! super-packet as one datagram; frames have room for the largest one. What of RFC 7348's outer checks is
 //! not done here is the kernel's: lengths, outer checksum, reassembly. Frames that follow each other to one peer
-//! leave in trains of one message (`UDP_SEGMENT`), see [`departure`].
+//! leave in trains of one message (`UDP_SEGMENT`), see [`departure`], and arrive as such (`UDP_GRO`), see [`arrival`].
 //!
 //! A frame that cannot be sent (no route, too large) counts as failed and costs no other. Losses come from
-//! the socket (`SO_RXQ_OVFL`), with the first datagram received after them.
+//! the socket (`SO_RXQ_OVFL`), with the first datagram received after them; a lost train counts once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -29,8 +29,10 @@ use super::{Capabilities, Port, Received, Sent};
 use crate::buffer::{Batch, Frame, Outer, Pool};
 use crate::sys::mmsg::Message;
 use crate::sys::udp_socket::{Arrival, UdpSocket};
+use arrival::Unpacking;
 use departure::Departure;
 
+mod arrival;
 mod departure;
 
 /// The port that flannel and its peers use; IANA's for VXLAN is 4789.
@@ -75,6 +77,7 @@ struct Family {
 pub struct UdpUnderlay {
     families: Vec<Family>,
     receiver: Receiver,
+    unpacking: Unpacking,
     departure: Departure,
     /// Family that receives first next time, so that neither can starve the other.
     first: usize,
@@ -96,6 +99,7 @@ impl UdpUnderlay {
         Ok(Self {
             families,
             receiver: Receiver::new(),
+            unpacking: Unpacking::default(),
             departure: Departure::new(config.port, config.checksum),
             first: 0,
         })
@@ -129,7 +133,7 @@ impl Family {
 
 impl Port for UdpUnderlay {
     fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
-        let Self { families, receiver, first, .. } = self;
+        let Self { families, receiver, unpacking, first, .. } = self;
         let mut total = Received::default();
         let count = families.len();
         *first = (*first + 1) % count.max(1);
@@ -139,14 +143,20 @@ impl Port for UdpUnderlay {
                 continue;
             };
             let local = socket.local().ip();
-            let left = limit.saturating_sub(total.frames + total.malformed);
+            let left = limit.saturating_sub(total.frames + total.malformed).min(unpacking.patience());
+            let before = batch.len();
             let (received, error) = receiver.recv(socket.as_fd(), pool, batch, left, |frame, message| {
                 let arrival = Arrival::of(message);
                 total.lost += losses.advance(arrival.losses);
-                describe(frame, message, &arrival, local)
+                let described = describe(frame, message, &arrival, local);
+                if described && !message.truncated {
+                    unpacking.note(arrival.segment);
+                }
+                described
             });
-            total.frames += received.frames;
             total.malformed += received.malformed;
+            total.lost += unpacking.unpack(before, batch, pool);
+            total.frames += batch.len().saturating_sub(before);
             // Any other error was waiting on the socket and is gone by having been read.
             if let Some(error) = error.filter(|error| Refusal::of(error) == Refusal::Gone) {
                 return Err(error);

@@ -85,7 +85,7 @@ impl Trains {
             .zip(&mut self.addresses)
             .zip(&mut self.control);
         for ((((header, iovecs), address), control), train) in slots.zip(trains) {
-            let mut frames = 0;
+            let mut frames = 0_usize;
             for (iovec, bytes) in iovecs.iter_mut().zip(train.frames) {
                 iovec.iov_base = bytes.as_ptr().cast_mut().cast();
                 iovec.iov_len = bytes.len();
