@@ -1,6 +1,7 @@
 //! Coalescing against its reverse: whatever has been joined is cut again and must be what came in.
 
 use proptest::prelude::*;
+use vxlan::wire::headers::L4;
 
 use super::build::{Spec, ip_headers, pattern};
 use crate::buffer::{Checksum, Frame, Pool};
@@ -34,12 +35,22 @@ fn cut(frames: Vec<Frame>) -> Vec<Vec<u8>> {
     let mut bytes = Vec::new();
     for frame in frames {
         if frame.gso.is_none() {
-            bytes.push(frame.bytes().to_vec());
+            bytes.push(plain(&frame));
             continue;
         }
         let (headers, mut pieces) = (ip_headers(&frame), Vec::new());
         segment(frame, &headers, &mut Pool::new(2_000), &mut pieces).expect("a sound super-packet");
         bytes.extend(pieces.iter().map(|piece| piece.bytes().to_vec()));
+    }
+    bytes
+}
+
+/// The same, with the two forms of a checksum of zero taken for one: `segment` writes the second.
+fn plain(frame: &Frame) -> Vec<u8> {
+    let (headers, mut bytes) = (ip_headers(frame), frame.bytes().to_vec());
+    let at = usize::from(headers.l4_offset) + 16;
+    if matches!(headers.l4, L4::Tcp { .. }) && bytes[at..at + 2] == [0, 0] {
+        bytes[at..at + 2].fill(0xff);
     }
     bytes
 }
@@ -89,13 +100,13 @@ proptest! {
                 *byte ^= damaged[1];
             }
         }
-        let before: Vec<Vec<u8>> = frames.iter().map(|frame| frame.bytes().to_vec()).collect();
+        let before: Vec<Vec<u8>> = frames.iter().map(plain).collect();
         prop_assert_eq!(cut(coalesce(frames)), before);
     }
 
     #[test]
     fn partial_checksums_are_joined_without_being_summed(stream in streams()) {
-        let before: Vec<Vec<u8>> = stream.iter().map(Spec::bytes).collect();
+        let before: Vec<Vec<u8>> = stream.iter().map(|spec| plain(&Frame::from_bytes(&spec.bytes()))).collect();
         let frames: Vec<Frame> = stream.iter().map(Spec::partial).collect();
         let joined = coalesce(frames);
         let single: Vec<Frame> = joined
