@@ -45,7 +45,8 @@ fn cut(frames: Vec<Frame>) -> Vec<Vec<u8>> {
     bytes
 }
 
-/// The same, with the two forms of a checksum of zero taken for one: `segment` writes the second.
+/// The same, with the two forms of a checksum of zero taken for one: completing a checksum writes the
+/// second.
 fn plain(frame: &Frame) -> Vec<u8> {
     let (headers, mut bytes) = (ip_headers(frame), frame.bytes().to_vec());
     let at = usize::from(headers.l4_offset) + 16;
