@@ -3,6 +3,7 @@
 use super::ParseOutput;
 use super::diagnostic::{Diagnostic, Severity};
 use super::meta::read_meta;
+use super::misspelled::{Meant, meant};
 use super::namespace::Namespace;
 use super::node::Node;
 use super::object::{Kind, Object};
@@ -10,6 +11,7 @@ use super::pod::Pod;
 use super::policy_reader::read_policy;
 use super::reader::Reader;
 use super::tree::{self, Piece, Problem, Tree, Value};
+use super::words::quoted;
 use std::sync::Arc;
 
 /// What this release reads.
@@ -101,14 +103,21 @@ fn is_foreign_policy(kind: &str) -> bool {
     kind.ends_with("NetworkPolicy")
 }
 
-/// The kind that was meant by one whose `apiVersion` the API server does not know for it. Skipping such an
-/// object would leave open what it was to close.
-fn misspelled(kind: &str, api_version: &str) -> Option<Kind> {
-    let meant = KINDS.into_iter().find(|known| known.name() == kind)?;
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    let own_group = meant.api_version().split_once('/').map_or("", |(group, _)| group);
-    // Other groups have kinds of the same names: Calico's NetworkPolicy, Longhorn's Node.
-    (group == own_group || group.is_empty() || group == "extensions").then_some(meant)
+/// Says that an object is not read although it was probably to be.
+fn refuse_misspelled<'t>(reader: &mut Reader<'t>, root: &'t tree::Node, was: (&str, &str), meant: Meant) {
+    let (kind, api_version) = was;
+    // In a list they may be the list's.
+    let at = |field| root.child(field).map_or(root.mark, |child| child.mark);
+    match meant {
+        Meant::Kind(right) => reader.within("kind", |reader| {
+            let message = format!("there is no kind {}", quoted(kind));
+            reader.error_with_help(at("kind"), message, "", format!("did you mean {right:?}?"));
+        }),
+        Meant::ApiVersion(right) => reader.within("apiVersion", |reader| {
+            let message = format!("there is no {kind} in apiVersion {}", quoted(api_version));
+            reader.error(at("apiVersion"), message, right);
+        }),
+    }
 }
 
 /// Reads one object. `inherited`: kind and apiVersion that its list gives it.
@@ -144,9 +153,8 @@ fn read_object(
     let known = KINDS.into_iter().find(|known| known.name() == kind && known.api_version() == api_version);
     let Some(known) = known else {
         *output.skipped.entry(kind.to_owned()).or_default() += 1;
-        if let Some(meant) = misspelled(kind, api_version) {
-            let message = format!("there is no {kind} in apiVersion {api_version:?}");
-            reader.error(root.mark, message, meant.api_version());
+        if let Some(meant) = meant(kind, api_version, &KINDS) {
+            refuse_misspelled(&mut reader, root, (kind, api_version), meant);
         } else if is_foreign_policy(kind) {
             let name = root.child("metadata").and_then(|metadata| metadata.child("name"));
             let name = name.and_then(tree::Node::text).unwrap_or_default();

@@ -14,9 +14,11 @@ mod network_policy;
 mod selector;
 
 mod diagnostic;
+mod misspelled;
 mod reader;
 mod syntax;
 mod tree;
+mod words;
 
 pub use diagnostic::{Diagnostic, Origin, Provenance, Severity};
 pub use document::parse;

@@ -5,6 +5,7 @@ use super::meta::{Meta, RawMeta};
 use super::reader::Reader;
 use super::syntax::{cidr_expected, parse_cidr};
 use super::tree::{Entry, Node as Tree};
+use super::words::quoted;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -27,6 +28,7 @@ impl Node {
         let mut node = Self { meta: raw.meta, addresses: Vec::new(), pod_cidrs: Vec::new(), flannel };
         reader.field(entries, "spec", |reader, tree| {
             let Some(spec) = reader.mapping(tree) else { return };
+            reader.refuse_misspelled(spec, &["podCIDR", "podCIDRs"], &[]);
             reader.field(spec, "podCIDRs", |reader, tree| {
                 reader.each(tree, |reader, tree| node.read_pod_cidr(reader, tree));
             });
@@ -36,6 +38,7 @@ impl Node {
         });
         reader.field(entries, "status", |reader, tree| {
             let Some(status) = reader.mapping(tree) else { return };
+            reader.refuse_misspelled(status, &["addresses"], &[]);
             reader.field(status, "addresses", |reader, tree| {
                 reader.each(tree, |reader, tree| node.read_address(reader, tree));
             });
@@ -49,7 +52,7 @@ impl Node {
             Some(cidr) if !self.pod_cidrs.contains(&cidr) => self.pod_cidrs.push(cidr),
             Some(_) => {}
             None if text.is_empty() => {}
-            None => reader.error(tree.mark, format!("{text:?} is not a CIDR"), cidr_expected(text)),
+            None => reader.error(tree.mark, format!("{} is not a CIDR", quoted(text)), cidr_expected(text)),
         }
     }
 
@@ -66,7 +69,7 @@ impl Node {
                 Ok(_) => {}
                 Err(_) => {
                     let expected = "an address like 192.0.2.1";
-                    reader.error(tree.mark, format!("{text:?} is not an IP address"), expected);
+                    reader.error(tree.mark, format!("{} is not an IP address", quoted(text)), expected);
                 }
             }
         });
