@@ -9,6 +9,13 @@ use super::words::quoted;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
+/// Addresses, and pod CIDRs, of one node: far more than any has, few enough to look through.
+const MAX_ADDRESSES: usize = 256;
+
+fn too_many<'t>(reader: &mut Reader<'t>, tree: &'t Tree) {
+    reader.error(tree.mark, "one too many", &format!("at most {MAX_ADDRESSES}"));
+}
+
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -48,6 +55,9 @@ impl Node {
 
     fn read_pod_cidr<'t>(&mut self, reader: &mut Reader<'t>, tree: &'t Tree) {
         let Some(text) = reader.string(tree) else { return };
+        if self.pod_cidrs.len() >= MAX_ADDRESSES {
+            return too_many(reader, tree);
+        }
         match parse_cidr(text) {
             Some(cidr) if !self.pod_cidrs.contains(&cidr) => self.pod_cidrs.push(cidr),
             Some(_) => {}
@@ -64,6 +74,9 @@ impl Node {
         let Some(entries) = reader.mapping(tree) else { return };
         reader.field(entries, "address", |reader, tree| {
             let Some(text) = reader.string(tree) else { return };
+            if self.addresses.len() >= MAX_ADDRESSES {
+                return too_many(reader, tree);
+            }
             match text.parse::<IpAddr>() {
                 Ok(address) if !self.addresses.contains(&address) => self.addresses.push(address),
                 Ok(_) => {}

@@ -24,6 +24,8 @@ pub enum Phase {
 /// The fields of `spec` that weir reads; none of the others is spelled much like one of them.
 const SPEC_FIELDS: [&str; 5] =
     ["nodeName", "hostNetwork", "serviceAccountName", "containers", "initContainers"];
+/// Addresses kept of a pod that claims more than it may.
+const MAX_ADDRESSES: usize = 16;
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
 
 /// A named container port.
@@ -186,7 +188,10 @@ impl Pod {
                 "one address per family",
             );
         }
-        self.pod_ips.push(address);
+        // The pod is cut off; that what else it claims is in conflict need not be known of more than a few.
+        if self.pod_ips.len() < MAX_ADDRESSES {
+            self.pod_ips.push(address);
+        }
     }
 }
 

@@ -34,10 +34,12 @@ pub(crate) fn closest<'k>(typo: &str, known: &[&'k str]) -> Option<&'k str> {
     if typo.len() > SHOWN {
         return None;
     }
+    let reach = |word: &str| (word.len() / 3).min(3);
     known
         .iter()
+        .filter(|word| typo.len().abs_diff(word.len()) <= reach(word).saturating_mul(4))
         .map(|&word| (distance(&typo.to_ascii_lowercase(), &word.to_ascii_lowercase()), word))
-        .filter(|&(distance, word)| distance <= (word.len() / 3).min(3))
+        .filter(|&(distance, word)| distance <= reach(word))
         .min()
         .map(|(_, word)| word)
 }
