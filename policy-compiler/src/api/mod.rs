@@ -32,6 +32,7 @@ pub use node::Node;
 pub use object::{Kind, Object, ObjectKey};
 pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Requirement, Selector};
+pub(crate) use words::{closest, listed};
 
 use std::collections::BTreeMap;
 

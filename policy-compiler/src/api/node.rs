@@ -23,6 +23,8 @@ pub struct Node {
     pub meta: Meta,
     /// `status.addresses` of type InternalIP and ExternalIP.
     pub addresses: Vec<IpAddr>,
+    /// Those of type InternalIP. An ExternalIP may be that of an address translator before several nodes.
+    pub internal_addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`, else `spec.podCIDR`.
     pub pod_cidrs: Vec<IpNet>,
     /// Flannel's annotations.
@@ -32,7 +34,13 @@ pub struct Node {
 impl Node {
     pub(crate) fn read<'t>(reader: &mut Reader<'t>, raw: RawMeta<'t>, entries: &'t [Entry]) -> Self {
         let flannel = read_flannel(reader, raw.annotations);
-        let mut node = Self { meta: raw.meta, addresses: Vec::new(), pod_cidrs: Vec::new(), flannel };
+        let mut node = Self {
+            meta: raw.meta,
+            addresses: Vec::new(),
+            internal_addresses: Vec::new(),
+            pod_cidrs: Vec::new(),
+            flannel,
+        };
         reader.field(entries, "spec", |reader, tree| {
             let Some(spec) = reader.mapping(tree) else { return };
             reader.refuse_misspelled(spec, &["podCIDR", "podCIDRs"], &[]);
@@ -78,8 +86,14 @@ impl Node {
                 return too_many(reader, tree);
             }
             match text.parse::<IpAddr>() {
-                Ok(address) if !self.addresses.contains(&address) => self.addresses.push(address),
-                Ok(_) => {}
+                Ok(address) => {
+                    if !self.addresses.contains(&address) {
+                        self.addresses.push(address);
+                    }
+                    if kind == Some("InternalIP") && !self.internal_addresses.contains(&address) {
+                        self.internal_addresses.push(address);
+                    }
+                }
                 Err(_) => {
                     let expected = "an address like 192.0.2.1";
                     reader.error(tree.mark, format!("{} is not an IP address", quoted(text)), expected);

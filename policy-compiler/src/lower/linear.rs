@@ -92,7 +92,7 @@ impl<'m> Builder<'_, 'm> {
                 PortSpec::Named { .. } => {
                     for live in &self.view.pods {
                         for port in named(live, spec) {
-                            for &address in &live.pod.pod_ips {
+                            for &address in &live.addresses {
                                 let meant = entry.rule.peers == Peers::Any
                                     || is_meant(&entry.rule.peers, live, address);
                                 if meant {
@@ -115,7 +115,7 @@ impl<'m> Builder<'_, 'm> {
         let view = self.view;
         let hosts = self.hosts.entry(peer).or_insert_with(|| {
             let pods = view.pods.iter().filter(|live| matches(peer, live));
-            let mut hosts: Vec<IpAddr> = pods.flat_map(|live| live.pod.pod_ips.iter().copied()).collect();
+            let mut hosts: Vec<IpAddr> = pods.flat_map(|live| live.addresses.iter().copied()).collect();
             hosts.sort_unstable();
             hosts.into()
         });

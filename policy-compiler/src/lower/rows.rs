@@ -171,6 +171,9 @@ fn fixed_rules(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> FixedRules {
             .map(|cut_off| {
                 let kind = match cut_off.clone() {
                     CutOff::Conflict { address, pods } => RuleKind::IpConflict { address, pods },
+                    CutOff::Misplaced { pod, node, address, reason } => {
+                        RuleKind::Misplaced { pod, node, address, reason }
+                    }
                     CutOff::Unreadable { object, provenance } => {
                         RuleKind::UnreadableObject { object, provenance }
                     }
