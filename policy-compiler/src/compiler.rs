@@ -148,6 +148,7 @@ impl Compiler {
         errors.extend(view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)));
         errors.extend(view.cut_offs.iter().filter_map(|cut_off| problems::misplaced(&self.objects, cut_off)));
         errors.extend(view.contradictions.iter().cloned());
+        errors.sort_by(|a, b| a.origin.cmp(&b.origin));
         if self.options.on_invalid == OnInvalid::Refuse && !errors.is_empty() {
             return Err(errors);
         }

@@ -34,14 +34,28 @@ pub(crate) fn closest<'k>(typo: &str, known: &[&'k str]) -> Option<&'k str> {
     if typo.len() > SHOWN {
         return None;
     }
-    let reach = |word: &str| (word.len() / 3).min(3);
+    let lower = typo.to_ascii_lowercase();
+    let letters = letters(&lower);
     known
         .iter()
-        .filter(|word| typo.len().abs_diff(word.len()) <= reach(word).saturating_mul(4))
-        .map(|&word| (distance(&typo.to_ascii_lowercase(), &word.to_ascii_lowercase()), word))
-        .filter(|&(distance, word)| distance <= reach(word))
+        .filter_map(|&word| {
+            let reach = (word.len() / 3).min(3);
+            // Nearly all words are too far from each other to be worth measuring: a step changes at most one letter
+            // into another, and the length by one character.
+            let apart = (letters ^ self::letters(word)).count_ones() as usize;
+            if typo.is_ascii() && apart > 2 * reach || typo.len().abs_diff(word.len()) > 4 * reach {
+                return None;
+            }
+            let distance = distance(&lower, &word.to_ascii_lowercase());
+            (distance <= reach).then_some((distance, word))
+        })
         .min()
         .map(|(_, word)| word)
+}
+
+/// The set of characters of a word, upper and lower case alike; those beyond ASCII share bits.
+fn letters(word: &str) -> u64 {
+    word.bytes().fold(0, |set, byte| set | 1 << (byte.to_ascii_lowercase() & 63))
 }
 
 /// Levenshtein's, with a swap of neighbours as one step.
