@@ -85,19 +85,16 @@ impl Node {
             if self.addresses.len() >= MAX_ADDRESSES {
                 return too_many(reader, tree);
             }
-            match text.parse::<IpAddr>() {
-                Ok(address) => {
-                    if !self.addresses.contains(&address) {
-                        self.addresses.push(address);
-                    }
-                    if kind == Some("InternalIP") && !self.internal_addresses.contains(&address) {
-                        self.internal_addresses.push(address);
-                    }
-                }
-                Err(_) => {
-                    let expected = "an address like 192.0.2.1";
-                    reader.error(tree.mark, format!("{} is not an IP address", quoted(text)), expected);
-                }
+            let Ok(address) = text.parse::<IpAddr>() else {
+                let expected = "an address like 192.0.2.1";
+                reader.error(tree.mark, format!("{} is not an IP address", quoted(text)), expected);
+                return;
+            };
+            if !self.addresses.contains(&address) {
+                self.addresses.push(address);
+            }
+            if kind == Some("InternalIP") && !self.internal_addresses.contains(&address) {
+                self.internal_addresses.push(address);
             }
         });
     }

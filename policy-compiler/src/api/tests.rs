@@ -73,6 +73,17 @@ fn documents_after_a_broken_one_are_still_read() {
 }
 
 #[test]
+fn lines_are_counted_on_behind_a_broken_document() {
+    for end in ["\n", "\r\n"] {
+        let text = "a: [\n\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: B}\n...\n\n}\n--- \nc: ["
+            .replace('\n', end);
+        let output = parse("f", &text);
+        let lines: Vec<u32> = output.diagnostics.iter().map(|problem| problem.origin.line).collect();
+        assert_eq!(lines, [1, 6, 9, 11], "{:?}", errors(&output));
+    }
+}
+
+#[test]
 fn anchors_and_merge_keys_work_as_kubectl_has_them() {
     let text = "
 apiVersion: v1

@@ -233,6 +233,13 @@ fn offset(span: &Span) -> usize {
     span.start.byte_offset().unwrap_or_else(|| span.start.index())
 }
 
+/// Line breaks as YAML has them: LF, CR, or both together.
+fn line_breaks(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let alone = |at: usize| bytes.get(at + 1) != Some(&b'\n');
+    bytes.iter().enumerate().filter(|&(at, byte)| *byte == b'\n' || (*byte == b'\r' && alone(at))).count()
+}
+
 /// The first line at or after `from` that is a document marker.
 fn next_marker(text: &str, from: usize) -> Option<(usize, &str)> {
     let rest = text.get(from..)?;
@@ -282,7 +289,7 @@ impl<'t> TreeReader<'t> {
         let (Some(passed), Some(rest)) = (self.text.get(self.base..at), self.text.get(at..)) else {
             return false;
         };
-        self.base_line += passed.bytes().filter(|byte| *byte == b'\n').count();
+        self.base_line += line_breaks(passed);
         self.base = at;
         self.last = 0;
         self.parser = parser(rest);

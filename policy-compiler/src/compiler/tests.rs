@@ -5,6 +5,7 @@ use crate::api::{Diagnostic, Kind, ObjectKey, parse};
 use crate::classifier::Key;
 use crate::cluster::{SubjectId, WaitReason};
 use crate::model::{Action, Direction};
+use std::fmt::Write;
 use std::net::IpAddr;
 
 const PODS: &str = "
@@ -173,7 +174,8 @@ fn overlapping_pod_cidrs_are_found_as_a_look_at_every_pair_finds_them() {
             }
             cidrs.extend(own.iter().map(|cidr| (*cidr, node)));
             let own: Vec<_> = own.iter().map(ToString::to_string).collect();
-            text += &format!(
+            let _ = write!(
+                text,
                 "{{apiVersion: v1, kind: Node, metadata: {{name: n{node}}}, spec: {{podCIDRs: [{}]}}}}\n---\n",
                 own.join(", ")
             );
