@@ -1,0 +1,1 @@
+//! What a policy becomes when it is read.
