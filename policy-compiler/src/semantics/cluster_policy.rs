@@ -118,3 +118,6 @@ fn ports(body: &ClusterRuleBody) -> Ports {
     };
     Ports::OneOf(body.ports.iter().flat_map(spec).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,11 @@ pub(super) fn read_cluster_port<'t>(
         })
     } else {
         let known = &["tcp", "udp", "sctp", "destinationNamedPort"];
+        if let Some(icmp) = node.child("icmp") {
+            let expected = "a rule without protocols, which is about ICMP too";
+            reader.within("icmp", |reader| reader.error(icmp.mark, "ICMP cannot be named here", expected));
+            return None;
+        }
         let (name, value) = only_field(reader, node, "protocol", known).ok()?;
         reader.within(name, |reader| match name {
             "tcp" => read_destination_port(reader, value, Protocol::TCP),

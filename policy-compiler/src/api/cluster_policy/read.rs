@@ -17,6 +17,8 @@ use crate::model::Direction;
 
 /// Fields of the object beside `spec`; anything else is a misspelled `spec`.
 const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+/// The last priority.
+const MOST_PRIORITY: u16 = 1000;
 /// Most characters of a rule's name.
 const MOST_NAME: usize = 100;
 
@@ -40,11 +42,13 @@ pub(crate) fn read_cluster_policy<'t>(
     let errors = reader.error_count();
     reader.refuse_unknown(entries, &TOP_LEVEL);
     if let Some(name) = dialect.only_name.filter(|name| *name != policy.meta.key.name) {
+        let metadata = entries.iter().find(|entry| entry.key == "metadata");
+        let written =
+            metadata.and_then(|metadata| metadata.value.child("name")).map_or(mark, |name| name.mark);
         let message = format!("a {} named {:?}", policy.meta.key.kind, policy.meta.key.name);
-        reader.within("metadata", |reader| {
-            reader
-                .within("name", |reader| reader.error(mark, message, &format!("the only one, named {name}")));
-        });
+        let report =
+            |reader: &mut Reader<'t>| reader.error(written, message, &format!("the only one, named {name}"));
+        reader.within("metadata", |reader| reader.within("name", report));
     }
     if reader.error_count() > errors {
         policy.unreadable = Some(reader.provenance(mark));
@@ -127,18 +131,20 @@ fn read_tier<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<ClusterTier>
 }
 
 fn read_priority<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u16> {
-    let number = match &node.value {
-        Value::Scalar(scalar) => as_integer(scalar),
+    let scalar = match &node.value {
+        Value::Scalar(scalar) => Some(scalar),
         _ => None,
     };
-    let priority = number.and_then(|number| u16::try_from(number).ok()).filter(|&number| number <= 1000);
+    let number = scalar.and_then(as_integer).and_then(|number| u16::try_from(number).ok());
+    let priority = number.filter(|&number| number <= MOST_PRIORITY);
     if priority.is_none() {
-        let text = node.text().unwrap_or("this");
-        reader.error(
-            node.mark,
-            format!("{text} is not a priority"),
-            "a number from 0 to 1000, without quotes",
-        );
+        let text = match scalar {
+            Some(scalar) if scalar.plain => scalar.text.clone(),
+            Some(scalar) => format!("{:?}", scalar.text),
+            None => "this".to_owned(),
+        };
+        let expected = format!("a number from 0 to {MOST_PRIORITY}, without quotes");
+        reader.error(node.mark, format!("{text} is not a priority"), &expected);
     }
     priority
 }
