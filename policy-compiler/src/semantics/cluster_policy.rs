@@ -41,9 +41,9 @@ pub(super) fn policies(policy: &ClusterPolicy) -> Vec<Placed> {
             (tier(place), order(place), rules.collect())
         }
     };
-    let applies = |direction| match rules.iter().any(|rule| rule.direction == direction) {
-        true => Applies::RulesOnly,
-        false => Applies::No,
+    let applies = |direction| {
+        let has_rules = rules.iter().any(|rule| rule.direction == direction);
+        if has_rules { Applies::RulesOnly } else { Applies::No }
     };
     let policy = Policy {
         name: policy.meta.key.clone(),

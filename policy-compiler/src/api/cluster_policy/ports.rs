@@ -71,13 +71,13 @@ fn read_destination_port<'t>(
     let misspelled = reader.error_count() > errors;
     let range = reader.field(entries, "destinationPort", |reader, node| {
         let (name, value) = only_field(reader, node, "destinationPort", &["number", "range"]).ok()?;
-        reader.within(name, |reader| match name {
-            "number" => read_port(reader, value).map(|port| (port, port)),
-            _ => {
-                let entries = reader.mapping(value)?;
-                reader.refuse_unknown(entries, &["start", "end"]);
-                read_range(reader, entries, value.mark, false)
+        reader.within(name, |reader| {
+            if name == "number" {
+                return read_port(reader, value).map(|port| (port, port));
             }
+            let entries = reader.mapping(value)?;
+            reader.refuse_unknown(entries, &["start", "end"]);
+            read_range(reader, entries, value.mark, false)
         })
     });
     if range.is_none() && !misspelled {

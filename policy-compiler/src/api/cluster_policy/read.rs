@@ -98,15 +98,14 @@ fn read_place<'t>(
     mark: Mark,
     dialect: &Dialect,
 ) -> Option<ClusterPlace> {
-    let tier = match dialect.tier {
-        Some(tier) => Some(tier),
-        None => {
-            let tier = reader.field(spec, "tier", read_tier);
-            if tier.is_none() {
-                reader.error(mark, "there is no tier", "tier: Admin or tier: Baseline");
-            }
-            tier.flatten()
+    let tier = if dialect.tier.is_some() {
+        dialect.tier
+    } else {
+        let tier = reader.field(spec, "tier", read_tier);
+        if tier.is_none() {
+            reader.error(mark, "there is no tier", "tier: Admin or tier: Baseline");
         }
+        tier.flatten()
     };
     if !dialect.has_priority {
         return Some(ClusterPlace { tier: tier?, priority: None });
@@ -131,10 +130,7 @@ fn read_tier<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<ClusterTier>
 }
 
 fn read_priority<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u16> {
-    let scalar = match &node.value {
-        Value::Scalar(scalar) => Some(scalar),
-        _ => None,
-    };
+    let scalar = if let Value::Scalar(scalar) = &node.value { Some(scalar) } else { None };
     let number = scalar.and_then(as_integer).and_then(|number| u16::try_from(number).ok());
     let priority = number.filter(|&number| number <= MOST_PRIORITY);
     if priority.is_none() {

@@ -6,14 +6,14 @@ use crate::compiler::{Compiler, OnInvalid, Options, Scope};
 use crate::model::{Action, Direction};
 use std::net::IpAddr;
 
-const PODS: &str = r#"
+const PODS: &str = r"
 {apiVersion: v1, kind: Pod, metadata: {name: a, namespace: red}, status: {phase: Running, podIPs: [{ip: 10.42.0.1}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: b, namespace: red}, status: {phase: Running, podIPs: [{ip: 10.42.0.2}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: c, namespace: blue}, status: {phase: Running, podIPs: [{ip: 10.42.0.3}]}}
 ---
-"#;
+";
 const HEAD: &str =
     "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: p}\n";
 /// Of namespace red.
