@@ -9,7 +9,7 @@ use super::{ClusterAction, ClusterPeer};
 use crate::api::reader::Reader;
 use crate::api::selector::read_selector;
 use crate::api::syntax::cidr_expected;
-use crate::api::tree::Node;
+use crate::api::tree::{Node, Value};
 use crate::model::Direction;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -25,7 +25,18 @@ pub(super) fn read_peer<'t>(
     direction: Direction,
     action: Option<ClusterAction>,
 ) -> Option<ClusterPeer> {
-    let (name, value) = match only_field(reader, node, "peer", dialect.peers(direction)) {
+    let known = dialect.peers(direction);
+    if let Value::Mapping(entries) = &node.value
+        && let [entry] = &entries[..]
+        && let Some(name) = dialect.egress_peers.iter().find(|name| **name == entry.key)
+        && !known.contains(name)
+    {
+        let expected = "namespaces or pods, as the API knows no other sources; NetworkPolicy has ipBlock";
+        let message = format!("{name} in an ingress rule");
+        reader.within(name, |reader| reader.error(entry.key_mark, message, expected));
+        return Some(ClusterPeer::Unknown);
+    }
+    let (name, value) = match only_field(reader, node, "peer", known) {
         Ok(field) => field,
         Err(unknown) => return unknown.then_some(ClusterPeer::Unknown),
     };

@@ -57,6 +57,13 @@ pub(super) fn read_subject<'t>(
 
 /// All pods of some namespaces.
 pub(super) fn read_namespaces<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<ClusterPods> {
+    // Blogs and old clusters have it.
+    if let Some(inner) = node.child("namespaceSelector") {
+        let message = "a namespaceSelector, as the first form of v1alpha1 had it";
+        let expected = "what it holds one level up: its matchLabels and matchExpressions";
+        reader.within("namespaceSelector", |reader| reader.error(inner.mark, message, expected));
+        return None;
+    }
     Some(ClusterPods { namespaces: read_selector(reader, node)?, pods: Selector::default() })
 }
 
