@@ -11,6 +11,7 @@ mod dialect;
 mod peers;
 mod ports;
 mod read;
+mod shape;
 mod subject;
 
 pub(crate) use read::read_cluster_policy;

@@ -4,7 +4,8 @@
 //! not know them drops the field. It is an error all the same.
 
 use super::dialect::Dialect;
-use super::subject::{elements, only_field, read_namespaces, read_pods};
+use super::shape::{elements, only_field};
+use super::subject::{read_namespaces, read_pods};
 use super::{ClusterAction, ClusterPeer};
 use crate::api::reader::Reader;
 use crate::api::selector::read_selector;

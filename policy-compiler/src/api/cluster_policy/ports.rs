@@ -5,7 +5,7 @@
 
 use super::ClusterPort;
 use super::dialect::Dialect;
-use super::subject::only_field;
+use super::shape::only_field;
 use crate::api::pod::{read_port, read_protocol};
 use crate::api::reader::Reader;
 use crate::api::syntax::is_port_name;

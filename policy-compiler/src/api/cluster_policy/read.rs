@@ -5,7 +5,8 @@
 use super::dialect::Dialect;
 use super::peers::read_peer;
 use super::ports::read_cluster_port;
-use super::subject::{elements, not_one_of, read_subject, too_many};
+use super::shape::{elements, not_one_of, too_many};
+use super::subject::read_subject;
 use super::{
     ClusterAction, ClusterPeer, ClusterPlace, ClusterPolicy, ClusterRule, ClusterRuleBody, ClusterTier,
 };
