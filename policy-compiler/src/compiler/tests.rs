@@ -85,7 +85,8 @@ fn a_scope_has_its_nodes_pods_as_subjects_and_everyone_as_peer() {
 #[test]
 fn a_scope_that_no_object_knows_is_an_error_that_names_the_nodes() {
     for on_invalid in [OnInvalid::Refuse, OnInvalid::Isolate] {
-        let compiler = compiler(on_invalid, &[&PODS.replace("metadata: {name: n,", "metadata: {name: node-1,")]);
+        let compiler =
+            compiler(on_invalid, &[&PODS.replace("metadata: {name: n,", "metadata: {name: node-1,")]);
         // A node that only pods speak of is known.
         assert_eq!(compile(&compiler, &Scope::Node("m".into())).cluster.subjects.len(), 1);
         let Err(problems) = compiler.compile(&Scope::Node("node1".into())) else { panic!("it compiled") };
