@@ -100,13 +100,11 @@ impl<'o> Book<'o> {
         host_pod || own
     }
 
-    /// Whether the pod has the address; one it cannot have is not its own.
+    /// Whether the pod has the address. Of a pod with one it cannot have, the others are cut off and never asked about.
     fn owns(&self, pod: &Pod, address: IpAddr) -> bool {
         let (namespace, name) = (&pod.meta.key.namespace, &pod.meta.key.name);
         pod.pod_ips.contains(&address)
-            && !self.misplaced.iter().any(|(of, misplaced, _)| {
-                of.namespace == *namespace && of.name == *name && *misplaced == address
-            })
+            && !self.misplaced.iter().any(|(of, ..)| of.namespace == *namespace && of.name == *name)
     }
 
     /// The first rule of a tier that matches: what it does.
