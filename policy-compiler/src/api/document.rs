@@ -1,6 +1,7 @@
 //! From trees to objects: which kind it is, whether weir uses it, and what a `List` holds.
 
 use super::ParseOutput;
+use super::calico::{CalicoNetworkSet, CalicoTier, read_calico_policy};
 use super::diagnostic::{Diagnostic, Severity};
 use super::meta::read_meta;
 use super::namespace::Namespace;
@@ -14,7 +15,21 @@ use super::tree::{self, Piece, Problem, Tree, Value};
 use std::sync::Arc;
 
 /// What this release reads.
-const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::Pod, Kind::ServiceAccount, Kind::NetworkPolicy];
+const KINDS: [Kind; 13] = [
+    Kind::Namespace,
+    Kind::Node,
+    Kind::Pod,
+    Kind::ServiceAccount,
+    Kind::NetworkPolicy,
+    Kind::CalicoTier,
+    Kind::CalicoNetworkPolicy,
+    Kind::CalicoGlobalNetworkPolicy,
+    Kind::CalicoStagedNetworkPolicy,
+    Kind::CalicoStagedGlobalNetworkPolicy,
+    Kind::CalicoStagedKubernetesNetworkPolicy,
+    Kind::CalicoNetworkSet,
+    Kind::CalicoGlobalNetworkSet,
+];
 
 /// Reads YAML or JSON: several documents, `List`s, output of `kubectl get -o yaml`.
 ///
@@ -105,11 +120,12 @@ fn is_foreign_policy(kind: &str) -> bool {
 /// The kind that was meant by one whose `apiVersion` the API server does not know for it. Skipping such an
 /// object would leave open what it was to close.
 fn misspelled(kind: &str, api_version: &str) -> Option<Kind> {
-    let meant = KINDS.into_iter().find(|known| known.name() == kind)?;
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    let own_group = meant.api_versions().first()?.split_once('/').map_or("", |(group, _)| group);
-    // Other groups have kinds of the same names: Calico's NetworkPolicy, Longhorn's Node.
-    (group == own_group || group.is_empty() || group == "extensions").then_some(meant)
+    let group_of = |version: &str| version.split_once('/').map_or("", |(group, _)| group).to_owned();
+    let group = group_of(api_version);
+    let mut named = KINDS.into_iter().filter(|known| known.name() == kind);
+    // Other groups have kinds of the same names: Longhorn's Node.
+    let no_group = group.is_empty() || group == "extensions";
+    named.find(|known| no_group || known.api_versions().iter().any(|version| group_of(version) == group))
 }
 
 /// Reads one object. `inherited`: kind and apiVersion that its list gives it.
@@ -174,6 +190,21 @@ fn read_object(
                 policy.unreadable = Some(policy.spec.clone());
             }
             Object::NetworkPolicy(policy)
+        }
+        Kind::CalicoTier => Object::CalicoTier(CalicoTier::read(&mut reader, raw, root.mark, entries)),
+        Kind::CalicoNetworkPolicy
+        | Kind::CalicoGlobalNetworkPolicy
+        | Kind::CalicoStagedNetworkPolicy
+        | Kind::CalicoStagedGlobalNetworkPolicy
+        | Kind::CalicoStagedKubernetesNetworkPolicy => {
+            let mut policy = read_calico_policy(&mut reader, raw, root.mark, entries);
+            if !tree.problems.is_empty() {
+                policy.mark_unreadable();
+            }
+            Object::CalicoPolicy(policy)
+        }
+        Kind::CalicoNetworkSet | Kind::CalicoGlobalNetworkSet => {
+            Object::CalicoNetworkSet(CalicoNetworkSet::read(&mut reader, raw, root.mark, entries))
         }
         // Not among `KINDS`.
         _ => return,

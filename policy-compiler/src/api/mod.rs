@@ -23,7 +23,11 @@ mod reader;
 mod syntax;
 mod tree;
 
-pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
+pub use calico::{
+    CalicoAction, CalicoEntity, CalicoIcmp, CalicoNamespaces, CalicoNetworkSet, CalicoOrder, CalicoPolicy,
+    CalicoPolicyBody, CalicoPolicySpec, CalicoPort, CalicoRule, CalicoRuleBody, CalicoSelector,
+    CalicoServiceAccounts, CalicoSubject, CalicoTier, IpFamily, LabelTest, SelectorError, StagedAction,
+};
 pub use cilium::{CiliumCidrGroup, CiliumPolicy};
 pub use cluster_policy::ClusterPolicy;
 pub use diagnostic::{Diagnostic, Origin, Provenance, Severity};
