@@ -33,12 +33,11 @@ impl CalicoNetworkSet {
         let mut meta = raw.meta;
         let stored = raw.annotations.iter().find(|entry| entry.key == STORED_METADATA);
         if let Some(stored) = stored.and_then(|entry| entry.value.text()) {
-            match stored_labels(stored) {
-                Some(labels) => meta.labels.extend(labels),
-                None => {
-                    let message = format!("the annotation {STORED_METADATA} cannot be read");
-                    reader.error(mark, message, "JSON with labels, as Calico writes it");
-                }
+            if let Some(labels) = stored_labels(stored) {
+                meta.labels.extend(labels);
+            } else {
+                let message = format!("the annotation {STORED_METADATA} cannot be read");
+                reader.error(mark, message, "JSON with labels, as Calico writes it");
             }
         }
         if meta.labels.remove(NAMESPACE_LABEL).is_some() {

@@ -49,12 +49,21 @@ pub(super) fn hides(policy: &CalicoPolicy) -> Option<ObjectKey> {
     }
 }
 
-/// The name that breaks ties of equal order: NetworkPolicies, which Calico calls `knp.default.…`, come behind its own
-/// policies of the tier `default`; among these, a prefix that repeats the tier says nothing.
+/// What breaks ties of equal order before kind, namespace and name do. NetworkPolicies, which Calico calls
+/// `knp.default.…`, come behind its own policies of the tier `default`; these are in order of their names, where a
+/// prefix that repeats the tier says nothing.
 pub(super) fn tie<'p>(name: &'p PolicyName, tier: &str) -> (bool, &'p str) {
-    let is_kubernetes = matches!(name.kind, Kind::NetworkPolicy | Kind::CalicoStagedKubernetesNetworkPolicy);
-    let bare = name.name.strip_prefix(tier).and_then(|rest| rest.strip_prefix('.'));
-    (is_kubernetes, bare.unwrap_or(&name.name))
+    match name.kind {
+        Kind::NetworkPolicy | Kind::CalicoStagedKubernetesNetworkPolicy => (true, ""),
+        Kind::CalicoNetworkPolicy
+        | Kind::CalicoGlobalNetworkPolicy
+        | Kind::CalicoStagedNetworkPolicy
+        | Kind::CalicoStagedGlobalNetworkPolicy => {
+            let bare = name.name.strip_prefix(tier).and_then(|rest| rest.strip_prefix('.'));
+            (false, bare.unwrap_or(&name.name))
+        }
+        _ => (false, ""),
+    }
 }
 
 /// What is wrong with it in this state.

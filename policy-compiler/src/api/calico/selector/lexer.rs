@@ -30,6 +30,13 @@ pub(super) enum Kind<'s> {
     Comma,
 }
 
+impl Kind<'_> {
+    /// Whether a part of a selector can end with it, so that only `&&` or `||` can bring another.
+    fn ends_a_part(self) -> bool {
+        matches!(self, Self::Text(_) | Self::Has(_) | Self::All | Self::Global | Self::Close | Self::CloseSet)
+    }
+}
+
 /// A word and its place in characters from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'s> {
@@ -37,6 +44,7 @@ pub(super) struct Token<'s> {
     pub(super) kind: Kind<'s>,
 }
 
+const JOINED: &str = "\"&&\", \"||\" or the end";
 const OPERATORS: &str = "==, !=, in, not in, contains, starts with or ends with after a label";
 
 struct Lexer<'s> {
@@ -52,11 +60,19 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, SelectorError> {
         lexer.skip_spaces();
         let at = lexer.at;
         let Some(first) = lexer.rest.chars().next() else { return Ok(tokens) };
-        let after_label = matches!(tokens.last(), Some(Token { kind: Kind::Label(_), .. }));
+        let last = tokens.last().map(|token| token.kind);
         let kind = match lexer.symbol(first)? {
             Some(kind) => kind,
-            None if after_label => lexer.operator()?,
-            None => lexer.word(first)?,
+            None => match last {
+                Some(Kind::Label(label)) => lexer.operator(label)?,
+                Some(last) if last.ends_a_part() => {
+                    let word = lexer.take_while(is_label_part);
+                    let error =
+                        SelectorError { at, ..lexer.error(format!("{word:?} behind a part"), JOINED) };
+                    return Err(if word.is_empty() { lexer.unexpected(first) } else { error });
+                }
+                _ => lexer.word(first)?,
+            },
         };
         tokens.push(Token { at, kind });
     }
@@ -129,8 +145,17 @@ impl<'s> Lexer<'s> {
         Ok(Kind::Text(text))
     }
 
+    fn unexpected(&self, first: char) -> SelectorError {
+        let expected = match first {
+            '\n' | '\r' => "a selector on one line; in YAML, \">-\" folds several lines into one",
+            '\u{2018}'..='\u{201f}' => "straight quotes, ' or \"",
+            _ => "a label, has(label), all(), \"!\" or \"(\"",
+        };
+        self.error(format!("unexpected character {first:?}"), expected)
+    }
+
     /// An operator in letters, behind a label.
-    fn operator(&mut self) -> Result<Kind<'s>, SelectorError> {
+    fn operator(&mut self, label: &str) -> Result<Kind<'s>, SelectorError> {
         const TWO_WORDS: [(&str, &str, Kind<'static>); 3] = [
             ("starts", "with", Kind::StartsWith),
             ("ends", "with", Kind::EndsWith),
@@ -154,7 +179,8 @@ impl<'s> Lexer<'s> {
             return Ok(Kind::In);
         }
         let word = self.rest.split([' ', '\t', '(', '\'', '"', '{']).next().unwrap_or_default();
-        Err(self.error(format!("{word:?} is not an operator"), OPERATORS))
+        let expected = if label == "not" { "\"!\" instead of \"not\"" } else { OPERATORS };
+        Err(self.error(format!("{word:?} is not an operator"), expected))
     }
 
     /// A function or a label.
@@ -183,13 +209,7 @@ impl<'s> Lexer<'s> {
         if !label.is_empty() {
             return Ok(Kind::Label(label));
         }
-        let message = format!("unexpected character {first:?}");
-        let expected = match first {
-            '\n' | '\r' => "a selector on one line; in YAML, \">-\" folds several lines into one",
-            '\u{2018}'..='\u{201f}' => "straight quotes, ' or \"",
-            _ => "a label, has(label), all(), \"!\" or \"(\"",
-        };
-        Err(self.error(message, expected))
+        Err(self.unexpected(first))
     }
 
     fn closed(&mut self, kind: Kind<'s>) -> Result<Kind<'s>, SelectorError> {

@@ -66,7 +66,7 @@ fn joined(mut parts: Vec<CalicoSelector>, join: fn(Vec<CalicoSelector>) -> Calic
     }
 }
 
-impl<'s> Parser<'s> {
+impl Parser<'_> {
     fn take(&mut self, kind: Kind<'_>) -> bool {
         self.tokens.next_if(|token| token.kind == kind).is_some()
     }
