@@ -7,9 +7,11 @@
 //! | --- | --- |
 //! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
 //! | the same, over time | `fragments`, `conntrack` |
-//! | who may write policies or Pods | `manifest`, `policy_equivalence` |
+//! | who may write policies or Pods | `manifest`, `calico`, `calico_selector`, `policy_equivalence` |
 //! | the administrator | `config`, `control_request`, `probe` |
 
+pub mod calico;
+pub mod calico_selector;
 pub mod config;
 pub mod conntrack;
 pub mod control_request;
@@ -32,7 +34,9 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
+    ("calico", calico::run),
+    ("calico_selector", calico_selector::run),
     ("config", config::run),
     ("conntrack", conntrack::run),
     ("control_request", control_request::run),

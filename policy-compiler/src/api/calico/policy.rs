@@ -73,7 +73,7 @@ pub struct CalicoPolicy {
     /// Where `spec` stands.
     pub spec: Provenance,
     /// What it says.
-    pub body: CalicoPolicyBody,
+    pub body: Box<CalicoPolicyBody>,
     /// `stagedAction`; `None`: it could not be read. Kinds that are not staged have [`StagedAction::Set`].
     pub staged_action: Option<StagedAction>,
 }
@@ -92,7 +92,7 @@ impl CalicoPolicy {
     /// Notes that something outside all fields could not be read.
     pub(crate) fn mark_unreadable(&mut self) {
         let at = self.spec.clone();
-        match &mut self.body {
+        match &mut *self.body {
             CalicoPolicyBody::Calico(spec) => spec.unreadable.get_or_insert(at),
             CalicoPolicyBody::Kubernetes(policy) => policy.unreadable.get_or_insert(at),
         };

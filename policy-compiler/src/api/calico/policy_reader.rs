@@ -57,7 +57,7 @@ pub(in crate::api) fn read_calico_policy<'t>(
     } else {
         CalicoPolicyBody::Calico(read_spec_of(reader, &meta.key.name, meta.key.kind, mark, entries, &mut at))
     };
-    CalicoPolicy { meta, spec: at, body, staged_action }
+    CalicoPolicy { meta, spec: at, body: Box::new(body), staged_action }
 }
 
 fn read_staged_action<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<StagedAction> {

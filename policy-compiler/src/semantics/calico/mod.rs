@@ -72,7 +72,7 @@ pub(super) fn problems(policy: &CalicoPolicy, context: &Context<'_>) -> Vec<Diag
     if is_in_force(policy, context.staged) {
         problems.extend(mixture::problem(&policy.meta, context));
     }
-    if let CalicoPolicyBody::Calico(spec) = &policy.body
+    if let CalicoPolicyBody::Calico(spec) = &*policy.body
         && let Some(name) = &spec.tier
         && known_tier(name, context).is_none()
     {
@@ -100,7 +100,7 @@ pub(super) fn policies(policy: &CalicoPolicy, context: &Context<'_>) -> Vec<Plac
     if !is_in_force(policy, context.staged) {
         return Vec::new();
     }
-    match &policy.body {
+    match &*policy.body {
         // What is to be done with it is unknown, hence also whether it is this policy at all.
         CalicoPolicyBody::Kubernetes(_) if policy.staged_action.is_none() => {
             vec![denying(policy, UNREADABLE, whole_namespace(policy), &Direction::ALL)]

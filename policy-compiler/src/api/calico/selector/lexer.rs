@@ -67,8 +67,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, SelectorError> {
                 Some(Kind::Label(label)) => lexer.operator(label)?,
                 Some(last) if last.ends_a_part() => {
                     let word = lexer.take_while(is_label_part);
-                    let error =
-                        SelectorError { at, ..lexer.error(format!("{word:?} behind a part"), JOINED) };
+                    let error = SelectorError {
+                        at,
+                        ..lexer.error(format!("{word:?} where a part of the selector ended"), JOINED)
+                    };
                     return Err(if word.is_empty() { lexer.unexpected(first) } else { error });
                 }
                 _ => lexer.word(first)?,

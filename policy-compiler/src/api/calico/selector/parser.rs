@@ -119,7 +119,7 @@ impl Parser<'_> {
             }
             Kind::Global => Err(error(
                 token.at,
-                "global() beside something else or out of place",
+                "global() out of place",
                 "global() alone, in the namespaceSelector of a rule's source or destination",
             )),
             kind => Err(error(token.at, unexpected(kind), EXPECTED)),
