@@ -1,19 +1,22 @@
-//! Calico's policies: cases over the cluster of the truth tables, what cannot be read, what is staged, what does not
-//! mix, and generated states of which a broken one never allows more than the same one mended.
+//! Calico's policies beyond the truth tables: what cannot be read, what is staged, and generated states, in which all
+//! engines agree with the reference, the reference with an oracle of its own, and a broken state never allows more than
+//! the same one mended.
 //!
 //! Deterministic: the seed is fixed and printed; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` change it.
 
 mod support;
 
 use policy_compiler::{
-    Action, Compiler, Direction, Key, OnInvalid, Options, RuleKind, Scope, Step, SubjectId, parse,
+    Action, Cluster, Compiler, Direction, Key, Object, OnInvalid, Options, RuleKind, Scope, Step, SubjectId,
+    parse,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use support::calico_oracle::{Oracle, Packet};
 use support::generate::{remotes, runner};
 use support::generate_calico::{broken, calico_cluster, mended};
 use support::{End, Engines, compiler, connect};
@@ -59,29 +62,6 @@ fn verdicts(compiler: &Compiler, probes: &str) -> Vec<String> {
         connect(&engines, (&end(words[0]), &end(words[1])), protocol(words[2]), port, family).to_string()
     };
     lines.map(judge).collect()
-}
-
-#[test]
-fn every_case_has_the_verdicts_of_its_table() {
-    let objects = read(&testdata("cluster.yaml"));
-    let Ok(files) = fs::read_dir(testdata("cases-calico")) else { panic!("the cases are there") };
-    let mut files: Vec<PathBuf> = files.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    assert!(files.len() >= 7, "the cases are there");
-    let mut wrong = String::new();
-    for path in files {
-        let name = path.display().to_string();
-        let texts = [("cluster.yaml", objects.as_str()), (name.as_str(), &read(&path))];
-        let compiler = compiler(Options::default(), &texts, false);
-        let probes = read(&path.with_extension("probes"));
-        let lines = probes.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        for (line, verdict) in lines.zip(verdicts(&compiler, &probes)) {
-            if line.split_whitespace().nth(4) != Some(&verdict) {
-                let _ = writeln!(wrong, "{name}: {line}: {verdict}");
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]
@@ -251,16 +231,13 @@ fn staged_policies_count_only_where_asked_and_then_hide_what_they_replace() {
     }
 }
 
-/// What the reference says of every probe: allowed or not, and how many came to what.
-fn judged(text: &str, staged: bool, seen: &mut BTreeMap<String, u64>) -> Vec<Action> {
-    let options = Options { staged, ..isolating() };
-    let compiler = compiler(options, &[("generated.yaml", text)], true);
-    let cluster = compiler.cluster(&Scope::All);
-    let reference = compiler.reference(&Scope::All, &cluster);
+/// Probes of every subject, with the names of the subjects.
+fn keys(cluster: &Cluster) -> Vec<(String, Key)> {
     let remotes: Vec<IpAddr> = remotes().into_iter().step_by(3).collect();
     let ports = [(6, 80), (6, 8080), (17, 53), (132, 7), (1, 0x0800), (1, 0x0301), (136, 80), (47, 0)];
-    let mut verdicts = Vec::new();
+    let mut keys = Vec::new();
     for (number, subject) in cluster.subjects.iter().enumerate() {
+        let id = SubjectId(u32::try_from(number).unwrap_or(u32::MAX));
         for &remote in &remotes {
             let own = subject.addresses.iter().copied().find(|own| own.is_ipv4() == remote.is_ipv4());
             let Some(own) = own else { continue };
@@ -268,38 +245,95 @@ fn judged(text: &str, staged: bool, seen: &mut BTreeMap<String, u64>) -> Vec<Act
                 for (protocol, dst_port) in ports {
                     let (src, dst) =
                         if direction == Direction::Egress { (own, remote) } else { (remote, own) };
-                    let subject = SubjectId(u32::try_from(number).unwrap_or(u32::MAX));
-                    let info = reference.judge(&Key {
-                        subject,
-                        direction,
-                        src,
-                        dst,
-                        protocol,
-                        src_port: 80,
-                        dst_port,
-                    });
-                    let kind = match &info.kind {
-                        RuleKind::Rule { policy, .. } => format!("rule of {}", policy.kind),
-                        RuleKind::Unreadable { policy, .. } => format!("unreadable {}", policy.kind),
-                        RuleKind::DefaultDeny { .. } => "default deny".to_owned(),
-                        RuleKind::NotIsolated => "not isolated".to_owned(),
-                        _ => "other".to_owned(),
-                    };
-                    *seen.entry(format!("{} {kind}", info.action)).or_default() += 1;
-                    for step in &info.via {
-                        let step = match step {
-                            Step::Logged { .. } => "logged",
-                            Step::Passed { .. } => "passed",
-                            Step::Undecided { .. } => "undecided",
-                        };
-                        *seen.entry(step.to_owned()).or_default() += 1;
-                    }
-                    verdicts.push(info.action);
+                    let key = Key { subject: id, direction, src, dst, protocol, src_port: 80, dst_port };
+                    keys.push((subject.name.to_string(), key));
                 }
             }
         }
     }
-    verdicts
+    keys
+}
+
+/// The verdicts of every probe, and how many came to what. `asked`: of the engines too.
+fn judged(text: &str, staged: bool, asked: bool, seen: &mut BTreeMap<String, u64>) -> Vec<Action> {
+    let options = Options { staged, ..isolating() };
+    let compiler = compiler(options, &[("generated.yaml", text)], true);
+    let cluster = compiler.cluster(&Scope::All);
+    let engines = if asked {
+        Engines::new(&compiler, &Scope::All, &cluster)
+    } else {
+        Engines { compiled: Vec::new(), reference: compiler.reference(&Scope::All, &cluster) }
+    };
+    let judge = |(_, key): (String, Key)| {
+        let info = engines.judge(&key);
+        let kind = match &info.kind {
+            RuleKind::Rule { policy, .. } => format!("rule of {}", policy.kind),
+            RuleKind::Unreadable { policy, .. } => format!("unreadable {}", policy.kind),
+            RuleKind::DefaultDeny { .. } => "default deny".to_owned(),
+            RuleKind::NotIsolated => "not isolated".to_owned(),
+            _ => "other".to_owned(),
+        };
+        *seen.entry(format!("{} {kind}", info.action)).or_default() += 1;
+        for step in &info.via {
+            let step = match step {
+                Step::Logged { .. } => "logged",
+                Step::Passed { .. } => "passed",
+                Step::Undecided { .. } => "undecided",
+            };
+            *seen.entry(step.to_owned()).or_default() += 1;
+        }
+        info.action
+    };
+    keys(&cluster).into_iter().map(judge).collect()
+}
+
+#[test]
+fn all_engines_agree_on_generated_states() {
+    let result = runner(64).run(&(calico_cluster(), proptest::bool::weighted(0.2)), |(text, staged)| {
+        judged(&broken(&text), staged, true, &mut BTreeMap::new());
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn the_reference_agrees_with_one_that_knows_only_addresses() {
+    let compared = Cell::new(0_u64);
+    let denied = Cell::new(0_u64);
+    let result = runner(128).run(&calico_cluster(), |text| {
+        let text = mended(&text);
+        let documents = text.split("---\n").filter(|document| !document.contains("networking.k8s.io"));
+        let text = documents.collect::<Vec<_>>().join("---\n");
+        let compiler = compiler(isolating(), &[("generated.yaml", &text)], true);
+        let objects: Vec<Object> = compiler.objects().cloned().collect();
+        let oracle = Oracle::new(&objects);
+        let cluster = compiler.cluster(&Scope::All);
+        let reference = compiler.reference(&Scope::All, &cluster);
+        for (pod, key) in keys(&cluster) {
+            let info = reference.judge(&key);
+            // The rest is decided before any policy.
+            if !matches!(
+                info.kind,
+                RuleKind::Rule { .. } | RuleKind::DefaultDeny { .. } | RuleKind::NotIsolated
+            ) {
+                continue;
+            }
+            let Key { src, dst, protocol, src_port, dst_port, .. } = key;
+            let packet = Packet { src, dst, protocol, src_port, dst_port };
+            let expected = oracle.judge(&pod, key.direction, &packet);
+            assert_eq!(info.action, expected, "{pod} {key:?} {info:?}\n{text}");
+            compared.set(compared.get() + 1);
+            denied.set(denied.get() + u64::from(expected == Action::Deny));
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    println!("{} compared, {} denied", compared.get(), denied.get());
+    assert!(denied.get() > 1000 && compared.get() > 2 * denied.get());
 }
 
 #[test]
@@ -316,9 +350,9 @@ fn a_broken_state_never_allows_more_than_the_same_one_mended() {
         }
         let is_broken = broken != mended;
         *seen.entry(format!("broken {is_broken}")).or_default() += 1;
-        let as_mended = judged(&mended, staged, seen);
+        let as_mended = judged(&mended, staged, false, seen);
         if is_broken {
-            let as_broken = judged(&broken, staged, seen);
+            let as_broken = judged(&broken, staged, false, seen);
             assert_eq!(as_broken.len(), as_mended.len());
             for (broken, mended) in as_broken.iter().zip(&as_mended) {
                 assert!(*broken == Action::Deny || *mended == Action::Allow, "{text}");
