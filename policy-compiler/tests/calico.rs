@@ -231,6 +231,25 @@ fn staged_policies_count_only_where_asked_and_then_hide_what_they_replace() {
     }
 }
 
+#[test]
+fn every_sample_is_read_without_a_remark_and_holds_of_its_state() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/policies/calico");
+    let cluster = read(&folder.join("state/cluster.yaml"));
+    let Ok(files) = fs::read_dir(&folder) else { panic!("the samples are there") };
+    let mut seen = 0;
+    for path in files.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+        let text = read(&path);
+        let parsed = parse(&path.display().to_string(), &text);
+        let remarks: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(remarks.is_empty() && !parsed.objects.is_empty(), "{remarks:?}");
+        let compiler = compiler(Options::default(), &[("cluster", &cluster), ("sample", &text)], false);
+        let result = compiler.compile(&Scope::All);
+        assert!(result.is_ok(), "{}: {result:?}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 14);
+}
+
 /// Probes of every subject, with the names of the subjects.
 fn keys(cluster: &Cluster) -> Vec<(String, Key)> {
     let remotes: Vec<IpAddr> = remotes().into_iter().step_by(3).collect();
