@@ -37,3 +37,39 @@ pub(super) fn problem(policy: &Meta, context: &Context<'_>) -> Option<Diagnostic
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{problem, refuses};
+    use crate::api::{Kind, Labels, Meta, ObjectKey, Origin};
+    use crate::semantics::Context;
+
+    fn meta(kind: Kind, name: &str) -> Meta {
+        Meta {
+            key: ObjectKey { kind, namespace: "shop".to_owned(), name: name.to_owned() },
+            uid: String::new(),
+            resource_version: String::new(),
+            labels: Labels::new(),
+            origin: Origin::of_file("state.yaml"),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_policy_of_ciliums_and_one_of_calicos_name_the_other() {
+        let calico = [meta(Kind::CalicoNetworkPolicy, "a"), meta(Kind::CalicoNetworkPolicy, "b")];
+        let cilium = [meta(Kind::CiliumNetworkPolicy, "c"), meta(Kind::CiliumNetworkPolicy, "d")];
+        let [(calico_key, _), (cilium_key, _)] =
+            [&calico, &cilium].map(|[first, second]| (&first.key, &second.key));
+        let alone = Context { calico: Some(calico_key), ..Context::default() };
+        assert!(!refuses(&alone) && problem(&calico[0], &alone).is_none());
+        let both = Context { cilium: Some(cilium_key), ..alone };
+        assert!(refuses(&both));
+        let said = |policy: &Meta| problem(policy, &both).map(|problem| problem.to_string());
+        assert!(said(&calico[0]).is_some_and(|text| text.contains("CiliumNetworkPolicy shop/c")));
+        assert_eq!(said(&calico[1]), None);
+        for policy in &cilium {
+            assert!(said(policy).is_some_and(|text| text.contains("Calico NetworkPolicy shop/a")));
+        }
+    }
+}

@@ -96,7 +96,7 @@ impl Oracle {
                     oracle.endpoints.push(Endpoint { labels, nets, is_pod: false });
                 }
                 Object::CalicoTier(tier) if meta.key.name != "default" => {
-                    let order = tier.order.map_or(f64::NAN, |order| order.value());
+                    let order = tier.order.map_or(f64::NAN, policy_compiler::api::CalicoOrder::value);
                     oracle.tiers.push((order, meta.key.name.clone(), tier.passes));
                 }
                 Object::CalicoPolicy(policy) if policy.staged_for().is_none() => {
