@@ -20,6 +20,8 @@ const SPEC: [&str; 8] =
     ["tier", "order", "selector", "serviceAccountSelector", "types", "ingress", "egress", "performanceHints"];
 const GLOBAL_SPEC: [&str; 4] = ["namespaceSelector", "doNotTrack", "preDNAT", "applyOnForward"];
 const STAGED_ACTION: &str = "stagedAction";
+/// Names that Calico's API server gives policies of other languages begin so.
+const OTHERS: [&str; 2] = ["knp", "ossg"];
 
 /// Reads a policy. What cannot be read leaves a hole in it and errors in the reader.
 pub(in crate::api) fn read_calico_policy<'t>(
@@ -130,6 +132,7 @@ fn read_spec_of<'t>(
     });
     if let (Some(tier), Some((prefix, _))) = (&policy.tier, name.split_once('.'))
         && prefix != tier
+        && !OTHERS.contains(&prefix)
     {
         let message = format!("the name begins with {prefix:?}, but the tier is {tier:?}");
         reader.warning(mark, message, "spec.tier and the first part of the name to be the same");
