@@ -1,6 +1,7 @@
 //! From trees to objects: which kind it is, whether weir uses it, and what a `List` holds.
 
 use super::ParseOutput;
+use super::cilium;
 use super::diagnostic::{Diagnostic, Severity};
 use super::meta::read_meta;
 use super::namespace::Namespace;
@@ -14,7 +15,16 @@ use super::tree::{self, Piece, Problem, Tree, Value};
 use std::sync::Arc;
 
 /// What this release reads.
-const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::Pod, Kind::ServiceAccount, Kind::NetworkPolicy];
+const KINDS: [Kind; 8] = [
+    Kind::Namespace,
+    Kind::Node,
+    Kind::Pod,
+    Kind::ServiceAccount,
+    Kind::NetworkPolicy,
+    Kind::CiliumNetworkPolicy,
+    Kind::CiliumClusterwideNetworkPolicy,
+    Kind::CiliumCidrGroup,
+];
 
 /// Reads YAML or JSON: several documents, `List`s, output of `kubectl get -o yaml`.
 ///
@@ -174,6 +184,16 @@ fn read_object(
                 policy.unreadable = Some(policy.spec.clone());
             }
             Object::NetworkPolicy(policy)
+        }
+        Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy => {
+            let mut policy = cilium::read_policy(&mut reader, raw, root.mark, entries);
+            if !tree.problems.is_empty() {
+                policy.unreadable = Some(reader.provenance(root.mark));
+            }
+            Object::CiliumPolicy(policy)
+        }
+        Kind::CiliumCidrGroup => {
+            Object::CiliumCidrGroup(cilium::read_cidr_group(&mut reader, raw, root.mark, entries))
         }
         // Not among `KINDS`.
         _ => return,

@@ -24,7 +24,11 @@ mod syntax;
 mod tree;
 
 pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
-pub use cilium::{CiliumCidrGroup, CiliumPolicy};
+pub use cilium::{
+    CiliumCidrGroup, CiliumCidrGroups, CiliumDnsMatch, CiliumEntity, CiliumHttpRule, CiliumKey,
+    CiliumL7Rules, CiliumPeer, CiliumPolicy, CiliumPort, CiliumPortRule, CiliumRequirement, CiliumRule,
+    CiliumRuleBody, CiliumSelector, CiliumSpec, CiliumSubject,
+};
 pub use cluster_policy::ClusterPolicy;
 pub use diagnostic::{Diagnostic, Origin, Provenance, Severity};
 pub use document::parse;

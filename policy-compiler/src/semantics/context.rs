@@ -12,6 +12,8 @@ pub struct Context<'o> {
     pub network_sets: Vec<&'o CalicoNetworkSet>,
     /// Cilium's CIDR groups, which its rules name.
     pub cidr_groups: Vec<&'o CiliumCidrGroup>,
+    /// Some Node is labelled as one the API server runs on.
+    pub control_plane: bool,
     /// A policy of Calico's that is in force, if there is one. Cilium's policies do not mix with it: each language
     /// decides alone what a pod without rules may do.
     pub calico: Option<&'o ObjectKey>,
@@ -29,6 +31,7 @@ impl<'o> Context<'o> {
             match object {
                 Object::CalicoTier(tier) => super::calico::add_tier(&mut context.tiers, tier),
                 Object::CalicoNetworkSet(set) => context.network_sets.push(set),
+                Object::Node(node) => context.control_plane |= super::cilium::is_control_plane(node),
                 Object::CiliumCidrGroup(group) => context.cidr_groups.push(group),
                 Object::CalicoPolicy(policy) => context.calico = context.calico.or(Some(&policy.meta.key)),
                 Object::CiliumPolicy(policy) => context.cilium = context.cilium.or(Some(&policy.meta.key)),
