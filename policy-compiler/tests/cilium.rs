@@ -4,11 +4,16 @@
 mod support;
 
 use policy_compiler::semantics::reference::Reference;
-use policy_compiler::{Action, Compiler, Diagnostic, Direction, Key, OnInvalid, Options, Scope, SubjectId, parse};
+use policy_compiler::{
+    Action, Diagnostic, Direction, Key, OnInvalid, Options, RuleInfo, Scope, SubjectId, parse,
+};
+use std::cell::Cell;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use support::compiler;
+use support::generate::{L4, cluster, remotes, runner};
+use support::generate_cilium::manifests;
 
 fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
@@ -74,7 +79,8 @@ fn every_case_has_the_verdicts_of_its_table() {
     let mut wrong = Vec::new();
     for path in files {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let compiler = compiler(Options::default(), &[("cluster.yaml", &objects), (&name, &read(&path))], false);
+        let compiler =
+            compiler(Options::default(), &[("cluster.yaml", &objects), (&name, &read(&path))], false);
         for scope in [Scope::All, Scope::Node("a".into()), Scope::Node("b".into())] {
             let cluster = compiler.cluster(&scope);
             let reference = compiler.reference(&scope, &cluster);
@@ -83,7 +89,8 @@ fn every_case_has_the_verdicts_of_its_table() {
                 let [src, dst, proto, port, verdict, ref family @ ..] = words[..] else {
                     panic!("{name}: {line}");
                 };
-                let (Ok(port), family) = (port.parse(), family.first().and_then(|family| family.parse().ok()))
+                let (Ok(port), family) =
+                    (port.parse(), family.first().and_then(|family| family.parse().ok()))
                 else {
                     panic!("{name}: {line}");
                 };
@@ -99,4 +106,75 @@ fn every_case_has_the_verdicts_of_its_table() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_problem_is_located_and_says_what_was_expected() {
+    let file = "cilium.yaml";
+    let parsed = parse(file, &read(&testdata().join("invalid").join(file)));
+    let lines: Vec<String> = parsed.diagnostics.iter().map(Diagnostic::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// Every verdict of the reference in a state.
+fn verdicts(text: &str) -> Vec<(Key, RuleInfo)> {
+    let options = Options { on_invalid: OnInvalid::Isolate, ..Options::default() };
+    let compiler = compiler(options, &[("generated.yaml", text)], true);
+    let cluster = compiler.cluster(&Scope::All);
+    let reference = compiler.reference(&Scope::All, &cluster);
+    let mut verdicts = Vec::new();
+    for (number, subject) in cluster.subjects.iter().enumerate() {
+        let id = SubjectId(u32::try_from(number).unwrap_or(u32::MAX));
+        for (direction, remote) in Direction::ALL
+            .into_iter()
+            .flat_map(|direction| remotes().into_iter().map(move |remote| (direction, remote)))
+        {
+            let own = subject.addresses.iter().find(|own| own.is_ipv4() == remote.is_ipv4());
+            let Some(&own) = own else { continue };
+            let (src, dst) = if direction == Direction::Egress { (own, remote) } else { (remote, own) };
+            for (protocol, dst_port) in L4 {
+                let key = Key { subject: id, direction, src, dst, protocol, src_port: 49152, dst_port };
+                verdicts.push((key, reference.judge(&key)));
+            }
+        }
+    }
+    verdicts
+}
+
+#[test]
+fn what_is_broken_never_allows_more_than_what_was_meant() {
+    let (objects, broken) = (Cell::new(0_u32), Cell::new(0_u32));
+    let result = runner(96).run(&(cluster(), manifests()), |(cluster, manifests)| {
+        let errors = |text: &str| {
+            let parsed = parse("generated.yaml", text);
+            objects.set(objects.get() + u32::try_from(parsed.objects.len()).unwrap_or(0));
+            let broken =
+                parsed.objects.iter().filter(|object| object.diagnostics().iter().any(Diagnostic::is_error));
+            let broken: Vec<String> =
+                broken.flat_map(|object| object.diagnostics().iter().map(Diagnostic::to_string)).collect();
+            broken
+        };
+        assert_eq!(errors(&manifests.mended), [""; 0], "{}", manifests.mended);
+        let problems = errors(&manifests.written);
+        assert_eq!(problems.is_empty(), manifests.written == manifests.mended, "{}", manifests.written);
+        let meant = verdicts(&format!("{cluster}{}", manifests.mended));
+        if problems.is_empty() {
+            return Ok(());
+        }
+        broken.set(broken.get() + 1);
+        let written = verdicts(&format!("{cluster}{}", manifests.written));
+        for ((key, meant), (_, written)) in meant.iter().zip(&written) {
+            assert!(
+                meant.action == Action::Allow || written.action == Action::Deny,
+                "{key:?}: {written:?}\n{cluster}{}",
+                manifests.written
+            );
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    println!("{} objects, {} broken states", objects.get(), broken.get());
+    assert!(broken.get() * 30 >= 96, "at least one in thirty is broken");
 }

@@ -22,7 +22,6 @@ pub(super) struct Section {
     cidr: &'static str,
     cidr_set: &'static str,
     nodes: &'static str,
-    /// Of egress that allows only.
     names: Option<&'static str>,
     requires: &'static str,
     groups: &'static str,
@@ -55,7 +54,7 @@ impl Section {
             cidr: "toCIDR",
             cidr_set: "toCIDRSet",
             nodes: "toNodes",
-            names: if deny { None } else { Some("toFQDNs") },
+            names: Some("toFQDNs"),
             requires: "toRequires",
             groups: "toGroups",
             services: Some("toServices"),
@@ -148,7 +147,7 @@ fn read_peers<'t>(
         (section.cidr_set, read_all(reader, entries, section.cidr_set, read_cidr_rule)),
         (section.nodes, read_all(reader, entries, section.nodes, of_nodes)),
     ];
-    if let Some(field) = section.names {
+    if let Some(field) = section.names.filter(|_| !section.deny) {
         let names = reader.field(entries, field, |reader, node| {
             let message = "weir does not learn addresses from DNS yet, so these names are allowed nothing";
             reader.warning(node.mark, message, "toCIDRSet with the addresses, if they are known");
@@ -218,6 +217,13 @@ fn refuse_unserved<'t>(reader: &mut Reader<'t>, entries: &'t [Entry], section: &
     if let Some(services) = section.services {
         let message = "needs Service objects, which weir does not read";
         refused.push((services, message, "toEndpoints with the labels of the pods behind it, or toCIDRSet"));
+    }
+    if let Some(names) = section.names.filter(|_| section.deny) {
+        refused.push((
+            names,
+            "cannot be denied: names are learnt only to be allowed",
+            "toCIDRSet with the addresses",
+        ));
     }
     for (field, message, expected) in refused {
         reader.field(entries, field, |reader, node| {
