@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  document ─► policy_reader (spec, specs, sections) ─► rule_reader (whom) ─┐
-//!                                                       ports, l7 (what)    ├─► CiliumPolicy, with holes
+//!                                                       ports, icmp, l7      ├─► CiliumPolicy, with holes
 //!                                                       selector, entity, cidr ┘
 //! ```
 //! Facts: cilium/cilium `pkg/policy/api` (`rule_validation.go` for what may stand together) and
@@ -12,6 +12,7 @@
 
 mod cidr;
 mod entity;
+mod icmp;
 mod l7;
 mod policy;
 mod policy_reader;

@@ -1,4 +1,4 @@
-//! `toPorts` and `icmps`: which protocols and ports, and what of another layer depends on them.
+//! `toPorts`: which protocols and ports, and what of another layer depends on them.
 //!
 //! Ports are strings; "0" is every port, no protocol (or `ANY`) is TCP, UDP and SCTP, and never ICMP. The API server takes
 //! at most 40 elements.
@@ -46,10 +46,11 @@ pub struct CiliumPortRule {
     pub l7: Option<CiliumL7Rules>,
 }
 
+/// Elements of a list of ports or ICMP types.
 const MOST: usize = 40;
 const TCP: u8 = 6;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+pub(super) const ICMP: u8 = 1;
+pub(super) const ICMPV6: u8 = 58;
 const PROTOCOLS: [(&str, Option<u8>); 8] = [
     ("TCP", Some(TCP)),
     ("UDP", Some(17)),
@@ -83,10 +84,7 @@ pub(super) fn read_port_rule<'t>(
     }
     reader.field(entries, "ports", |reader, node| {
         reader.each(node, |reader, node| rule.ports.extend(read_port(reader, node)));
-        let count = reader.sequence(node).map_or(0, <[Node]>::len);
-        if count > MOST {
-            reader.error(node.mark, format!("{count} ports"), "at most 40, or a range with endPort");
-        }
+        refuse_many(reader, node, "ports");
     });
     if deny {
         return (reader.error_count() == errors).then_some(rule);
@@ -113,6 +111,15 @@ pub(super) fn read_port_rule<'t>(
         }
     });
     (reader.error_count() == errors).then_some(rule)
+}
+
+/// Refuses a list the API server would.
+pub(super) fn refuse_many<'t>(reader: &mut Reader<'t>, node: &'t Node, what: &str) {
+    if let Value::Sequence(items) = &node.value
+        && items.len() > MOST
+    {
+        reader.error(node.mark, format!("{} {what}", items.len()), "at most 40 in one element");
+    }
 }
 
 /// What Cilium refuses about rules of another layer.
@@ -207,7 +214,6 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
                 }
                 Some(CiliumPort::Range { protocol, first, last })
             }
-            // Cilium ignores endPort beside a name.
             None if is_service_name(text) => {
                 Some(CiliumPort::Named { protocol, name: text.to_ascii_lowercase() })
             }
@@ -221,11 +227,19 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
             }
         },
     };
-    if let Some(
-        CiliumPort::Range { protocol: Some(2 | 112), .. } | CiliumPort::Named { protocol: Some(2 | 112), .. },
-    ) = read
-    {
-        reader.error(node.mark, "a port of a protocol without ports", "port \"0\"");
+    let of_portless = |protocol: Option<u8>| matches!(protocol, Some(2 | 112));
+    match &read {
+        Some(CiliumPort::Range { protocol, .. } | CiliumPort::Named { protocol, .. })
+            if of_portless(*protocol) =>
+        {
+            reader.error(node.mark, "a port of a protocol without ports", "port \"0\"");
+        }
+        // Cilium ignores it beside a name, and so do we; beside everything else it would mean something.
+        Some(CiliumPort::Range { first: 1.., .. } | CiliumPort::Named { .. }) => {}
+        Some(_) if end.flatten().is_some() => {
+            reader.error(node.mark, "endPort beside what is no single port", "a port from 1 to 65535");
+        }
+        _ => {}
     }
     read.filter(|_| reader.error_count() == errors)
 }
@@ -257,110 +271,3 @@ fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Option<u
     }
     known
 }
-
-/// Reads an element of `icmps`. `None`: it could not be read.
-pub(super) fn read_icmp_rule<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPortRule> {
-    let mut rule = CiliumPortRule { ports: Vec::new(), l7: None };
-    if node.value == Value::Null {
-        return Some(rule);
-    }
-    let errors = reader.error_count();
-    let entries = reader.mapping(node)?;
-    reader.refuse_unknown(entries, &["fields"]);
-    reader.field(entries, "fields", |reader, node| {
-        reader.each(node, |reader, node| rule.ports.extend(read_icmp_field(reader, node)));
-        let count = reader.sequence(node).map_or(0, <[Node]>::len);
-        if count > MOST {
-            reader.error(node.mark, format!("{count} ICMP types"), "at most 40");
-        }
-    });
-    (reader.error_count() == errors).then_some(rule)
-}
-
-fn read_icmp_field<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> {
-    let entries = reader.mapping(node)?;
-    reader.refuse_unknown(entries, &["family", "type"]);
-    let family = reader.field(entries, "family", |reader, node| match reader.string(node)? {
-        "IPv4" | "" => Some(ICMP),
-        "IPv6" => Some(ICMPV6),
-        other => {
-            reader.error(node.mark, format!("{other:?} is not a family"), "IPv4 or IPv6");
-            None
-        }
-    });
-    let protocol = family.unwrap_or(Some(ICMP))?;
-    let names: &[(&str, u8)] = if protocol == ICMPV6 { &ICMPV6_TYPES } else { &ICMP_TYPES };
-    let kind = reader.field(entries, "type", |reader, node| {
-        let Value::Scalar(scalar) = &node.value else {
-            reader.error(node.mark, "not an ICMP type", "a number from 0 to 255, or a name like EchoRequest");
-            return None;
-        };
-        let text = scalar.text.as_str();
-        let named = names.iter().find(|(name, _)| *name == text).map(|&(_, kind)| kind);
-        let number = || text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u8>().ok()).flatten();
-        let kind = named.or_else(number);
-        if kind.is_none() {
-            let mut message = format!("{text:?} is not an ICMP type of the family");
-            let known: Vec<&str> = names.iter().map(|&(name, _)| name).collect();
-            if let Some(meant) = closest(text, &known) {
-                message = format!("{message}, did you mean {meant}?");
-            }
-            reader.error(node.mark, message, "a number from 0 to 255, or a name like EchoRequest");
-        }
-        kind
-    });
-    let Some(kind) = kind else {
-        reader.error(node.mark, "no ICMP type", "type, a number from 0 to 255 or a name like EchoRequest");
-        return None;
-    };
-    Some(CiliumPort::Icmp { protocol, kind: kind? })
-}
-
-/// RFC 792 and its successors, as Cilium spells them.
-const ICMP_TYPES: [(&str, u8); 14] = [
-    ("EchoReply", 0),
-    ("DestinationUnreachable", 3),
-    ("Redirect", 5),
-    ("Echo", 8),
-    ("EchoRequest", 8),
-    ("RouterAdvertisement", 9),
-    ("RouterSelection", 10),
-    ("TimeExceeded", 11),
-    ("ParameterProblem", 12),
-    ("Timestamp", 13),
-    ("TimestampReply", 14),
-    ("Photuris", 40),
-    ("ExtendedEchoRequest", 42),
-    ("ExtendedEchoReply", 43),
-];
-
-/// RFC 4443 and its successors, as Cilium spells them.
-const ICMPV6_TYPES: [(&str, u8); 27] = [
-    ("DestinationUnreachable", 1),
-    ("PacketTooBig", 2),
-    ("TimeExceeded", 3),
-    ("ParameterProblem", 4),
-    ("EchoRequest", 128),
-    ("EchoReply", 129),
-    ("MulticastListenerQuery", 130),
-    ("MulticastListenerReport", 131),
-    ("MulticastListenerDone", 132),
-    ("RouterSolicitation", 133),
-    ("RouterAdvertisement", 134),
-    ("NeighborSolicitation", 135),
-    ("NeighborAdvertisement", 136),
-    ("RedirectMessage", 137),
-    ("RouterRenumbering", 138),
-    ("ICMPNodeInformationQuery", 139),
-    ("ICMPNodeInformationResponse", 140),
-    ("InverseNeighborDiscoverySolicitation", 141),
-    ("InverseNeighborDiscoveryAdvertisement", 142),
-    ("HomeAgentAddressDiscoveryRequest", 144),
-    ("HomeAgentAddressDiscoveryReply", 145),
-    ("MobilePrefixSolicitation", 146),
-    ("MobilePrefixAdvertisement", 147),
-    ("DuplicateAddressRequestCodeSuffix", 157),
-    ("DuplicateAddressConfirmationCodeSuffix", 158),
-    ("ExtendedEchoRequest", 160),
-    ("ExtendedEchoReply", 161),
-];

@@ -5,9 +5,10 @@
 
 use super::cidr::{read_cidr, read_cidr_rule};
 use super::entity::CiliumEntity;
+use super::icmp::read_icmp_rule;
 use super::l7::read_dns_match;
 use super::policy::{CiliumPeer, CiliumRuleBody};
-use super::ports::{read_icmp_rule, read_port_rule};
+use super::ports::read_port_rule;
 use super::selector::{read_endpoint_selector, read_object_selector};
 use crate::api::network_policy::IpBlock;
 use crate::api::reader::{Reader, closest};
