@@ -178,3 +178,39 @@ fn what_is_broken_never_allows_more_than_what_was_meant() {
     println!("{} objects, {} broken states", objects.get(), broken.get());
     assert!(broken.get() * 30 >= 96, "at least one in thirty is broken");
 }
+
+#[test]
+fn every_sample_is_read_and_what_needs_other_layers_is_not_open() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/policies/cilium");
+    let state = read(&folder.join("state/cluster.yaml"));
+    let Ok(samples) = fs::read_dir(&folder) else { panic!("the samples are there") };
+    let mut warned = Vec::new();
+    for path in samples.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = read(&path);
+        let compiler = compiler(Options::default(), &[("state", &state), (&name, &text)], false);
+        warned.extend(parse(&name, &text).diagnostics.iter().map(|_| name.clone()));
+        let cluster = compiler.cluster(&Scope::All);
+        let reference = compiler.reference(&Scope::All, &cluster);
+        let ask = |ends, port| connect(&reference, &cluster, ends, port, None);
+        let (closed, tcp) = (Some(Action::Deny), (6, 8080));
+        match name.as_str() {
+            "allow-only-google" => {
+                assert_eq!(ask(("shop/crawler", "198.51.100.9"), (6, 443)), closed);
+                assert_eq!(ask(("shop/crawler", "kube-system/dns"), (17, 53)), closed);
+            }
+            "http-methods" => assert_eq!(ask(("shop/frontend", "shop/backend"), tcp), closed),
+            "frontend-to-backend" => {
+                assert_eq!(ask(("shop/frontend", "shop/backend"), tcp), Some(Action::Allow));
+                assert_eq!(ask(("shop/crawler", "shop/backend"), tcp), closed);
+            }
+            "metadata-deny" => {
+                assert_eq!(ask(("shop/crawler", "169.254.169.254"), (6, 80)), closed);
+                assert_eq!(ask(("shop/crawler", "198.51.100.9"), (6, 80)), Some(Action::Allow));
+            }
+            _ => {}
+        }
+    }
+    warned.sort();
+    assert_eq!(warned, ["allow-only-google", "allow-only-google", "http-methods"]);
+}
