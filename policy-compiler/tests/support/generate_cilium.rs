@@ -224,7 +224,7 @@ const NODE: &str = "{apiVersion: v1, kind: Node, metadata: {name: c, labels: {zo
      node-role.kubernetes.io/control-plane: \"\"}}, status: {addresses: [{type: InternalIP, address: 192.0.2.3}]}}";
 
 /// The text with the field nobody knows at one of its marks, if it has any.
-fn broken(text: &str, place: &Index) -> String {
+fn broken(text: &str, place: Index) -> String {
     let parts: Vec<&str> = text.split(MARK).collect();
     let Some(marks) = parts.len().checked_sub(1).filter(|&marks| marks > 0) else { return text.to_owned() };
     let place = place.index(marks);
@@ -250,7 +250,7 @@ pub(crate) fn manifests() -> impl Strategy<Value = Manifests> {
         let written: Vec<String> = documents
             .iter()
             .zip(&places)
-            .map(|(text, (breaks, place))| if *breaks { broken(text, place) } else { text.clone() })
+            .map(|(text, (breaks, place))| if *breaks { broken(text, *place) } else { text.clone() })
             .map(|text| text.replace(MARK, ""))
             .collect();
         let join = |mut documents: Vec<String>| {

@@ -85,9 +85,8 @@ pub(super) fn read_dns_match<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opt
     read.filter(|_| reader.error_count() == errors)
 }
 
-/// Reads `rules`. `Some(None)`: there are none; `None`: they could not be read.
-pub(super) fn read_l7_rules<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Option<CiliumL7Rules>> {
-    let errors = reader.error_count();
+/// Reads `rules`. `None`: there are none, or the reader has errors about them.
+pub(super) fn read_l7_rules<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumL7Rules> {
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["http", "dns", "kafka", "l7proto", "l7"]);
     let mut read = Vec::new();
@@ -121,7 +120,7 @@ pub(super) fn read_l7_rules<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
     if read.len() > 1 {
         reader.error(node.mark, "rules of several protocols", "one of http, dns, kafka or l7proto");
     }
-    (reader.error_count() == errors).then(|| read.pop())
+    read.pop()
 }
 
 /// Every element that could be read.

@@ -97,7 +97,7 @@ pub(super) fn read_port_rule<'t>(
     }
     reader.field(entries, "rules", |reader, node| {
         let errors = reader.error_count();
-        rule.l7 = read_l7_rules(reader, node).flatten();
+        rule.l7 = read_l7_rules(reader, node);
         let Some(l7) = &rule.l7 else { return };
         check_l7(reader, node, l7, &rule.ports, ingress);
         if reader.error_count() == errors {
@@ -160,7 +160,7 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
     let errors = reader.error_count();
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["port", "endPort", "protocol"]);
-    let protocol = reader.field(entries, "protocol", read_protocol).unwrap_or(Some(None));
+    let protocol = reader.field(entries, "protocol", read_protocol).unwrap_or(Some(Asked(None)));
     let port = reader.field(entries, "port", Reader::string);
     let end = reader.field(entries, "endPort", |reader, node| {
         let end = match &node.value {
@@ -177,7 +177,7 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
         // 0 is how the API says that there is none.
         end.filter(|&end| end > 0)
     });
-    let protocol = protocol?;
+    let Asked(protocol) = protocol?;
     let number = |text: &str| {
         let octal = text.len() > 1 && text.starts_with('0');
         let digits = text.bytes().all(|c| c.is_ascii_digit());
@@ -254,13 +254,16 @@ fn is_service_name(text: &str) -> bool {
         && !text.contains("--")
 }
 
-/// `Some(None)`: any of TCP, UDP and SCTP.
-fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Option<u8>> {
+/// A protocol, or none for any of TCP, UDP and SCTP.
+#[derive(Clone, Copy)]
+struct Asked(Option<u8>);
+
+fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Asked> {
     let text = reader.string(node)?;
     if text.is_empty() {
-        return Some(None);
+        return Some(Asked(None));
     }
-    let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|&(_, number)| number);
+    let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|&(_, number)| Asked(number));
     if known.is_none() {
         let names = PROTOCOLS.map(|(name, _)| name);
         let mut message = format!("{text:?} is not a protocol");
