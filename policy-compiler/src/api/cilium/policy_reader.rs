@@ -75,6 +75,7 @@ fn read_spec<'t>(reader: &mut Reader<'t>, node: &'t Node, namespace: Option<&str
         spec.unreadable = Some(spec.provenance.clone());
     }
     spec.subject = read_subject(reader, node, entries, namespace);
+    warn_of_empty(reader, entries);
     let section = |reader: &mut Reader<'t>, name, ingress, deny| {
         let section = Section::new(ingress, deny);
         reader.field(entries, name, |reader, node| read_rules(reader, node, &section)).unwrap_or_default()
@@ -102,6 +103,21 @@ fn read_spec<'t>(reader: &mut Reader<'t>, node: &'t Node, namespace: Option<&str
         }
     });
     spec
+}
+
+/// In NetworkPolicy a section without rules isolates.
+fn warn_of_empty<'t>(reader: &mut Reader<'t>, entries: &'t [Entry]) {
+    let is_empty = |value: &Value| match value {
+        Value::Sequence(items) => items.is_empty(),
+        other => *other == Value::Null,
+    };
+    let sections = entries.iter().filter(|entry| matches!(entry.key.as_str(), "ingress" | "egress"));
+    for entry in sections.filter(|entry| is_empty(&entry.value.value)) {
+        reader.within(&entry.key, |reader| {
+            let message = "a section without rules isolates nobody";
+            reader.warning(entry.value.mark, message, "[{}] where nothing is to be allowed");
+        });
+    }
 }
 
 fn read_subject<'t>(

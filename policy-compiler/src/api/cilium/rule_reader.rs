@@ -96,6 +96,7 @@ pub(super) fn read_rule<'t>(
     let errors = reader.error_count();
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &section.known());
+    refuse_nothing(reader, entries);
     refuse_unserved(reader, entries, section);
     let peers = read_peers(reader, node, entries, section);
     let ports = read_all(reader, entries, "toPorts", |reader, node| {
@@ -109,6 +110,17 @@ pub(super) fn read_rule<'t>(
         reader.error(node.mark, "icmps beside toPorts", "a rule of its own for each");
     }
     (reader.error_count() == errors).then_some(CiliumRuleBody { peers, ports: ports.or(icmps) })
+}
+
+/// A field with nothing behind it is a missing one to the API server, which is everybody, every port. Whoever left the list
+/// out, a template perhaps, may have meant nobody.
+fn refuse_nothing<'t>(reader: &mut Reader<'t>, entries: &'t [Entry]) {
+    for entry in entries.iter().filter(|entry| entry.value.value == Value::Null) {
+        reader.within(&entry.key, |reader| {
+            let expected = "a list; without the field all is meant, with [] after peers nobody";
+            reader.error(entry.value.mark, "nothing instead of a list", expected);
+        });
+    }
 }
 
 /// Every element that could be read of a list, if it is there.
