@@ -7,11 +7,12 @@
 //! | --- | --- |
 //! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
 //! | the same, over time | `fragments`, `conntrack` |
-//! | who may write policies or Pods | `manifest`, `cluster_policy`, `calico`, `calico_selector`, `policy_equivalence` |
+//! | who may write policies or Pods | `manifest`, `cluster_policy`, `calico`, `calico_selector`, `cilium`, `policy_equivalence` |
 //! | the administrator | `config`, `control_request`, `probe` |
 
 pub mod calico;
 pub mod calico_selector;
+pub mod cilium;
 pub mod cluster_policy;
 pub mod config;
 pub mod conntrack;
@@ -35,9 +36,10 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("calico", calico::run),
     ("calico_selector", calico_selector::run),
+    ("cilium", cilium::run),
     ("cluster_policy", cluster_policy::run),
     ("config", config::run),
     ("conntrack", conntrack::run),
