@@ -1,0 +1,1 @@
+//! Captures good and bad, built by hand in every form the formats know.
