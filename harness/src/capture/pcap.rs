@@ -94,7 +94,7 @@ impl PcapFormat {
         if source.is_over()? {
             return Ok(None);
         }
-        source.block += 1;
+        source.begin_block();
         let header = source.need(RECORD_HEADER)?;
         let seconds = self.order.u32(header, 0);
         let fraction = self.order.u32(header, 4);

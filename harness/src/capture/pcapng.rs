@@ -60,7 +60,7 @@ impl PcapngFormat {
             if source.is_over()? {
                 return Ok(None);
             }
-            source.block += 1;
+            source.begin_block();
             let kind = self.order.u32(source.need(8)?, 0);
             if kind == SECTION {
                 self.section(source)?;

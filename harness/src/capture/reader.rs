@@ -64,9 +64,17 @@ pub(super) struct Source<R> {
     pub(super) size: Option<u64>,
     /// Blocks begun.
     pub(super) block: u64,
+    /// Where the last of them begins.
+    pub(super) block_at: u64,
 }
 
 impl<R: Read> Source<R> {
+    /// Counts a block that begins here.
+    pub(super) fn begin_block(&mut self) {
+        self.block += 1;
+        self.block_at = self.window.offset();
+    }
+
     /// `wanted` bytes, or the fault that they are not there.
     pub(super) fn need(&mut self, wanted: usize) -> Result<&[u8], CaptureFault> {
         let have = self.window.peek(wanted)?.len();
@@ -135,12 +143,11 @@ impl<R: Read> CaptureReader<R> {
     }
 
     fn with_size(name: &str, source: R, size: Option<u64>) -> Result<Self, CaptureError> {
-        let mut source = Source { window: Window::new(source), size, block: 0 };
+        let mut source = Source { window: Window::new(source), size, block: 0, block_at: 0 };
         match begin(&mut source) {
             Ok(format) => Ok(Self { file: name.to_owned(), source, format, packets: 0, lent: 0 }),
             Err(kind) => {
-                let offset = source.window.offset();
-                Err(CaptureError { file: name.to_owned(), offset, block: source.block, kind })
+                Err(CaptureError { file: name.to_owned(), offset: 0, block: 0, kind })
             }
         }
     }
@@ -185,7 +192,7 @@ impl<R: Read> CaptureReader<R> {
             }
             Err(kind) => Err(CaptureError {
                 file: self.file.clone(),
-                offset: self.source.window.offset(),
+                offset: self.source.block_at,
                 block: self.source.block,
                 kind,
             }),
