@@ -13,4 +13,5 @@
 pub mod capture;
 pub mod generate;
 pub mod lab;
+pub mod replay;
 pub mod traffic;

@@ -28,7 +28,9 @@ pub enum CaptureFault {
     #[error("not a capture (it begins with {0}): expected pcap or pcapng")]
     UnknownFormat(String),
     /// A capture in a wrapper.
-    #[error("the capture is compressed with {tool}: unpack it first, for instance `{tool} -dc FILE | weir replay -`")]
+    #[error(
+        "the capture is compressed with {tool}: unpack it first, for instance `{tool} -dc FILE | weir replay -`"
+    )]
     Compressed {
         /// What unpacks it.
         tool: &'static str,

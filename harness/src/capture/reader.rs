@@ -19,8 +19,10 @@ pub const MAX_PACKET: u32 = 262_144;
 pub struct Packet<'a> {
     /// Its number in the file, from 1.
     pub number: u64,
-    /// Its interface, an index of [`CaptureReader::interfaces`].
-    pub interface: usize,
+    /// Its interface.
+    pub interface: &'a Interface,
+    /// Which that is of [`CaptureReader::interfaces`].
+    pub interface_number: usize,
     /// Nanoseconds since 1970; `None` where the format has no stamp (simple packet blocks).
     pub time_ns: Option<u64>,
     /// Bytes it had on the wire; more than `bytes` where the capture cut it.
@@ -112,7 +114,7 @@ impl<R: Read> Source<R> {
     }
 }
 
-impl CaptureReader<File> {
+impl CaptureReader<Box<dyn Read>> {
     /// Opens a file.
     ///
     /// # Errors
@@ -127,7 +129,7 @@ impl CaptureReader<File> {
             Ok((file, about.is_file().then_some(about.len())))
         });
         match opened {
-            Ok((file, size)) => Self::with_size(&name, file, size),
+            Ok((file, size)) => Self::with_size(&name, Box::new(file), size),
             Err(error) => Err(CaptureError { file: name, offset: 0, block: 0, kind: error.into() }),
         }
     }
@@ -146,9 +148,7 @@ impl<R: Read> CaptureReader<R> {
         let mut source = Source { window: Window::new(source), size, block: 0, block_at: 0 };
         match begin(&mut source) {
             Ok(format) => Ok(Self { file: name.to_owned(), source, format, packets: 0, lent: 0 }),
-            Err(kind) => {
-                Err(CaptureError { file: name.to_owned(), offset: 0, block: 0, kind })
-            }
+            Err(kind) => Err(CaptureError { file: name.to_owned(), offset: 0, block: 0, kind }),
         }
     }
 
@@ -181,10 +181,15 @@ impl<R: Read> CaptureReader<R> {
             Ok(Some(found)) => {
                 self.packets += 1;
                 self.lent = found.block;
+                let Some(interface) = self.interfaces().get(found.interface) else {
+                    // Both formats name only interfaces that they know.
+                    return Ok(None);
+                };
                 let block = self.source.window.seen(found.at.saturating_add(found.len));
                 Ok(Some(Packet {
                     number: self.packets,
-                    interface: found.interface,
+                    interface,
+                    interface_number: found.interface,
                     time_ns: found.time_ns,
                     original_len: found.original_len,
                     bytes: block.get(found.at..).unwrap_or_default(),

@@ -82,7 +82,7 @@ fn read(bytes: &[u8]) -> All {
             Ok(Some(packet)) => {
                 assert_eq!(packet.number, packets.len() as u64 + 1);
                 packets.push((
-                    packet.interface,
+                    packet.interface_number,
                     packet.time_ns,
                     packet.original_len,
                     packet.bytes.to_vec(),
@@ -109,10 +109,7 @@ fn pcap_is_read_in_both_byte_orders_and_resolutions() {
             assert!(error.is_none());
             assert_eq!(
                 packets,
-                [
-                    (0, Some(expected), 1500, b"abc".to_vec()),
-                    (0, Some(6_000_000_000), 0, Vec::new())
-                ]
+                [(0, Some(expected), 1500, b"abc".to_vec()), (0, Some(6_000_000_000), 0, Vec::new())]
             );
         }
     }
@@ -260,10 +257,7 @@ fn what_is_written_is_read_again_with_names_and_stamps() {
     assert!(error.is_none(), "{error:?}");
     assert_eq!(
         packets,
-        [
-            (0, Some(1_700_000_000_123_456_789), 1500, b"abc".to_vec()),
-            (1, Some(5), 4, b"defg".to_vec())
-        ]
+        [(0, Some(1_700_000_000_123_456_789), 1500, b"abc".to_vec()), (1, Some(5), 4, b"defg".to_vec())]
     );
     let mut reader = CaptureReader::new("x", &file[..]).unwrap();
     while reader.next_packet().unwrap().is_some() {}
