@@ -9,6 +9,7 @@
 //! | the same, over time | `fragments`, `conntrack` |
 //! | who may write policies or Pods | `manifest`, `policy_equivalence` |
 //! | the administrator | `config`, `control_request`, `probe` |
+//! | whoever made a capture | `pcap`, `pcapng` |
 
 pub mod config;
 pub mod conntrack;
@@ -20,6 +21,8 @@ pub mod inner_headers;
 pub mod manifest;
 pub mod neighbour;
 pub mod outer_decap;
+pub mod pcap;
+pub mod pcapng;
 pub mod policy_equivalence;
 pub mod probe;
 pub mod vnet_header;
@@ -32,7 +35,7 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     ("config", config::run),
     ("conntrack", conntrack::run),
     ("control_request", control_request::run),
@@ -43,6 +46,8 @@ pub const TARGETS: [Target; 14] = [
     ("manifest", manifest::run),
     ("neighbour", neighbour::run),
     ("outer_decap", outer_decap::run),
+    ("pcap", pcap::run),
+    ("pcapng", pcapng::run),
     ("policy_equivalence", policy_equivalence::run),
     ("probe", probe::run),
     ("vnet_header", vnet_header::run),

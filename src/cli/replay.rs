@@ -1,12 +1,14 @@
 //! `weir replay`: a capture through the pipeline of a node, and what became of every packet.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use harness::replay::{self, Input, MapRule, NodeState, Options, ReplayError, Speed, Text};
+use harness::replay::{
+    self, Capture, Input, MapRule, NodeState, Options, Progress, ReplayError, Speed, Text,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -14,6 +16,21 @@ use signal_hook::flag;
 use super::Outcome;
 use super::output::{Output, visible};
 use super::policy::Refused;
+
+/// What only the pipeline understands.
+const PIPELINE: [&str; 11] = [
+    "state",
+    "node",
+    "config",
+    "map",
+    "strict_mac",
+    "out",
+    "dropped",
+    "record",
+    "expect",
+    "against",
+    "flows",
+];
 
 /// Send a capture through the pipeline of a node: what its policies make of recorded traffic
 ///
@@ -30,17 +47,21 @@ use super::policy::Refused;
   weir replay in.pcapng --state state/ --node node-a --speed x2.5 --out passed.pcapng --dropped why.pcapng
   weir replay in.pcap --state state/ --node node-a --record verdicts.jsonl
   weir replay in.pcap --state state/ --node node-a --expect verdicts.jsonl
-  weir replay eth0.pcap --state state/ --node node-a --map if:veth3=pod:shop/web --map any=leave-out")]
+  weir replay eth0.pcap --state state/ --node node-a --map if:veth3=pod:shop/web --map any=leave-out
+  weir replay in.pcap --to tap0 --speed 500kpps")]
 pub(super) struct Args {
     /// The capture; `-` is standard input
     #[arg(value_name = "PCAP")]
     capture: PathBuf,
     /// Directory of manifests (*.yaml, *.yml, *.json): Namespaces, Pods, Nodes, NetworkPolicies
-    #[arg(long, value_name = "DIR")]
-    state: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "to", requires = "node")]
+    state: Option<PathBuf>,
     /// Name of the Node whose pipeline it is
-    #[arg(long, value_name = "NAME")]
-    node: String,
+    #[arg(long, value_name = "NAME", requires = "state")]
+    node: Option<String>,
+    /// Send the packets out of this interface as they are, instead of through a pipeline
+    #[arg(long, value_name = "INTERFACE", conflicts_with_all = PIPELINE)]
+    to: Option<String>,
     /// Configuration of `weir run` on that node, where it is not the default: VNI, port, MACs, limits
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -82,10 +103,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let interrupt = interruptible()?;
-    let state = load(args, &args.state)?;
-    let against = args.against.as_ref().map(|directory| load(args, directory)).transpose()?;
     let input =
         if args.capture.as_os_str() == "-" { Input::Stdin } else { Input::File(args.capture.clone()) };
+    let (Some(directory), Some(node)) = (&args.state, &args.node) else {
+        return onto_wire(args, &input, &interrupt);
+    };
+    let load = |directory| load(args, directory, node);
+    let state = load(directory)?;
+    let against = args.against.as_deref().map(load).transpose()?;
     let options = Options {
         passes: args.passes,
         speed: args.speed,
@@ -99,26 +124,44 @@ pub(super) fn run(args: &Args) -> Outcome {
         ..Options::new(input)
     };
     let bar = bar();
-    let report = replay::run(state, against, &options, &interrupt, &mut |progress| {
-        bar.set_length(progress.total.unwrap_or(0));
-        bar.set_position(progress.bytes);
-        bar.set_message(format!("{} packets", progress.packets));
-    });
+    let report = replay::run(state, against, &options, &interrupt, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
     let report = report?;
     args.output.print(&report, |report| visible_lines(&Text(report).to_string()))?;
-    if let Some(fault) = &report.capture.fault {
+    end(&report.capture, report.agrees())
+}
+
+fn onto_wire(args: &Args, input: &Input, interrupt: &AtomicBool) -> Outcome {
+    let interface = args.to.as_deref().unwrap_or_default();
+    let bar = bar();
+    let report = replay::send(input, interface, args.speed, args.passes, interrupt, &mut |progress| {
+        show(&bar, progress);
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    args.output.print(&report, |report| visible_lines(&report.to_string()))?;
+    end(&report.capture, report.adds_up && report.congested == 0 && report.failed == 0)
+}
+
+fn end(capture: &Capture, good: bool) -> Outcome {
+    if let Some(fault) = &capture.fault {
         anyhow::bail!("{fault} (what came before it is reported)");
     }
-    if report.capture.interrupted {
+    if capture.interrupted {
         eprintln!("interrupted; what was processed is reported, and files are complete");
         return Ok(ExitCode::from(130));
     }
-    Ok(if report.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn load(args: &Args, directory: &std::path::Path) -> anyhow::Result<NodeState> {
-    let state = NodeState::load(directory, &args.node, args.config.as_deref());
+fn show(bar: &ProgressBar, progress: &Progress) {
+    bar.set_length(progress.total.unwrap_or(0));
+    bar.set_position(progress.bytes);
+    bar.set_message(format!("{} packets", progress.packets));
+}
+
+fn load(args: &Args, directory: &Path, node: &str) -> anyhow::Result<NodeState> {
+    let state = NodeState::load(directory, node, args.config.as_deref());
     let state = state.map_err(|error| match error {
         ReplayError::State(problems) => anyhow::Error::from(Refused::new(problems)),
         ReplayError::Config(error) => error.into(),

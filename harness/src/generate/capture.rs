@@ -156,11 +156,11 @@ impl CaptureShape {
             if active.len() < ACTIVE
                 && let Some(flow) = self.draw(state, cast, &mut rng, &mut known)
             {
-                made.flows += 1;
                 active.push(flow);
             }
             let number = rng.below(active.len());
             let Some((conversation, [opener, other])) = active.get_mut(number) else { break };
+            made.flows += u64::from(!conversation.has_begun());
             let Some(turn) = conversation.next_turn(&mut rng) else {
                 active.swap_remove(number);
                 continue;

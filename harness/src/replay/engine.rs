@@ -28,7 +28,7 @@ const TICK_NS: u64 = 100_000_000;
 const SETTLE_NS: u64 = 61_000_000_000;
 
 /// How often progress is told.
-const TELL_EVERY: Duration = Duration::from_millis(100);
+pub(super) const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// Where packets come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,15 @@ pub enum Input {
     File(PathBuf),
     /// Standard input, once.
     Stdin,
+}
+
+impl std::fmt::Display for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Stdin => f.write_str("standard input"),
+        }
+    }
 }
 
 /// What to do.
@@ -180,9 +189,9 @@ fn apart(options: &Options) -> Result<(), ReplayError> {
     Ok(())
 }
 
-type Reader = CaptureReader<Box<dyn Read>>;
+pub(super) type Reader = CaptureReader<Box<dyn Read>>;
 
-fn open(input: &Input) -> Result<Reader, ReplayError> {
+pub(super) fn open(input: &Input) -> Result<Reader, ReplayError> {
     Ok(match input {
         Input::File(path) => CaptureReader::open(path)?,
         Input::Stdin => {

@@ -186,6 +186,7 @@ impl Fitter {
         let source_port = u16_at(frame.bytes(), udp).unwrap_or(0);
         frame.checksum = Checksum::Complete;
         frame.pull_front(udp + 8);
+        leave_sum_open(frame);
         frame.outer = Some(Outer { peer: sketch.src, local: sketch.dst, source_port, tos });
         fitted.joined += 1;
         true
@@ -245,8 +246,25 @@ impl Fitter {
         if let Some(room) = frame.push_front(tunnel::HEADER_BYTES) {
             room.copy_from_slice(&tunnel::emit(vni));
         }
+        if frame.len() > usize::from(self.pod_mtu) + tunnel::HEADER_BYTES + ethernet::HEADER_BYTES {
+            leave_sum_open(frame);
+            fitted.joined += 1;
+        }
         frame.outer = Some(Outer { peer, local, source_port: 49_152, tos: 0 });
         fitted.wrapped += 1;
+    }
+}
+
+/// Says that the TCP checksum inside a VXLAN datagram has yet to be filled in: its segments get sums of their own, and
+/// what stands in a joined one is whatever the capturing host left there.
+fn leave_sum_open(frame: &mut Frame) {
+    let inner = frame.bytes().get(tunnel::HEADER_BYTES..).unwrap_or_default();
+    if let Ok(Network::Ip(ip)) = parsed::parse(inner, false).map(|headers| headers.net)
+        && matches!(ip.l4, parsed::L4::Tcp { .. })
+        && ip.fragment.is_none()
+    {
+        let start = ip.l4_offset.saturating_add(tunnel::HEADER_BYTES as u16);
+        frame.checksum = Checksum::Partial { start, offset: 16 };
     }
 }
 

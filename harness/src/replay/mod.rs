@@ -39,6 +39,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod text;
+mod wire;
 
 pub use clock::STEP_NS;
 pub use engine::{Input, Options, Progress, run};
@@ -48,8 +49,9 @@ pub use node::NodeState;
 pub use pace::{Speed, SpeedError};
 pub use place::LeftOut;
 pub use record::MAX_PENDING;
-pub use report::Report;
+pub use report::{Capture, Report};
 pub use text::Text;
+pub use wire::{WireReport, send};
 
 use std::io;
 use std::path::PathBuf;

@@ -105,6 +105,7 @@ impl NodeState {
     pub fn name_of(&self, address: IpAddr) -> String {
         match self.pods.get(&address) {
             Some(pod) => pod.to_string(),
+            None if self.generation.own.addresses.contains(&address) => format!("node ({address})"),
             None => address.to_string(),
         }
     }

@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use super::books::{Books, Count, Tally};
 use super::clock::Timeline;
-use super::engine::{Input, Options};
+use super::engine::Options;
 use super::fit::Fitted;
 use super::flows::{Flow, FlowLine};
+use super::pace::Pacer;
 use super::place::LeftOut;
 use super::record::Verdicts;
 use super::replica::Replica;
@@ -60,6 +61,9 @@ pub struct Report {
     pub pacing: Pacing,
     /// Time in the pipeline.
     pub processing: Processing,
+    /// Most memory the process had in use, as Linux counts it (`VmHWM`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
     /// What another state makes of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
@@ -315,10 +319,7 @@ pub(super) fn make(ended: &Ended<'_>) -> Report {
     let read = books.read;
     Report {
         capture: Capture {
-            file: match &ended.options.input {
-                Input::File(path) => path.display().to_string(),
-                Input::Stdin => "standard input".to_owned(),
-            },
+            file: ended.options.input.to_string(),
             passes: ended.passes,
             read,
             nanoseconds: u64::try_from(ended.line.length().as_nanos()).unwrap_or(u64::MAX),
@@ -331,7 +332,7 @@ pub(super) fn make(ended: &Ended<'_>) -> Report {
         balance: balance(read.packets, tally, replica),
         verdicts: verdicts(tally),
         drops: drops(tally),
-        left_out: left_out(tally),
+        left_out: left_out_rows(&tally.left_out),
         rules,
         policies,
         by_connection: tally.by_connection,
@@ -345,14 +346,22 @@ pub(super) fn make(ended: &Ended<'_>) -> Report {
             packets_without: books.flows.without,
         },
         fitted: replica.fitted,
-        pacing: pacing(ended),
+        pacing: pacing_of(&books.pacer, read, ended.line.length(), ended.elapsed),
         processing: Processing {
             latency_ns: Percentiles::of(&books.processing),
             mean_ns_per_packet: ratio(books.busy.as_nanos() as f64, books.processing.len() as f64),
         },
+        peak_memory_bytes: peak_memory(),
         against: against(ended),
         expected: ended.verdicts.clone(),
     }
+}
+
+/// `None` where there is no Linux `/proc`.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn ratio(of: f64, to: f64) -> f64 {
@@ -396,8 +405,8 @@ fn drops(tally: &Tally) -> Vec<Row> {
     most_first(rows)
 }
 
-fn left_out(tally: &Tally) -> Vec<Row> {
-    let rows = LeftOut::ALL.iter().zip(&tally.left_out).map(|(reason, count)| Row {
+pub(super) fn left_out_rows(counts: &[Count]) -> Vec<Row> {
+    let rows = LeftOut::ALL.iter().zip(counts).map(|(reason, count)| Row {
         name: reason.name(),
         count: *count,
         description: reason.description(),
@@ -456,17 +465,15 @@ fn ports(tally: &Tally, replica: &Replica) -> Vec<PortRow> {
 }
 
 fn talkers(books: &Books, replica: &Replica) -> Vec<Talker> {
-    let mut sources: BTreeMap<std::net::IpAddr, (u64, Count)> = BTreeMap::new();
+    let mut sources: BTreeMap<String, (u64, Count)> = BTreeMap::new();
     for (key, flow) in books.flows.in_order() {
-        let (flows, count) = sources.entry(key.src).or_default();
+        let (flows, count) = sources.entry(replica.state.name_of(key.src)).or_default();
         *flows += 1;
         count.packets += flow.packets();
         count.bytes = count.bytes.saturating_add(flow.bytes);
     }
-    let mut talkers: Vec<Talker> = sources
-        .into_iter()
-        .map(|(address, (flows, count))| Talker { source: replica.state.name_of(address), flows, count })
-        .collect();
+    let mut talkers: Vec<Talker> =
+        sources.into_iter().map(|(source, (flows, count))| Talker { source, flows, count }).collect();
     talkers.sort_by_key(|talker| std::cmp::Reverse(talker.count.bytes));
     talkers.truncate(LISTED);
     talkers
@@ -491,20 +498,16 @@ fn in_words(rules: [Option<policy_compiler::RuleId>; 2], table: &RuleTable) -> V
     infos.map(|info| format!("{} {}: {info}", info.direction, info.action)).collect()
 }
 
-fn pacing(ended: &Ended<'_>) -> Pacing {
-    let books = ended.books;
-    let pacer = &books.pacer;
-    let seconds = ended.elapsed.as_secs_f64();
-    let packets = books.read.packets;
-    let set_pps = pacer.set_rate(packets, ended.line.length());
+pub(super) fn pacing_of(pacer: &Pacer, read: Count, length: Duration, elapsed: Duration) -> Pacing {
+    let seconds = elapsed.as_secs_f64();
+    let set_pps = pacer.set_rate(read.packets, length);
     Pacing {
         speed: pacer.speed().to_string(),
         set_pps,
-        reached_pps: ratio(packets as f64, seconds),
-        reached_bps: ratio(books.read.bytes as f64 * 8.0, seconds),
+        reached_pps: ratio(read.packets as f64, seconds),
+        reached_bps: ratio(read.bytes as f64 * 8.0, seconds),
         seconds,
-        // The last packet is due one gap before the rate's time is over.
-        set_seconds: pacer.set_length(packets, ended.line.length()).map(|length| length.as_secs_f64()),
+        set_seconds: pacer.set_length(read.packets, length).map(|length| length.as_secs_f64()),
         error_ns: set_pps.map(|_| Percentiles::of(pacer.errors())),
     }
 }

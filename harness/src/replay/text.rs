@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::books::Count;
-use super::report::{Against, Percentiles, Report, Row};
+use super::report::{Against, Pacing, Percentiles, Report, Row};
 
 /// Rules, ports and changes that are shown; the other forms have all of them.
 const SHOWN: usize = 20;
@@ -42,9 +42,9 @@ impl Display for Text<'_> {
             rest(f, report.rules.len())?;
         }
         if !report.policies.is_empty() {
-            writeln!(f, "\nby policy{:>28} {:>12}", "allowed", "denied")?;
+            writeln!(f, "\nby policy\n  {:>12} {:>12}", "allowed", "denied")?;
             for row in report.policies.iter().take(SHOWN) {
-                writeln!(f, "  {:<34} {:>12}  {}", row.allowed.packets, row.denied.packets, row.policy)?;
+                writeln!(f, "  {:>12} {:>12}  {}", row.allowed.packets, row.denied.packets, row.policy)?;
             }
             rest(f, report.policies.len())?;
         }
@@ -114,8 +114,15 @@ fn rest(f: &mut Formatter<'_>, all: usize) -> fmt::Result {
 }
 
 fn speed(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
-    let pacing = &report.pacing;
-    writeln!(f, "\nspeed {}", pacing.speed)?;
+    writeln!(f)?;
+    pacing(f, &report.pacing)?;
+    percentiles(f, "in the pipeline", &report.processing.latency_ns)?;
+    writeln!(f, "  mean cost {:.0} ns a packet", report.processing.mean_ns_per_packet)?;
+    report.peak_memory_bytes.map_or(Ok(()), |peak| writeln!(f, "  peak memory {}", bytes(peak)))
+}
+
+pub(super) fn pacing(f: &mut Formatter<'_>, pacing: &Pacing) -> fmt::Result {
+    writeln!(f, "speed {}", pacing.speed)?;
     if let Some(set) = pacing.set_pps {
         write!(f, "  set {set:.0} packets/s, ")?;
     } else {
@@ -129,11 +136,7 @@ fn speed(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         pacing.seconds,
         pacing.set_seconds.map_or(String::new(), |set| format!(" (set: {set:.3} s)"))
     )?;
-    if let Some(errors) = &pacing.error_ns {
-        percentiles(f, "pacing error", errors)?;
-    }
-    percentiles(f, "in the pipeline", &report.processing.latency_ns)?;
-    writeln!(f, "  mean cost {:.0} ns a packet", report.processing.mean_ns_per_packet)
+    pacing.error_ns.as_ref().map_or(Ok(()), |errors| percentiles(f, "pacing error", errors))
 }
 
 fn percentiles(f: &mut Formatter<'_>, name: &str, of: &Percentiles) -> fmt::Result {

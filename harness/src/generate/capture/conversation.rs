@@ -68,6 +68,11 @@ impl Conversation {
         }
     }
 
+    /// True once a packet of it was sent.
+    pub(super) fn has_begun(&self) -> bool {
+        self.step > 0
+    }
+
     pub(super) fn protocol(&self) -> u8 {
         match self.kind {
             Kind::Tcp => 6,
