@@ -99,7 +99,7 @@ mod tests {
     fn stamps_of_every_resolution_become_nanoseconds() {
         assert_eq!(Resolution::MICRO.nanos(1_500_000), 1_500_000_000);
         assert_eq!(Resolution::NANO.nanos(7), 7);
-        let binary = Resolution::from_option(0x80 | 10).unwrap();
+        let binary = Resolution::from_option(0x80 | 0x0a).unwrap();
         assert_eq!(binary.nanos(1024 + 512), 1_500_000_000);
         let pico = Resolution::from_option(12).unwrap();
         assert_eq!(pico.nanos(2_500), 2);

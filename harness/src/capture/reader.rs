@@ -233,12 +233,8 @@ fn begin<R: Read>(source: &mut Source<R>) -> Result<Format, CaptureFault> {
         [0x28, 0xb5, 0x2f, 0xfd] => Err(CaptureFault::Compressed { tool: "zstd" }),
         [0xfd, b'7', b'z', b'X'] => Err(CaptureFault::Compressed { tool: "xz" }),
         [b'B', b'Z', b'h', _] => Err(CaptureFault::Compressed { tool: "bzip2" }),
-        magic => match PcapFormat::begin(magic, source)? {
-            Some(format) => Ok(Format::Pcap(format)),
-            None => {
-                let shown = magic.map(|byte| format!("{byte:02x}")).join(" ");
-                Err(CaptureFault::UnknownFormat(shown))
-            }
-        },
+        magic => PcapFormat::begin(magic, source)?
+            .map(Format::Pcap)
+            .ok_or_else(|| CaptureFault::UnknownFormat(magic.map(|byte| format!("{byte:02x}")).join(" "))),
     }
 }

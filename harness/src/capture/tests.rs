@@ -1,5 +1,6 @@
 //! Captures good and bad, built by hand in every form the formats know.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use proptest::prelude::*;
@@ -189,7 +190,7 @@ fn every_fault_says_where_it_is_and_what_was_expected() {
     let mut text = String::new();
     for (name, file) in cases {
         let (delivered, message) = fault(&file);
-        text.push_str(&format!("{name} (after {delivered}): {message}\n"));
+        writeln!(text, "{name} (after {delivered}): {message}").unwrap();
     }
     insta::assert_snapshot!(text);
 }
@@ -217,7 +218,7 @@ fn a_cut_capture_delivers_every_whole_packet_and_then_says_where_it_ends() {
 #[test]
 fn a_file_that_shrinks_is_an_error_with_both_sizes() {
     let end = End::Little;
-    let record = pcap_record(end, (0, 0), &[9; 60_000], 60_000);
+    let record = pcap_record(end, (0, 0), &vec![9; 60_000], 60_000);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&pcap_header(end, false)).unwrap();
     for _ in 0..60 {

@@ -166,7 +166,7 @@ impl CaptureShape {
                 continue;
             };
             let (from, to) = if turn.by_opener { (&*opener, &*other) } else { (&*other, &*opener) };
-            let interface = self.frame(state, conversation, &turn, from, to, &mut buffer);
+            let interface = Self::frame(state, conversation, &turn, from, to, &mut buffer);
             writer.packet(interface, time, &buffer, buffer.len(), None)?;
             made.packets += 1;
             made.tunnelled += u64::from(interface == 1);
@@ -188,7 +188,7 @@ impl CaptureShape {
         rng: &mut Rng,
         known: &mut HashSet<(IpAddr, IpAddr, u8, u16, u16)>,
     ) -> Option<(Conversation, [End; 2])> {
-        let deny = (rng.below(1 << 20) as f64) < self.denied * f64::from(1 << 20);
+        let deny = f64::from(rng.below(1 << 20) as u32) < self.denied * f64::from(1 << 20);
         let mut last = None;
         for _ in 0..DRAWS {
             let Some([opener, other]) = cast.pair(rng) else { continue };
@@ -213,7 +213,6 @@ impl CaptureShape {
 
     /// Writes one packet as it is seen where it enters the node; the interface of that.
     fn frame(
-        &self,
         state: &NodeState,
         conversation: &Conversation,
         turn: &Turn,

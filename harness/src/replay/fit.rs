@@ -173,7 +173,7 @@ impl Fitter {
             frame.checksum = Checksum::Partial { start: udp as u16, offset: 6 };
         }
         if !self.strict_mac {
-            self.refit_inner(generation, frame, sketch, udp, fitted);
+            Self::refit_inner(generation, frame, sketch, udp, fitted);
         }
         let inner = frame.len().saturating_sub(udp + TO_INNER + ethernet::HEADER_BYTES);
         if inner <= usize::from(self.pod_mtu) || sketch.ip_len(frame.bytes()) > frame.len() {
@@ -193,7 +193,6 @@ impl Fitter {
     }
 
     fn refit_inner(
-        &self,
         generation: &Generation,
         frame: &mut Frame,
         sketch: &Sketch,

@@ -45,13 +45,12 @@ impl NodeState {
     /// # Errors
     /// Whatever `weir run` would refuse: the configuration, an object, a node that does not say what it is.
     pub fn load(directory: &Path, name: &str, config: Option<&Path>) -> Result<Self, ReplayError> {
-        let mut config = match config {
-            Some(file) => Config::load(file)?,
-            None => {
-                // A JSON string is a YAML string, whatever is in the name.
-                let name = serde_json::Value::from(name);
-                Config::parse(&format!("node: {name}\n"), Path::new("--node"))?
-            }
+        let mut config = if let Some(file) = config {
+            Config::load(file)?
+        } else {
+            // A JSON string is a YAML string, whatever is in the name.
+            let name = serde_json::Value::from(name);
+            Config::parse(&format!("node: {name}\n"), Path::new("--node"))?
         };
         name.clone_into(&mut config.node);
         // No interface of this host is asked.

@@ -43,13 +43,12 @@ impl CaptureFile {
     ) -> Result<(), ReplayError> {
         let mut write = || -> io::Result<()> {
             let known = self.interfaces.iter().find(|(name, _)| name == port).map(|(_, number)| *number);
-            let interface = match known {
-                Some(interface) => interface,
-                None => {
-                    let number = self.writer.add_interface(port)?;
-                    self.interfaces.push((port.to_owned(), number));
-                    number
-                }
+            let interface = if let Some(interface) = known {
+                interface
+            } else {
+                let number = self.writer.add_interface(port)?;
+                self.interfaces.push((port.to_owned(), number));
+                number
             };
             self.writer.packet(interface, time_ns, bytes, original_len, comment)
         };

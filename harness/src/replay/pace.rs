@@ -5,6 +5,8 @@
 //! do not add up. The error of a packet is the time between when it was due and when its batch was handed to the
 //! pipeline, early or late.
 
+#![allow(clippy::cast_precision_loss, reason = "rates and times need no more than 53 bits")]
+
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -97,8 +99,8 @@ impl Pacer {
             Speed::Times(factor) => time as f64 / factor,
             Speed::PerSecond(rate) => (self.sent - 1) as f64 * 1e9 / rate,
         };
-        // Beyond what the clock can say is never, in practice.
-        start.checked_add(Duration::from_nanos(after.min(1e18) as u64))
+        // For a time beyond what the clock can say nobody waits.
+        start.checked_add(Duration::try_from_secs_f64(after / 1e9).ok()?)
     }
 
     /// Waits until `due`; false when interrupted.
@@ -109,11 +111,11 @@ impl Pacer {
                 return true;
             }
             let left = due - now;
-            if left > SPIN {
+            if let Some(sleep) = left.checked_sub(SPIN) {
                 if interrupt.load(Ordering::Relaxed) {
                     return false;
                 }
-                thread::sleep((left - SPIN).min(NAP));
+                thread::sleep(sleep.min(NAP));
             } else {
                 std::hint::spin_loop();
             }
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn an_interrupt_ends_a_long_wait() {
         let interrupt = AtomicBool::new(true);
-        let due = Instant::now() + Duration::from_secs(3600);
+        let due = Instant::now() + Duration::from_hours(1);
         assert!(!Pacer::wait(due, &interrupt));
     }
 }

@@ -238,19 +238,19 @@ impl Replica {
                 }
                 let inner = Sketch::of(frame.bytes()).ok_or(LeftOut::NoAddress)?;
                 match self.placer.by_address(generation, &inner) {
-                    Entry::Pod(endpoint) => self.into_pod(arrival, frame, &inner, endpoint),
-                    Entry::Node => self.into_node(arrival, frame, &inner),
+                    Entry::Pod(endpoint) => self.enter_pod(arrival, frame, &inner, endpoint),
+                    Entry::Node => Ok(self.enter_node(arrival, frame, &inner)),
                     Entry::LeftOut(reason) => Err(reason),
                     // From another node's pod, out of our own tunnel: nobody's packet.
                     Entry::Underlay(_) | Entry::Wrapped(_) | Entry::Inside(_) => Err(LeftOut::OtherNodes),
                 }
             }
             Entry::Pod(endpoint) => match sketch {
-                Some(sketch) => self.into_pod(arrival, frame, &sketch, endpoint),
+                Some(sketch) => self.enter_pod(arrival, frame, &sketch, endpoint),
                 None => no_sketch(self.pods.get(endpoint as usize).map_or(self.node, |pod| pod.0)),
             },
             Entry::Node => match sketch {
-                Some(sketch) => self.into_node(arrival, frame, &sketch),
+                Some(sketch) => Ok(self.enter_node(arrival, frame, &sketch)),
                 None => no_sketch(self.node),
             },
             Entry::Underlay(udp) => match sketch.filter(|_| udp != usize::MAX) {
@@ -271,7 +271,7 @@ impl Replica {
         }
     }
 
-    fn into_pod(
+    fn enter_pod(
         &mut self,
         arrival: &Arrival<'_>,
         frame: &mut Frame,
@@ -302,16 +302,11 @@ impl Replica {
         }
     }
 
-    fn into_node(
-        &mut self,
-        arrival: &Arrival<'_>,
-        frame: &mut Frame,
-        sketch: &Sketch,
-    ) -> Result<(PortId, usize), LeftOut> {
+    fn enter_node(&mut self, arrival: &Arrival<'_>, frame: &mut Frame, sketch: &Sketch) -> (PortId, usize) {
         let own = &self.state.generation.own;
         let (gateway, weir) = (own.gateway_mac, own.vtep_mac);
         self.fitter.for_host(frame, sketch, gateway, weir, &mut self.fitted);
-        Ok((self.node, arrival.missing))
+        (self.node, arrival.missing)
     }
 
     /// Passes the batch through the pipeline and settles what came of it.

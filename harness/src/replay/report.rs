@@ -1,5 +1,7 @@
 //! The report of a replay. Fields may be added; none changes its meaning.
 
+#![allow(clippy::cast_precision_loss, reason = "ratios for people")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

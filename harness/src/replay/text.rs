@@ -1,5 +1,7 @@
 //! A report for people.
 
+#![allow(clippy::cast_precision_loss, reason = "figures for people")]
+
 use std::fmt::{self, Display, Formatter};
 
 use super::books::Count;

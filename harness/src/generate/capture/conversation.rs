@@ -101,7 +101,7 @@ impl Conversation {
 
     /// Outer source port of its packets in a tunnel.
     pub(super) fn entropy(&self) -> u16 {
-        49_152 | self.src_port
+        0xc000 | self.src_port
     }
 
     /// The next packet; `None` when all is said.

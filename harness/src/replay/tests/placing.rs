@@ -65,8 +65,8 @@ fn every_link_type_is_judged_alike() {
         |packet: &[u8]| [&[8, 0, 0, 0, 0, 0, 0, 5, 0, 1, 0, 6][..], &SOME_MAC, &[0, 0], packet].concat();
     let raw = |packet: &[u8]| packet.to_vec();
     let framed = |packet: &[u8]| ethernet(0x0800, packet);
-    let forms: [(u32, &dyn Fn(&[u8]) -> Vec<u8>); 4] =
-        [(1, &framed), (101, &raw), (113, &cooked), (276, &cooked2)];
+    type Form<'a> = (u32, &'a dyn Fn(&[u8]) -> Vec<u8>);
+    let forms: [Form<'_>; 4] = [(1, &framed), (101, &raw), (113, &cooked), (276, &cooked2)];
     for (link, form) in forms {
         let packets = packets.each_ref().map(|packet| {
             let bytes = form(packet);
