@@ -4,6 +4,8 @@
 //! The size of the generated capture is 2 MB; `WEIR_REPLAY_BYTES` asks for another (1000000000 and a release build
 //! for the whole promise, memory included).
 
+mod support;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
@@ -11,6 +13,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use dataplane::sys::netlink::Netlink;
+use dataplane::sys::netns::Netns;
 use harness::capture::CaptureReader;
 use harness::generate::ClusterShape;
 use serde_json::Value;
@@ -255,7 +259,6 @@ fn a_fault_exits_2_with_its_place_after_everything_before_it_was_reported() {
 }
 
 fn interrupt(child: &Child) {
-    // SAFETY is not ours here: the shell sends the signal.
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
 }
@@ -322,4 +325,30 @@ fn bad_usage_exits_2_and_says_how_to_mend_it() {
         let problems = String::from_utf8(output.stderr).unwrap();
         assert!(problems.contains(words), "{args:?}: {problems}");
     }
+}
+
+#[test]
+fn a_capture_leaves_through_a_real_interface() {
+    let Some(_turn) = support::turn() else { return };
+    let directory = generated(100_000);
+    let directory = directory.path();
+    let name = format!("weir-replay-{}", std::process::id());
+    let netns = Netns::create(&name).unwrap();
+    let sent = netns.run(|| {
+        let netlink = Netlink::open().unwrap();
+        netlink.add_veth("out0", "in0", None).unwrap();
+        for interface in ["out0", "in0"] {
+            netlink.set_up(netlink.link(interface).unwrap().unwrap().index, true).unwrap();
+        }
+        report(directory, &["replay", "made.pcapng", "--to", "out0", "--loop", "2"], 0)
+    });
+    drop(netns);
+    Netns::delete(&name).unwrap();
+    let sent = sent.unwrap();
+    let read = count(&sent["capture"]["read"]["packets"]);
+    assert!(read > 100);
+    assert_eq!((&sent["sent"], &sent["adds_up"]), (&read.into(), &true.into()));
+    // The kernel's own packets (IPv6 configures itself) may be among those it counts. Its counters are those of the
+    // namespace that /sys was mounted in: they are absent here.
+    assert!(sent.get("interface_sent").is_none_or(|count| count.as_u64().unwrap() >= read));
 }

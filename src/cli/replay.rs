@@ -36,7 +36,8 @@ const PIPELINE: [&str; 11] = [
 ///
 /// Reads pcap and pcapng, plain or VXLAN. Each packet enters at the port that its addresses imply: from a pod of
 /// this node at the pod's, VXLAN to this node at the underlay, from outside at the node's; what cannot be placed is
-/// left out and counted. The pipeline's clock is the capture's, whatever the speed.
+/// left out and counted. The pipeline's clock is the capture's, whatever the speed. TCP connections that were open when
+/// the capture began are unknown to it, as they are after a restart: their packets are dropped as `ct_invalid`.
 ///
 /// Exits 1 if a verdict differs from those expected or from the other state's, 2 if the capture is faulty (what came
 /// before the fault is reported), 130 on Ctrl-C (likewise).

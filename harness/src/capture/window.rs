@@ -13,6 +13,9 @@ use std::io::{self, Read};
 /// Size of the window: most bytes of one block that are looked at together.
 pub(super) const WINDOW: usize = 1 << 20;
 
+/// Most bytes of one read: some 10 µs, so that a replay that keeps time is not held up by its reader.
+const READ: usize = 1 << 16;
+
 /// Bytes of a source, in order, some at a time.
 pub(super) struct Window<R> {
     source: R,
@@ -71,7 +74,8 @@ impl<R: Read> Window<R> {
             self.end -= self.start;
             self.start = 0;
         }
-        let free = self.memory.get_mut(self.end..).unwrap_or_default();
+        let until = self.end.saturating_add(READ).min(self.memory.len());
+        let free = self.memory.get_mut(self.end..until).unwrap_or_default();
         match self.source.read(free) {
             Ok(0) => self.ended = true,
             Ok(count) => self.end = self.end.saturating_add(count).min(self.memory.len()),
