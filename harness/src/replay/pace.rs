@@ -82,17 +82,22 @@ pub(super) struct Pacer {
     speed: Speed,
     start: Option<Instant>,
     sent: u64,
+    /// Preemptions of this thread before the first packet.
+    preempted: Option<u64>,
     errors: Histogram<u64>,
 }
 
 impl Pacer {
     pub(super) fn new(speed: Speed) -> Self {
-        Self { speed, start: None, sent: 0, errors: histogram() }
+        Self { speed, start: None, sent: 0, preempted: None, errors: histogram() }
     }
 
     /// When the next packet is due, which lies at `time` of the capture; `None`: at once.
     pub(super) fn due(&mut self, time: u64) -> Option<Instant> {
-        let start = *self.start.get_or_insert_with(Instant::now);
+        let start = *self.start.get_or_insert_with(|| {
+            self.preempted = preemptions();
+            Instant::now()
+        });
         self.sent += 1;
         let after = match self.speed {
             Speed::Max => return None,
@@ -134,6 +139,11 @@ impl Pacer {
         self.start.map_or(Duration::ZERO, |start| start.elapsed())
     }
 
+    /// How often the scheduler has taken the processor away since the first packet.
+    pub(super) fn preempted(&self) -> Option<u64> {
+        preemptions()?.checked_sub(self.preempted?)
+    }
+
     pub(super) fn speed(&self) -> Speed {
         self.speed
     }
@@ -163,6 +173,12 @@ impl Pacer {
     pub(super) fn errors(&self) -> &Histogram<u64> {
         &self.errors
     }
+}
+
+/// Of this thread since it began; `None` where there is no Linux `/proc`.
+fn preemptions() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"))?.trim().parse().ok()
 }
 
 /// Nanoseconds, from 1 to a minute, to three digits: some 180 KiB.

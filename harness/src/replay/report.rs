@@ -209,6 +209,9 @@ pub struct Pacing {
     /// How far packets were from when they were due, in nanoseconds; absent at `max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_ns: Option<Percentiles>,
+    /// How often the scheduler took the processor away meanwhile: what pacing errors of milliseconds come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preempted: Option<u64>,
 }
 
 /// Time in the pipeline, in nanoseconds.
@@ -511,6 +514,7 @@ pub(super) fn pacing_of(pacer: &Pacer, read: Count, length: Duration, elapsed: D
         seconds,
         set_seconds: pacer.set_length(read.packets, length).map(|length| length.as_secs_f64()),
         error_ns: set_pps.map(|_| Percentiles::of(pacer.errors())),
+        preempted: pacer.preempted(),
     }
 }
 

@@ -138,7 +138,17 @@ pub(super) fn pacing(f: &mut Formatter<'_>, pacing: &Pacing) -> fmt::Result {
         pacing.seconds,
         pacing.set_seconds.map_or(String::new(), |set| format!(" (set: {set:.3} s)"))
     )?;
-    pacing.error_ns.as_ref().map_or(Ok(()), |errors| percentiles(f, "pacing error", errors))
+    let Some(errors) = &pacing.error_ns else { return Ok(()) };
+    percentiles(f, "pacing error", errors)?;
+    // A millisecond is far beyond what waiting costs: somebody else had the processor.
+    if errors.p99 < 1_000_000 {
+        return Ok(());
+    }
+    let preempted = pacing.preempted.unwrap_or(0);
+    writeln!(
+        f,
+        "  the scheduler took the processor away {preempted} times: on an idle one, or by `chrt -f 1`, time is kept"
+    )
 }
 
 fn percentiles(f: &mut Formatter<'_>, name: &str, of: &Percentiles) -> fmt::Result {
