@@ -204,7 +204,7 @@ impl Books {
         let port = names.of(packet.port);
         if let (0, Outcome::Dropped(reason)) = (side, outcome) {
             let rule = decided.and_then(|rule| self.tallies.first().map(|tally| tally.rules.get(rule)));
-            let written = self.outputs.dropped(packet, port, reason, rule, original);
+            let written = self.outputs.dropped(packet, names, reason, rule, original);
             self.note(written);
         }
         let rules = if asked { rules } else { [None; 2] };

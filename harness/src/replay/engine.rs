@@ -18,7 +18,8 @@ use super::outputs::Outputs;
 use super::pace::{Pacer, Speed};
 use super::record::{Expected, Record};
 use super::replica::{Arrival, Replica};
-use super::report::{self, Report};
+use super::report::Report;
+use super::summary;
 use crate::capture::{CaptureError, CaptureReader, Packet};
 
 /// How often a pipeline's housekeeping runs, in the capture's time, as in the daemon.
@@ -351,7 +352,7 @@ impl Run {
             return Err(error);
         }
         let verdicts = self.books.expected.take().map(|expected| expected.finish(whole)).transpose()?;
-        Ok(report::make(&report::Ended {
+        Ok(summary::make(&summary::Ended {
             options,
             books: &self.books,
             replicas: &self.replicas,
@@ -370,7 +371,7 @@ fn write_flows(path: &Path, books: &Books, replicas: &[Replica]) -> Result<(), R
     let write = || -> io::Result<()> {
         let mut to = io::BufWriter::new(File::create(path)?);
         for (key, flow) in books.flows.in_order() {
-            let rules = report::rules_of(flow, books);
+            let rules = summary::rules_of(flow, books);
             let line = FlowLine::new(key, flow, replicas.len() > 1, rules);
             serde_json::to_writer(&mut to, &line)?;
             to.write_all(b"\n")?;

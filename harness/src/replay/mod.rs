@@ -7,8 +7,8 @@
 //!                      length      or max
 //! ```
 //! A packet enters at the port that its addresses imply: a pod of this node sends from that pod's port, VXLAN to this
-//! node comes in at the underlay, everything else that concerns a pod comes from the node ([`place`]). What was captured
-//! elsewhere, or cut by a snap length, is made into what that port would have seen ([`fit`]). The pipeline's clock is
+//! node comes in at the underlay, everything else that concerns a pod comes from the node (`place.rs`). What was captured
+//! elsewhere, or cut by a snap length, is made into what that port would have seen (`fit.rs`). The pipeline's clock is
 //! the capture's, in steps of a millisecond: at any speed timeouts come out the same.
 //!
 //! # The sum
@@ -36,6 +36,7 @@ mod place;
 mod record;
 mod replica;
 mod report;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -22,7 +22,8 @@ use crate::capture::PcapngWriter;
 struct CaptureFile {
     name: String,
     writer: PcapngWriter<BufWriter<File>>,
-    interfaces: Vec<(String, u32)>,
+    /// By port.
+    interfaces: Vec<Option<u32>>,
 }
 
 impl CaptureFile {
@@ -35,19 +36,25 @@ impl CaptureFile {
 
     fn write(
         &mut self,
-        port: &str,
+        port: PortId,
+        names: &PortNames,
         time_ns: u64,
         bytes: &[u8],
         original_len: usize,
         comment: Option<&str>,
     ) -> Result<(), ReplayError> {
         let mut write = || -> io::Result<()> {
-            let known = self.interfaces.iter().find(|(name, _)| name == port).map(|(_, number)| *number);
-            let interface = if let Some(interface) = known {
-                interface
+            let place = port.0 as usize;
+            if self.interfaces.len() <= place {
+                self.interfaces.resize(names.len().max(place + 1), None);
+            }
+            let interface = if let Some(Some(interface)) = self.interfaces.get(place) {
+                *interface
             } else {
-                let number = self.writer.add_interface(port)?;
-                self.interfaces.push((port.to_owned(), number));
+                let number = self.writer.add_interface(names.of(port))?;
+                if let Some(known) = self.interfaces.get_mut(place) {
+                    *known = Some(number);
+                }
                 number
             };
             self.writer.packet(interface, time_ns, bytes, original_len, comment)
@@ -95,14 +102,14 @@ impl Outputs {
         let missing = packet.map_or(0, |packet| packet.missing);
         let bytes = frame.bytes();
         let kept = bytes.get(..bytes.len().saturating_sub(missing)).unwrap_or_default();
-        file.write(names.of(port), self.epoch.saturating_add(time), kept, bytes.len(), None)
+        file.write(port, names, self.epoch.saturating_add(time), kept, bytes.len(), None)
     }
 
     /// A packet that was dropped, as it was captured.
     pub(super) fn dropped(
         &mut self,
         packet: &InFlight,
-        port: &str,
+        names: &PortNames,
         reason: DropReason,
         rule: Option<&RuleInfo>,
         original: &[u8],
@@ -114,7 +121,7 @@ impl Outputs {
         };
         let len = original.len() + packet.missing;
         let time_ns = self.epoch.saturating_add(packet.time);
-        file.write(port, time_ns, original, len, Some(&comment))
+        file.write(packet.port, names, time_ns, original, len, Some(&comment))
     }
 
     /// True where the file of dropped packets is wanted.

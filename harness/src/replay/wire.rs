@@ -22,7 +22,8 @@ use super::engine::{Input, Progress, Reader, TELL_EVERY, open};
 use super::fit::{Fitted, to_ethernet};
 use super::pace::{Pacer, Speed};
 use super::place::LeftOut;
-use super::report::{Capture, Pacing, Row, left_out_rows, pacing_of};
+use super::report::{Capture, Pacing, Row};
+use super::summary::{left_out_rows, pacing_of};
 
 /// How long the interface may take to send what it was given.
 const DRAIN: Duration = Duration::from_millis(100);
