@@ -7,7 +7,7 @@ use crate::classifier::{Classifier, RuleTable};
 use crate::cluster::{Cluster, CutOff, View};
 use crate::lower::{self, TooLarge};
 use crate::model::Model;
-use crate::semantics::{self, reference::Reference};
+use crate::semantics::{self, Context, reference::Reference};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,11 +31,18 @@ pub struct Options {
     pub node_addresses: Vec<IpAddr>,
     /// Ceiling of the classifier's tables in bytes; computed before they are built.
     pub memory_ceiling: usize,
+    /// Judge as if staged policies were in force: to see beforehand what they would do.
+    pub staged: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { on_invalid: OnInvalid::Refuse, node_addresses: Vec::new(), memory_ceiling: 256 << 20 }
+        Self {
+            on_invalid: OnInvalid::Refuse,
+            node_addresses: Vec::new(),
+            memory_ceiling: 256 << 20,
+            staged: false,
+        }
     }
 }
 
@@ -125,21 +132,31 @@ impl Compiler {
     /// Compiles for the packet path.
     ///
     /// # Errors
-    /// With [`OnInvalid::Refuse`] all problems of all objects; with either, that the tables would not fit.
+    /// With [`OnInvalid::Refuse`] all problems of all objects; with either, that no object knows the scope's node, or
+    /// that the tables would not fit.
     pub fn compile(&self, scope: &Scope) -> Result<Compiled, Vec<Diagnostic>> {
         self.compile_with(scope, Engine::default())
     }
 
-    /// Compiles for a chosen engine. Rule ids are the same for all engines.
+    /// Compiles for a chosen engine. Each numbers the rules in its own way.
     ///
     /// # Errors
     /// As [`Self::compile`].
     pub fn compile_with(&self, scope: &Scope, engine: Engine) -> Result<Compiled, Vec<Diagnostic>> {
+        if let Scope::Node(name) = scope
+            && let Some(problem) = problems::unknown_node(&self.objects, name)
+        {
+            return Err(vec![problem]);
+        }
         let view = self.view(scope);
         let model = self.model();
         let mut errors: Vec<Diagnostic> =
             self.problems().filter(|problem| problem.is_error()).cloned().collect();
+        errors.extend(semantics::problems(self.objects(), &self.context()));
         errors.extend(view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)));
+        errors.extend(view.cut_offs.iter().filter_map(|cut_off| problems::misplaced(&self.objects, cut_off)));
+        errors.extend(view.contradictions.iter().cloned());
+        errors.sort_by(|a, b| a.origin.cmp(&b.origin));
         if self.options.on_invalid == OnInvalid::Refuse && !errors.is_empty() {
             return Err(errors);
         }
@@ -154,10 +171,11 @@ impl Compiler {
 
     /// The policies of the objects as the model has them, what could not be read included.
     pub fn model(&self) -> Model {
-        semantics::kubernetes::model(self.objects().filter_map(|object| match object {
-            Object::NetworkPolicy(policy) => Some(policy),
-            _ => None,
-        }))
+        semantics::model(self.objects(), &self.context())
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context::new(self.objects(), self.options.staged)
     }
 
     /// Who is who, without compiling policies.
@@ -168,11 +186,11 @@ impl Compiler {
     /// The slow evaluator over the same objects. `cluster` is [`Self::cluster`] or [`Compiled::cluster`] of the
     /// same scope.
     pub fn reference<'o>(&'o self, scope: &Scope, cluster: &'o Cluster) -> Reference<'o> {
-        let extra: &[IpAddr] = match scope {
-            Scope::Node(_) => &self.options.node_addresses,
-            Scope::All => &[],
+        let node = match scope {
+            Scope::Node(name) => Some((name.as_str(), &self.options.node_addresses[..])),
+            Scope::All => None,
         };
-        Reference::new(self.objects(), self.model(), cluster, extra)
+        Reference::new(self.objects(), self.model(), cluster, node)
     }
 
     fn view<'o>(&'o self, scope: &'o Scope) -> View<'o> {
@@ -234,5 +252,6 @@ fn too_large_diagnostic(too_large: TooLarge, ceiling: usize) -> Diagnostic {
     }
 }
 
+mod problems;
 #[cfg(test)]
 mod tests;

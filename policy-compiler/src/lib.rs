@@ -49,7 +49,7 @@ pub mod model;
 pub mod api;
 
 pub use api::{Diagnostic, Kind, Object, ObjectKey, Origin, ParseOutput, Provenance, Severity, parse};
-pub use classifier::{Classifier, Key, RuleId, RuleInfo, RuleKind, RuleTable, Verdict};
-pub use cluster::{Cluster, NodeView, PodName, Subject, SubjectId, WaitReason, Waiting};
+pub use classifier::{Classifier, Key, RuleId, RuleInfo, RuleKind, RuleTable, Step, Verdict};
+pub use cluster::{Cluster, Misplacement, NodeView, PodName, Subject, SubjectId, WaitReason, Waiting};
 pub use compiler::{Compiled, Compiler, Engine, OnInvalid, Options, Scope};
-pub use model::{Action, Direction, PolicyKind, PolicyName};
+pub use model::{Action, Direction, PolicyName};

@@ -40,8 +40,9 @@ fn check(text: &str, scope: &Scope, seen: &mut BTreeMap<String, u64>) {
         }
     }
     for key in &keys {
-        let (action, kind) = engines.judge(key);
-        let kind = match kind {
+        let info = engines.judge(key);
+        let action = info.action;
+        let kind = match info.kind {
             RuleKind::Rule { .. } => "rule",
             RuleKind::DefaultDeny { .. } => "default deny",
             RuleKind::NotIsolated => "not isolated",
@@ -50,6 +51,7 @@ fn check(text: &str, scope: &Scope, seen: &mut BTreeMap<String, u64>) {
             RuleKind::Unreadable { .. } => "unreadable",
             RuleKind::UnreadableObject { .. } => "unreadable object",
             RuleKind::IpConflict { .. } => "conflict",
+            RuleKind::Misplaced { .. } => "misplaced",
             RuleKind::UnknownSubject => "unknown",
         };
         *seen.entry(format!("{action} {kind}")).or_default() += 1;
@@ -91,6 +93,7 @@ fn all_engines_agree_on_generated_clusters() {
         "allow self",
         "deny unreadable",
         "deny conflict",
+        "deny misplaced",
         "deny unknown",
     ] {
         assert!(seen.contains_key(kind), "no probe came to: {kind}");

@@ -25,7 +25,8 @@ fn judge(text: &str) -> Judge {
 fn transport((protocol, port): (u8, u16)) -> Option<Transport> {
     Some(match protocol {
         1 => Transport::Icmp(None, 0),
-        _ => Transport::Port(policy_compiler::model::Protocol::from_number(protocol)?, port),
+        6 | 17 | 132 => Transport::Port(policy_compiler::model::Protocol::new(protocol), port),
+        _ => return None,
     })
 }
 
@@ -41,7 +42,8 @@ fn expected(
         let subject = end.subject()?;
         let key =
             Key { subject, direction, src: source, dst: destination, protocol, src_port: 49152, dst_port };
-        Some(reference.judge(&key))
+        let info = reference.judge(&key);
+        Some((info.action, info.kind))
     };
     [ask(src, Direction::Egress), ask(dst, Direction::Ingress)]
 }

@@ -11,6 +11,7 @@ mod output;
 mod policy;
 mod replay;
 mod run;
+mod snippet;
 mod socket;
 mod status;
 mod yaml;

@@ -17,6 +17,7 @@ use crate::control::StateStatus;
 
 /// What a refresh led to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each change of the state; none is kept")]
 pub enum Refresh {
     /// What is in force is still what the directory says, or the directory is still as it was refused.
     Unchanged,
@@ -82,6 +83,7 @@ impl StateFollower {
             on_invalid: OnInvalid::Isolate,
             node_addresses,
             memory_ceiling: config.limits.compile_memory,
+            ..Options::default()
         };
         Self {
             source: DirectorySource::open(&config.state.directory),

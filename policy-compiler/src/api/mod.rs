@@ -3,10 +3,15 @@
 mod document;
 mod object;
 
+mod calico;
+mod cilium;
+mod cluster_policy;
+
 mod namespace;
 mod node;
 mod pod;
 mod policy_reader;
+mod service_account;
 
 mod flannel;
 mod meta;
@@ -14,10 +19,18 @@ mod network_policy;
 mod selector;
 
 mod diagnostic;
+mod misspelled;
 mod reader;
 mod syntax;
 mod tree;
+mod words;
 
+pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
+pub use cilium::{CiliumCidrGroup, CiliumPolicy};
+pub use cluster_policy::{
+    ClusterAction, ClusterPeer, ClusterPlace, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule,
+    ClusterRuleBody, ClusterTier,
+};
 pub use diagnostic::{Diagnostic, Origin, Provenance, Severity};
 pub use document::parse;
 pub use flannel::Flannel;
@@ -30,6 +43,8 @@ pub use node::Node;
 pub use object::{Kind, Object, ObjectKey};
 pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Requirement, Selector};
+pub use service_account::ServiceAccount;
+pub(crate) use words::{closest, listed};
 
 use std::collections::BTreeMap;
 

@@ -3,9 +3,12 @@
 //! Input: the objects and a scope. Output: live pods sorted by name (subjects are positions among them), the
 //! public [`Cluster`], and what is in conflict. Cost: a few map operations per pod and per node.
 
-use super::{Cluster, NodeView, PodName, Subject, WaitReason, Waiting};
-use crate::api::{Labels, NAME_LABEL, Namespace, Node, Object, ObjectKey, Pod, Provenance};
-use ipnet::IpNet;
+use super::nodes::{self, Places, gateway_addresses};
+use super::{Cluster, Misplacement, NodeView, PodName, Subject, WaitReason, Waiting};
+use crate::api::{
+    Diagnostic, Labels, NAME_LABEL, Namespace, Node, Object, ObjectKey, Pod, Provenance, ServiceAccount,
+};
+use crate::model::Attributes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +18,8 @@ use std::sync::Arc;
 pub(crate) enum CutOff {
     /// Live pods show one address.
     Conflict { address: IpAddr, pods: Vec<PodName> },
+    /// The pod shows an address that no pod of its node can have.
+    Misplaced { pod: PodName, node: String, address: IpAddr, reason: Misplacement },
     /// The pod or its namespace could not be read.
     Unreadable { object: ObjectKey, provenance: Provenance },
 }
@@ -24,6 +29,9 @@ pub(crate) enum CutOff {
 pub(crate) struct LivePod<'o> {
     pub(crate) pod: &'o Pod,
     pub(crate) namespace_labels: Arc<Labels>,
+    pub(crate) account_labels: Arc<Labels>,
+    /// Those of its addresses that a pod of its node can have; of the others it is not the owner.
+    pub(crate) addresses: Vec<IpAddr>,
     /// Position in [`View::cut_offs`].
     pub(crate) cut_off: Option<usize>,
 }
@@ -36,7 +44,26 @@ impl LivePod<'_> {
     pub(crate) fn name(&self) -> PodName {
         pod_name(self.pod)
     }
+
+    /// What selectors see of it.
+    pub(crate) fn attributes(&self) -> Attributes<'_> {
+        Attributes {
+            namespace: self.namespace(),
+            namespace_labels: &self.namespace_labels,
+            labels: &self.pod.meta.labels,
+            service_account: &self.pod.service_account,
+            service_account_labels: &self.account_labels,
+        }
+    }
+
+    /// What two pods of one cluster have in common that no selector can tell apart.
+    pub(crate) fn looks(&self) -> Looks<'_> {
+        (self.namespace(), &self.pod.meta.labels, &self.pod.service_account)
+    }
 }
+
+/// Namespace, labels, service account.
+pub(crate) type Looks<'a> = (&'a str, &'a Labels, &'a str);
 
 #[derive(Debug)]
 pub(crate) struct View<'o> {
@@ -45,10 +72,14 @@ pub(crate) struct View<'o> {
     /// Positions in `pods`, in order of subject ids.
     pub(crate) subjects: Vec<usize>,
     pub(crate) cut_offs: Vec<CutOff>,
-    /// Every address a live pod shows: the position in `pods` of its owner, and why it is cut off, if so.
+    /// What nodes say of themselves that cannot all be true.
+    pub(crate) contradictions: Vec<Diagnostic>,
+    /// Every address a live pod shows and can have: the position in `pods` of its owner, and why it is cut off, if so.
     pub(crate) owners: BTreeMap<IpAddr, (usize, Option<usize>)>,
     /// Per node: the addresses that are the node towards its own pods; none of them is a pod's.
     pub(crate) own_node: BTreeMap<&'o str, BTreeSet<IpAddr>>,
+    /// Labels of every Node.
+    pub(crate) node_labels: BTreeMap<&'o str, &'o Labels>,
     pub(crate) cluster: Cluster,
 }
 
@@ -66,23 +97,28 @@ impl<'o> View<'o> {
         let mut namespaces = Vec::new();
         let mut nodes = Vec::new();
         let mut pods = Vec::new();
+        let mut accounts = Vec::new();
         for object in objects {
             match object {
                 Object::Namespace(namespace) => namespaces.push(namespace),
                 Object::Node(node) => nodes.push(node),
                 Object::Pod(pod) => pods.push(pod),
-                Object::NetworkPolicy(_) => {}
+                Object::ServiceAccount(account) => accounts.push(account),
+                _ => {}
             }
         }
         let mut view = Self {
             pods: Vec::new(),
             subjects: Vec::new(),
             cut_offs: Vec::new(),
+            contradictions: nodes::contradictions(&nodes),
             owners: BTreeMap::new(),
             own_node: BTreeMap::new(),
+            node_labels: BTreeMap::new(),
             cluster: Cluster::default(),
         };
-        view.add_pods(&pods, &namespaces, scope);
+        let places = Places::new(&nodes, scope, extra);
+        view.add_pods(&pods, &namespaces, &accounts, &places, scope);
         view.add_owners();
         view.add_nodes(&nodes, &pods);
         if let Some(scope) = scope {
@@ -98,7 +134,14 @@ impl<'o> View<'o> {
         view
     }
 
-    fn add_pods(&mut self, pods: &[&'o Pod], namespaces: &[&'o Namespace], scope: Option<&str>) {
+    fn add_pods(
+        &mut self,
+        pods: &[&'o Pod],
+        namespaces: &[&'o Namespace],
+        accounts: &[&'o ServiceAccount],
+        places: &Places<'_>,
+        scope: Option<&str>,
+    ) {
         let mut labels: BTreeMap<&str, Arc<Labels>> = BTreeMap::new();
         let mut unreadable: BTreeMap<&str, usize> = BTreeMap::new();
         for namespace in namespaces {
@@ -109,6 +152,17 @@ impl<'o> View<'o> {
                 self.cut_offs.push(unreadable_object(&namespace.meta));
             }
         }
+        let mut account_labels: BTreeMap<(&str, &str), Arc<Labels>> = BTreeMap::new();
+        let mut unreadable_accounts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for account in accounts {
+            let key = (account.meta.key.namespace.as_str(), account.meta.key.name.as_str());
+            account_labels.insert(key, Arc::new(account.meta.labels.clone()));
+            if account.meta.has_errors() {
+                unreadable_accounts.insert(key, self.cut_offs.len());
+                self.cut_offs.push(unreadable_object(&account.meta));
+            }
+        }
+        let no_labels = Arc::new(Labels::new());
         for &pod in pods {
             let in_scope = scope.is_none_or(|scope| pod.node_name == scope);
             let reason = if pod.is_finished() {
@@ -131,10 +185,22 @@ impl<'o> View<'o> {
                 // Raw manifests often lack the Namespace; the API server would have put its name there.
                 Arc::new(Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]))
             });
-            let mut cut_off = unreadable.get(namespace).copied();
+            let account = (namespace, pod.service_account.as_str());
+            let mut cut_off = unreadable.get(namespace).or(unreadable_accounts.get(&account)).copied();
             if pod.meta.has_errors() {
                 cut_off = Some(self.cut_offs.len());
                 self.cut_offs.push(unreadable_object(&pod.meta));
+            }
+            let mut addresses = pod.pod_ips.clone();
+            addresses.retain(|address| places.misplaced(pod, *address).is_none());
+            let misplaced = pod.pod_ips.iter().filter_map(|ip| Some((*ip, places.misplaced(pod, *ip)?)));
+            if let Some((address, reason)) = misplaced.min() {
+                let (name, node) = (pod_name(pod), pod.node_name.clone());
+                self.cluster.misplaced.push((name.clone(), address, reason));
+                if cut_off.is_none() {
+                    cut_off = Some(self.cut_offs.len());
+                    self.cut_offs.push(CutOff::Misplaced { pod: name, node, address, reason });
+                }
             }
             if in_scope {
                 self.subjects.push(self.pods.len());
@@ -145,14 +211,20 @@ impl<'o> View<'o> {
                     node: pod.node_name.clone(),
                 });
             }
-            self.pods.push(LivePod { pod, namespace_labels: Arc::clone(namespace_labels), cut_off });
+            self.pods.push(LivePod {
+                pod,
+                namespace_labels: Arc::clone(namespace_labels),
+                account_labels: Arc::clone(account_labels.get(&account).unwrap_or(&no_labels)),
+                addresses,
+                cut_off,
+            });
         }
     }
 
     fn add_owners(&mut self) {
         let mut claims: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
         for (position, live) in self.pods.iter().enumerate() {
-            for &address in &live.pod.pod_ips {
+            for &address in &live.addresses {
                 claims.entry(address).or_default().push(position);
             }
         }
@@ -183,6 +255,7 @@ impl<'o> View<'o> {
 
     fn add_nodes(&mut self, nodes: &[&'o Node], pods: &[&'o Pod]) {
         for node in nodes {
+            self.node_labels.insert(&node.meta.key.name, &node.meta.labels);
             let own = self.own_node.entry(&node.meta.key.name).or_default();
             own.extend(node.addresses.iter().copied());
             for cidr in &node.pod_cidrs {
@@ -216,15 +289,4 @@ fn unreadable_object(meta: &crate::api::Meta) -> CutOff {
         |error| (error.origin.clone(), error.field.clone()),
     );
     CutOff::Unreadable { object: meta.key.clone(), provenance: Provenance { origin, field } }
-}
-
-/// The first two addresses of a node's pod CIDR: the VTEP device has the first, the bridge (or weir's TAP in
-/// its place) the second.
-fn gateway_addresses(cidr: IpNet) -> impl Iterator<Item = IpAddr> {
-    let first = cidr.network();
-    let second = match first {
-        IpAddr::V4(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V4(bits.into())),
-        IpAddr::V6(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V6(bits.into())),
-    };
-    [Some(first), second.filter(|address| cidr.contains(address))].into_iter().flatten()
 }

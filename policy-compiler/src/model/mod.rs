@@ -3,17 +3,26 @@
 //! Evaluation, per subject and direction: tiers in order; in a tier the policies that select the subject and
 //! apply to the direction, in order; in a policy its rules, in order. The first rule that matches with
 //! [`RuleAction::Allow`] or [`RuleAction::Deny`] decides; [`RuleAction::Pass`] leaves the tier;
-//! [`RuleAction::Log`] goes on. A tier in which at least one policy applied and nothing decided does what its
-//! [`Undecided`] says. After the last tier: allow.
+//! [`RuleAction::Log`] goes on. A tier in which at least one policy applied and isolates, and nothing decided, does
+//! what its [`Undecided`] says. After the last tier: allow.
 //!
-//! Kubernetes NetworkPolicy is one tier with [`Undecided::Deny`] whose rules all allow, which makes it additive.
+//! | language | tiers |
+//! | --- | --- |
+//! | NetworkPolicy | `default` (1,000,000, deny), order 1000; rules only allow, which makes it additive |
+//! | ClusterNetworkPolicy and its ancestors | `kube-admin` (1,000, pass), `kube-baseline` (10,000,000, pass) |
+//! | Calico | its own tiers; `default` is that of NetworkPolicy |
+//! | Cilium | `default`: all denies before everything else, then its allows beside NetworkPolicy's |
 
+mod expression;
+mod order;
 mod peer;
 mod policy;
 mod ports;
 
-pub use peer::{Namespaces, Peer, Peers};
-pub use policy::{PodSelection, Policy, PolicyKind, PolicyName, Rule, RuleAction, Tier, Undecided};
+pub use expression::{Attribute, Attributes, Expression, Test};
+pub use order::Order;
+pub use peer::{Namespaces, Peer, Peers, PodSelection};
+pub use policy::{Applies, Policy, PolicyName, Rule, RuleAction, Tier, Undecided};
 pub use ports::{PortSpec, Ports, Protocol};
 
 /// The direction of a connection, seen from the pod that is judged.

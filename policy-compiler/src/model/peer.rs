@@ -1,18 +1,26 @@
-//! The other end of a connection, as rules describe it.
+//! The ends of a connection, as rules describe them: a boolean formula over who owns an address and what it is in.
+//!
+//! Kubernetes needs only a list of alternatives; Calico ANDs networks with selectors and excludes both, Cilium's
+//! entities are everything-but. One formula says all of it, and is judged in one place.
 
+use super::{Attributes, Expression};
 use crate::api::{IpBlock, Labels, Selector};
-use std::net::IpAddr;
 
 /// Which namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Namespaces {
     /// The one with this name.
     Named(String),
-    /// Those whose labels match.
+    /// Those whose labels match; all of them where the selector has no requirement.
     Matching(Selector),
 }
 
 impl Namespaces {
+    /// All of them.
+    pub const fn any() -> Self {
+        Self::Matching(Selector { requirements: Vec::new() })
+    }
+
     /// Whether the namespace is one of them.
     pub fn matches(&self, name: &str, labels: &Labels) -> bool {
         match self {
@@ -22,45 +30,107 @@ impl Namespaces {
     }
 }
 
-/// One kind of other end.
+/// Some pods. Host-network and finished pods never are among them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodSelection {
+    /// Their namespaces.
+    pub namespaces: Namespaces,
+    /// What they show; also tests their namespace and service account where the language does that in one selector.
+    pub pods: Expression,
+}
+
+impl PodSelection {
+    /// All pods of the cluster.
+    pub const fn everyone() -> Self {
+        Self { namespaces: Namespaces::any(), pods: Expression::EVERYTHING }
+    }
+
+    /// Whether the pod is selected.
+    pub fn matches(&self, pod: &Attributes<'_>) -> bool {
+        self.namespaces.matches(pod.namespace, pod.namespace_labels) && self.pods.matches(pod)
+    }
+}
+
+/// What an end of a connection can be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     /// Live pods, other than host-network pods.
-    Pods {
-        /// Their namespaces.
-        namespaces: Namespaces,
-        /// Their labels.
-        pods: Selector,
-    },
+    Pods(PodSelection),
     /// Addresses, whoever owns them.
     Addresses(IpBlock),
+    /// Nodes whose labels match, at any of their addresses: those of their status, their gateway and VTEP addresses,
+    /// those of host-network pods. An address that a live pod owns is never a node's.
+    Nodes(Selector),
+    /// The node the subject runs on, at any of its addresses.
+    OwnNode,
+    /// What the part is not.
+    Not(Box<Peer>),
+    /// What all parts are; without parts, everything.
+    All(Vec<Peer>),
+    /// What some part is; without parts, nothing.
+    Any(Vec<Peer>),
 }
 
 impl Peer {
-    /// Whether a pod with these properties is one, disregarding its addresses.
-    pub fn matches_pod(&self, namespace: &str, namespace_labels: &Labels, pod_labels: &Labels) -> bool {
+    /// Everything that is neither a live pod nor a node.
+    pub fn outside() -> Self {
+        let inside = vec![Self::Pods(PodSelection::everyone()), Self::Nodes(Selector::default())];
+        Self::Any(inside).negated()
+    }
+
+    /// Its negation.
+    #[must_use]
+    pub fn negated(self) -> Self {
         match self {
-            Self::Pods { namespaces, pods } => {
-                namespaces.matches(namespace, namespace_labels) && pods.matches(pod_labels)
-            }
-            Self::Addresses(_) => false,
+            Self::Not(inner) => *inner,
+            other => Self::Not(Box::new(other)),
         }
     }
 
-    /// Whether the address is one, disregarding who owns it.
-    pub fn matches_address(&self, address: IpAddr) -> bool {
+    /// Whether the formula holds, where `atom` knows whether one that is no connective does.
+    pub fn holds(&self, atom: &mut impl FnMut(&Self) -> bool) -> bool {
         match self {
-            Self::Pods { .. } => false,
-            Self::Addresses(block) => block.contains(address),
+            Self::Not(part) => !part.holds(atom),
+            Self::All(parts) => parts.iter().all(|part| part.holds(atom)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(atom)),
+            other => atom(other),
+        }
+    }
+
+    /// Every part that is no connective, in the order written.
+    pub fn atoms(&self) -> Vec<&Self> {
+        match self {
+            Self::Not(part) => part.atoms(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::atoms).collect(),
+            atom => vec![atom],
         }
     }
 }
 
 /// The other ends of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Peers {
     /// Everything: pods, nodes, the outside.
+    #[default]
     Any,
     /// Any one of these. An empty list is nobody.
     OneOf(Vec<Peer>),
+}
+
+impl Peers {
+    /// The alternatives; none where everything is meant.
+    pub fn listed(&self) -> &[Peer] {
+        match self {
+            Self::Any => &[],
+            Self::OneOf(peers) => peers,
+        }
+    }
+
+    /// Whether some alternative holds, where `atom` knows whether a part that is no connective does.
+    pub fn hold(&self, atom: &mut impl FnMut(&Peer) -> bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(peers) => peers.iter().any(|peer| peer.holds(atom)),
+        }
+    }
 }

@@ -1,51 +1,10 @@
 //! Tiers, policies and rules of the model.
 
-use super::{Direction, Namespaces, Peers, Ports};
-use crate::api::{Labels, Provenance, Selector};
-use std::fmt;
+use super::{Direction, Order, Peer, Peers, PodSelection, PortSpec, Ports};
+use crate::api::{ObjectKey, Provenance};
 
-/// The language a policy was written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PolicyKind {
-    /// networking.k8s.io/v1 NetworkPolicy.
-    NetworkPolicy,
-}
-
-impl fmt::Display for PolicyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NetworkPolicy => f.write_str("NetworkPolicy"),
-        }
-    }
-}
-
-/// What identifies a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PolicyName {
-    /// Its kind.
-    pub kind: PolicyKind,
-    /// Its namespace; empty where the kind has none.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl PolicyName {
-    /// `ns/name` without the kind.
-    pub fn path(&self) -> String {
-        if self.namespace.is_empty() {
-            self.name.clone()
-        } else {
-            format!("{}/{}", self.namespace, self.name)
-        }
-    }
-}
-
-impl fmt::Display for PolicyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.path())
-    }
-}
+/// What identifies a policy: the object it was written in. One object may become several policies of the model.
+pub type PolicyName = ObjectKey;
 
 /// What a tier does when one of its policies applied to the subject and no rule decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,31 +28,24 @@ pub enum RuleAction {
     Log,
 }
 
-/// Which pods a policy is about. Host-network and finished pods never are.
+/// One rule of a policy: all its fields must match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PodSelection {
-    /// Their namespaces.
-    pub namespaces: Namespaces,
-    /// Their labels.
-    pub pods: Selector,
-}
-
-impl PodSelection {
-    /// Whether a pod with these properties is selected.
-    pub fn matches(&self, namespace: &str, namespace_labels: &Labels, pod_labels: &Labels) -> bool {
-        self.namespaces.matches(namespace, namespace_labels) && self.pods.matches(pod_labels)
-    }
-}
-
-/// One rule of a policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The direction it judges.
     pub direction: Direction,
+    /// Which of the policy's subjects it is about, by what they are and by their address of the connection's family;
+    /// none: all of them. [`Peer::Nodes`] and [`Peer::OwnNode`] never hold here.
+    pub local: Option<Peer>,
     /// The other ends it is about.
     pub peers: Peers,
     /// The protocols and destination ports it is about.
     pub ports: Ports,
+    /// Destination ports and protocols it is not about.
+    pub not_ports: Vec<PortSpec>,
+    /// The source ports it is about; they are those of the subject for egress, of the other end for ingress.
+    pub source_ports: Ports,
+    /// Source ports it is not about.
+    pub not_source_ports: Vec<PortSpec>,
     /// What it does.
     pub action: RuleAction,
     /// It stands for something that could not be read, and therefore denies.
@@ -102,19 +54,54 @@ pub struct Rule {
     pub provenance: Provenance,
 }
 
+impl Rule {
+    /// The rule about every connection in a direction; for the others to be made from.
+    pub fn about_all(direction: Direction, action: RuleAction, provenance: Provenance) -> Self {
+        Self {
+            direction,
+            local: None,
+            peers: Peers::Any,
+            ports: Ports::Any,
+            not_ports: Vec::new(),
+            source_ports: Ports::Any,
+            not_source_ports: Vec::new(),
+            action,
+            unreadable: false,
+            provenance,
+        }
+    }
+
+    /// What stands in place of something that could not be read: it denies everything in its direction.
+    pub fn unreadable(direction: Direction, provenance: Provenance) -> Self {
+        Self { unreadable: true, ..Self::about_all(direction, RuleAction::Deny, provenance) }
+    }
+}
+
+/// Whether a policy applies to a direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Applies {
+    /// It has nothing to say.
+    #[default]
+    No,
+    /// Its rules count; where none of the tier decides, nothing follows from this policy.
+    RulesOnly,
+    /// Its rules count; where none of the tier decides, the tier's [`Undecided`] does.
+    Isolating,
+}
+
 /// A policy: whom it is about, in which directions it applies, and its rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// Its name.
     pub name: PolicyName,
-    /// Place in its tier: low first, ties by name.
-    pub order: i64,
+    /// Place in its tier; ties by name, then as written.
+    pub order: Order,
     /// Whom it is about.
     pub subject: PodSelection,
     /// Whether it applies to connections the subject opens.
-    pub egress: bool,
+    pub egress: Applies,
     /// Whether it applies to connections to the subject.
-    pub ingress: bool,
+    pub ingress: Applies,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
     /// Where it was written.
@@ -122,8 +109,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Whether it applies to the direction.
-    pub fn applies(&self, direction: Direction) -> bool {
+    /// How it applies to the direction.
+    pub fn applies(&self, direction: Direction) -> Applies {
         match direction {
             Direction::Egress => self.egress,
             Direction::Ingress => self.ingress,
@@ -136,9 +123,9 @@ impl Policy {
 pub struct Tier {
     /// Its name.
     pub name: String,
-    /// Place among the tiers: low first, ties by name.
-    pub order: u32,
-    /// What happens when it applied and did not decide.
+    /// Place among the tiers; ties by name.
+    pub order: Order,
+    /// What happens when a policy that isolates applied and none decided.
     pub undecided: Undecided,
     /// Its policies, in order.
     pub policies: Vec<Policy>,

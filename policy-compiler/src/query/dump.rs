@@ -9,7 +9,7 @@ use super::ports::{PortSpace, Reach};
 use super::words::{peers_in_words, pods, ports_in_words};
 use crate::api::Object;
 use crate::classifier::Verdict;
-use crate::model::{Direction, RuleAction, Undecided};
+use crate::model::{Applies, Direction, RuleAction, Undecided};
 use serde_json::{Map, Value, json};
 
 /// A stage of a compilation.
@@ -63,7 +63,6 @@ fn object(object: &Object) -> (Value, String) {
     put("labels", json!(meta.labels));
     put("uid", json!(meta.uid));
     match object {
-        Object::Namespace(_) => {}
         Object::Node(node) => {
             put("addresses", json!(node.addresses));
             put("podCIDRs", json!(node.pod_cidrs));
@@ -74,8 +73,8 @@ fn object(object: &Object) -> (Value, String) {
             put("addresses", json!(pod.pod_ips));
             put("hostNetwork", json!(pod.host_network));
             let ports = pod.named_ports.iter().map(|port| {
-                let protocol = crate::model::Protocol::from_number(port.protocol);
-                json!(format!("{}={}/{}", port.name, port.port, protocol.map_or("?", |known| known.name())))
+                let protocol = crate::model::Protocol::new(port.protocol);
+                json!(format!("{}={}/{protocol}", port.name, port.port))
             });
             put("namedPorts", ports.collect());
         }
@@ -85,6 +84,7 @@ fn object(object: &Object) -> (Value, String) {
             put("ingressRules", json!(policy.ingress.len()));
             put("egressRules", json!(policy.egress.len()));
         }
+        _ => {}
     }
     let details: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let line = format!("{} ({}) {}", meta.key, meta.origin, details.join(" "));
@@ -104,8 +104,9 @@ fn model(judge: &Judge) -> (Vec<Value>, Vec<String>) {
         };
         lines.push(format!("tier {} (order {}), undecided: {undecided}", tier.name, tier.order));
         for policy in &tier.policies {
-            let subject = pods(&policy.subject.namespaces, &policy.subject.pods);
-            let types = Direction::ALL.into_iter().filter(|&direction| policy.applies(direction));
+            let subject = pods(&policy.subject);
+            let types =
+                Direction::ALL.into_iter().filter(|&direction| policy.applies(direction) != Applies::No);
             let types: Vec<&str> = types.map(Direction::name).collect();
             let origin = &policy.provenance.origin;
             lines.push(format!("  {} ({origin}) judges {} of {subject}", policy.name, types.join(", ")));
@@ -130,7 +131,7 @@ fn model(judge: &Judge) -> (Vec<Value>, Vec<String>) {
                 }));
             }
             records.push(json!({
-                "tier": tier.name, "policy": policy.name.to_string(), "order": policy.order,
+                "tier": tier.name, "policy": policy.name.to_string(), "order": policy.order.to_string(),
                 "subject": subject, "directions": types, "origin": origin.to_string(), "rules": rules,
             }));
         }

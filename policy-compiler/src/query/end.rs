@@ -2,7 +2,7 @@
 
 use super::judge::Judge;
 use crate::cluster::SubjectId;
-use crate::model::{Model, Peer, Peers};
+use crate::model::{Model, Peer};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -98,13 +98,10 @@ fn whole(net: IpNet) -> IpNet {
 /// Every prefix that some rule names.
 fn prefixes(model: &Model) -> impl Iterator<Item = IpNet> {
     let rules = model.tiers.iter().flat_map(|tier| &tier.policies).flat_map(|policy| &policy.rules);
-    let peers = rules.filter_map(|rule| match &rule.peers {
-        Peers::Any => None,
-        Peers::OneOf(peers) => Some(peers),
-    });
-    peers.flatten().flat_map(|peer| match peer {
-        Peer::Pods { .. } => Vec::new(),
+    let peers = rules.flat_map(|rule| rule.peers.listed()).flat_map(Peer::atoms);
+    peers.flat_map(|peer| match peer {
         Peer::Addresses(block) => std::iter::once(block.cidr).chain(block.except.iter().copied()).collect(),
+        _ => Vec::new(),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::api::{
     Diagnostic, Labels, NAME_LABEL, NetworkPolicy, Object, Pod, PolicyPeer, PolicyPort, PolicyPortNumber,
     PolicyRule, Severity,
 };
-use crate::model::{Direction, Namespaces, Peers, Protocol};
+use crate::model::{Attributes, Direction, Namespaces, Peer, Peers, PodSelection, Protocol};
 use crate::semantics::kubernetes;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -129,7 +129,10 @@ impl<'j> Linter<'j> {
             })
             .collect();
         if subjects.is_empty() {
-            let who = pods_in_words(&Namespaces::Named(policy.meta.key.namespace.clone()), selector);
+            let who = pods_in_words(&PodSelection {
+                namespaces: Namespaces::Named(policy.meta.key.namespace.clone()),
+                pods: selector.into(),
+            });
             let message =
                 format!("the policy selects no pod: there are no {}", who.replace("all pods", "pods"));
             let help = "correct the selector or the namespace, or remove the policy";
@@ -238,7 +241,7 @@ impl<'j> Linter<'j> {
         if defined {
             return;
         }
-        let protocol = Protocol::from_number(port.protocol).map_or("?", Protocol::name);
+        let protocol = Protocol::new(port.protocol);
         let mut message =
             format!("no destination pod names a {protocol} port {name:?}: the entry allows nothing");
         if targets.iter().any(named) {
@@ -256,8 +259,18 @@ impl<'j> Linter<'j> {
         let matches = |pod: &&'j Pod| {
             let namespace = &pod.meta.key.namespace;
             let labels = self.namespaces.get(namespace.as_str()).unwrap_or(&none);
-            peer.matches_pod(namespace, labels, &pod.meta.labels)
-                || pod.pod_ips.iter().any(|&address| peer.matches_address(address))
+            let attributes = Attributes {
+                namespace,
+                namespace_labels: labels,
+                labels: &pod.meta.labels,
+                service_account: &pod.service_account,
+                service_account_labels: &none,
+            };
+            match &peer {
+                Peer::Pods(selection) => selection.matches(&attributes),
+                Peer::Addresses(block) => pod.pod_ips.iter().any(|&address| block.contains(address)),
+                _ => false,
+            }
         };
         self.pods.iter().copied().filter(matches).collect()
     }
@@ -271,7 +284,7 @@ impl<'j> Linter<'j> {
                 let family = if src.is_ipv4() { 4 } else { 6 };
                 self.others.iter().filter(|end| end.name != name).any(|end| {
                     end.address(family).is_some_and(|dst| {
-                        let dns = Transport::Port(Protocol::Udp, 53);
+                        let dns = Transport::Port(Protocol::UDP, 53);
                         let [egress, _] = self.judge.verdicts((&source, src), (end, dst), dns, 49152);
                         allowed([egress, None])
                     })

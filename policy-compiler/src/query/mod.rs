@@ -34,4 +34,4 @@ pub use lint::{Finding, Lint, lint};
 pub use matrix::{Matrix, Pair, matrix};
 pub use ports::{PortSpace, Reach};
 pub use probe::{Probe, ProbeError, Transport};
-pub use words::{peers_in_words, ports_in_words, selector_in_words};
+pub use words::{expression_in_words, peers_in_words, ports_in_words, selector_in_words};

@@ -8,7 +8,7 @@ use super::judge::Judge;
 use super::probe::Transport;
 use crate::api::Object;
 use crate::classifier::Verdict;
-use crate::model::{Action, PortSpec, Ports, Protocol};
+use crate::model::{Action, PortSpec, Protocol};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,20 +27,19 @@ impl PortSpace {
     pub fn new(judges: &[&Judge]) -> Self {
         let mut starts = [const { BTreeSet::new() }; 3];
         let mut add = |protocol: Protocol, first: u16, last: u16| {
-            let position = Protocol::ALL.iter().position(|&one| one == protocol).unwrap_or(0);
-            if let Some(starts) = starts.get_mut(position) {
+            let position = Protocol::WITH_PORTS.iter().position(|&one| one == protocol);
+            if let Some(starts) = position.and_then(|position| starts.get_mut(position)) {
                 starts.insert(first);
                 starts.extend(last.checked_add(1));
             }
         };
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::WITH_PORTS {
             add(protocol, 0, u16::MAX);
         }
         for judge in judges {
             let policies = judge.model().tiers.iter().flat_map(|tier| &tier.policies);
             for rule in policies.flat_map(|policy| &policy.rules) {
-                let Ports::OneOf(specs) = &rule.ports else { continue };
-                for spec in specs {
+                for spec in rule.ports.listed().iter().chain(&rule.not_ports) {
                     if let &PortSpec::Range { protocol, first, last } = spec {
                         add(protocol, first, last);
                     }
@@ -49,9 +48,7 @@ impl PortSpace {
             for object in judge.compiler().objects() {
                 let Object::Pod(pod) = object else { continue };
                 for port in &pod.named_ports {
-                    if let Some(protocol) = Protocol::from_number(port.protocol) {
-                        add(protocol, port.port, port.port);
-                    }
+                    add(Protocol::new(port.protocol), port.port, port.port);
                 }
             }
         }
@@ -60,7 +57,7 @@ impl PortSpace {
 
     /// Every stretch with a connection of it.
     pub(super) fn stretches(&self) -> impl Iterator<Item = (Stretch, Transport)> {
-        let ports = Protocol::ALL.into_iter().zip(&self.starts).flat_map(|(protocol, starts)| {
+        let ports = Protocol::WITH_PORTS.into_iter().zip(&self.starts).flat_map(|(protocol, starts)| {
             starts.iter().enumerate().map(move |(position, &first)| {
                 let next = starts.get(position + 1);
                 let last = next.map_or(u16::MAX, |next| next.saturating_sub(1));
@@ -75,7 +72,7 @@ impl PortSpace {
 /// ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reach {
-    /// Ranges by protocol, in order of [`Protocol::ALL`]; sorted, with gaps between them.
+    /// Ranges by protocol, in order of [`Protocol::WITH_PORTS`]; sorted, with gaps between them.
     pub ranges: [Vec<(u16, u16)>; 3],
     /// Whether protocols without ports are in it.
     pub others: bool,
@@ -101,7 +98,7 @@ impl Reach {
             self.others = true;
             return;
         };
-        let position = Protocol::ALL.iter().position(|&one| one == protocol).unwrap_or(0);
+        let position = Protocol::WITH_PORTS.iter().position(|&one| one == protocol).unwrap_or(0);
         let Some(ranges) = self.ranges.get_mut(position) else { return };
         match ranges.last_mut() {
             Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
@@ -112,7 +109,7 @@ impl Reach {
     /// Whether the connection is in it.
     pub fn contains(&self, transport: Transport) -> bool {
         let Transport::Port(protocol, port) = transport else { return self.others };
-        let position = Protocol::ALL.iter().position(|&one| one == protocol).unwrap_or(0);
+        let position = Protocol::WITH_PORTS.iter().position(|&one| one == protocol).unwrap_or(0);
         let ranges = self.ranges.get(position);
         ranges.is_some_and(|ranges| ranges.iter().any(|&(first, last)| (first..=last).contains(&port)))
     }
@@ -142,7 +139,7 @@ impl fmt::Display for Reach {
             return f.write_str("none");
         }
         let mut separator = "";
-        for (protocol, ranges) in Protocol::ALL.iter().zip(&self.ranges) {
+        for (protocol, ranges) in Protocol::WITH_PORTS.iter().zip(&self.ranges) {
             if ranges.is_empty() {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Peers and ports of a rule in words, with what is ANDed and what is ORed said as such.
 
 use crate::api::{IpBlock, NAME_LABEL, Requirement, Selector};
-use crate::model::{Namespaces, Peer, Peers, PortSpec, Ports};
+use crate::model::{Attribute, Expression, Namespaces, Peer, Peers, PodSelection, PortSpec, Ports, Test};
 
 /// `pods labelled app=web in namespace shop, or addresses in 10.0.0.0/8`.
 pub fn peers_in_words(peers: &Peers) -> String {
@@ -23,23 +23,62 @@ pub fn ports_in_words(ports: &Ports) -> String {
 
 /// `app=web and tier in (x, y)`; nothing for a selector that matches everything.
 pub fn selector_in_words(selector: &Selector) -> String {
-    let word = |requirement: &Requirement| match requirement {
-        Requirement::In(key, values) if values.len() == 1 => format!("{key}={}", values.concat()),
-        Requirement::In(key, values) => format!("{key} in ({})", values.join(", ")),
-        Requirement::NotIn(key, values) => format!("{key} not in ({})", values.join(", ")),
-        Requirement::Exists(key) => format!("any {key}"),
-        Requirement::DoesNotExist(key) => format!("no {key}"),
-    };
-    selector.requirements.iter().map(word).collect::<Vec<_>>().join(" and ")
+    expression_in_words(&selector.into())
+}
+
+/// The same of an expression. Parts that are not of the outermost level stand in brackets.
+pub fn expression_in_words(expression: &Expression) -> String {
+    match expression {
+        Expression::All(parts) => parts.iter().map(part).collect::<Vec<_>>().join(" and "),
+        Expression::Any(parts) if parts.is_empty() => "nothing".to_owned(),
+        Expression::Any(parts) => parts.iter().map(part).collect::<Vec<_>>().join(" or "),
+        other => part(other),
+    }
+}
+
+fn part(expression: &Expression) -> String {
+    match expression {
+        Expression::Is(attribute, test) => match test {
+            Test::Exists => format!("any {}", name(attribute)),
+            Test::In(values) if values.len() == 1 => format!("{}={}", name(attribute), values.concat()),
+            Test::In(values) => format!("{} in ({})", name(attribute), values.join(", ")),
+            Test::Contains(text) => format!("{} containing {text:?}", name(attribute)),
+            Test::StartsWith(text) => format!("{} starting with {text:?}", name(attribute)),
+            Test::EndsWith(text) => format!("{} ending with {text:?}", name(attribute)),
+        },
+        Expression::Not(inner) => match &**inner {
+            Expression::Is(attribute, Test::Exists) => format!("no {}", name(attribute)),
+            Expression::Is(attribute, Test::In(values)) => {
+                format!("{} not in ({})", name(attribute), values.join(", "))
+            }
+            other => format!("not ({})", expression_in_words(other)),
+        },
+        Expression::All(parts) if parts.is_empty() => "anything".to_owned(),
+        Expression::Any(parts) if parts.is_empty() => "nothing".to_owned(),
+        Expression::All(parts) | Expression::Any(parts) if parts.len() == 1 => {
+            parts.iter().map(part).collect()
+        }
+        other => format!("({})", expression_in_words(other)),
+    }
+}
+
+fn name(attribute: &Attribute) -> String {
+    match attribute {
+        Attribute::Label(key) => key.clone(),
+        Attribute::NamespaceLabel(key) => format!("namespace label {key}"),
+        Attribute::Namespace => "namespace".to_owned(),
+        Attribute::ServiceAccount => "service account".to_owned(),
+        Attribute::ServiceAccountLabel(key) => format!("service account label {key}"),
+    }
 }
 
 /// `pods labelled app=web in namespace shop`.
-pub(super) fn pods(namespaces: &Namespaces, pods: &Selector) -> String {
-    let who = match selector_in_words(pods) {
+pub(super) fn pods(selection: &PodSelection) -> String {
+    let who = match expression_in_words(&selection.pods) {
         all if all.is_empty() => "all pods".to_owned(),
         labels => format!("pods labelled {labels}"),
     };
-    let place = match namespaces {
+    let place = match &selection.namespaces {
         Namespaces::Named(name) => format!("in namespace {name}"),
         Namespaces::Matching(selector) => match &selector.requirements[..] {
             [] => "in any namespace".to_owned(),
@@ -54,8 +93,24 @@ pub(super) fn pods(namespaces: &Namespaces, pods: &Selector) -> String {
 
 fn peer(peer: &Peer) -> String {
     match peer {
-        Peer::Pods { namespaces, pods: selector } => pods(namespaces, selector),
+        Peer::Pods(selection) => pods(selection),
         Peer::Addresses(block) => ip_block(block),
+        Peer::Nodes(selector) if selector.requirements.is_empty() => "any node".to_owned(),
+        Peer::Nodes(selector) => format!("nodes labelled {}", selector_in_words(selector)),
+        Peer::OwnNode => "the pod's own node".to_owned(),
+        outside if *outside == Peer::outside() => "everything outside the cluster".to_owned(),
+        Peer::Not(part) => format!("not {}", bracketed(part)),
+        Peer::All(parts) if parts.is_empty() => "anyone".to_owned(),
+        Peer::Any(parts) if parts.is_empty() => "nobody".to_owned(),
+        Peer::All(parts) => parts.iter().map(bracketed).collect::<Vec<_>>().join(" and "),
+        Peer::Any(parts) => parts.iter().map(bracketed).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+fn bracketed(part: &Peer) -> String {
+    match part {
+        Peer::All(parts) | Peer::Any(parts) if parts.len() > 1 => format!("({})", peer(part)),
+        _ => peer(part),
     }
 }
 

@@ -5,43 +5,26 @@
 //! unreadable rule, both directions where more than a rule is unreadable, and the whole namespace where it is
 //! the podSelector. It never decides alone what to do about invalid objects: that is the compiler's.
 
-use crate::api::{NetworkPolicy, PolicyPeer, PolicyPort, PolicyPortNumber, PolicyRule, Provenance, Selector};
+use super::Placed;
+use super::tiers::DEFAULT;
+use crate::api::{NetworkPolicy, PolicyPeer, PolicyPort, PolicyPortNumber, PolicyRule, Selector};
 use crate::model::{
-    Direction, Model, Namespaces, Peer, Peers, PodSelection, Policy, PolicyKind, PolicyName, PortSpec, Ports,
-    Protocol, Rule, RuleAction, Tier, Undecided,
+    Applies, Direction, Namespaces, Order, Peer, Peers, PodSelection, Policy, PortSpec, Ports, Protocol,
+    Rule, RuleAction,
 };
 
-/// Name of the tier.
-pub const TIER: &str = "default";
-/// Its order among tiers, as Calico places it.
-const TIER_ORDER: u32 = 1_000_000;
 /// Order of a NetworkPolicy inside its tier, as Calico places it.
-const POLICY_ORDER: i64 = 1000;
-/// Before everything else of the tier.
-const UNREADABLE_ORDER: i64 = i64::MIN;
+const POLICY_ORDER: Order = Order::at(1000.0);
 
-/// The model of a cluster whose policies are these. Their order does not matter.
-pub fn model<'o>(policies: impl Iterator<Item = &'o NetworkPolicy>) -> Model {
-    let mut tier =
-        Tier { name: TIER.to_owned(), order: TIER_ORDER, undecided: Undecided::Deny, policies: Vec::new() };
-    for policy in policies {
-        tier.policies.extend(unreadable(policy));
-        tier.policies.push(readable(policy));
-    }
-    tier.policies.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
-    Model { tiers: vec![tier] }
+/// What the policy says, and before it what stands in place of what could not be read.
+pub(super) fn policies(policy: &NetworkPolicy) -> Vec<Placed> {
+    let policies = unreadable(policy).into_iter().chain([readable(policy)]);
+    policies.map(|policy| Placed { tier: DEFAULT.to_owned(), policy }).collect()
 }
 
-fn name(policy: &NetworkPolicy) -> PolicyName {
-    PolicyName {
-        kind: PolicyKind::NetworkPolicy,
-        namespace: policy.meta.key.namespace.clone(),
-        name: policy.meta.key.name.clone(),
-    }
-}
-
-fn subject(policy: &NetworkPolicy, pods: Selector) -> PodSelection {
-    PodSelection { namespaces: Namespaces::Named(policy.meta.key.namespace.clone()), pods }
+fn subject(policy: &NetworkPolicy, pods: &Selector) -> PodSelection {
+    let namespaces = Namespaces::Named(policy.meta.key.namespace.clone());
+    PodSelection { namespaces, pods: pods.into() }
 }
 
 /// What the policy says, as far as it could be read.
@@ -53,11 +36,11 @@ fn readable(policy: &NetworkPolicy) -> Policy {
         }
     }
     Policy {
-        name: name(policy),
+        name: policy.meta.key.clone(),
         order: POLICY_ORDER,
-        subject: subject(policy, policy.pod_selector.clone().unwrap_or_default()),
-        egress: policy.applies_egress,
-        ingress: policy.applies_ingress,
+        subject: subject(policy, &policy.pod_selector.clone().unwrap_or_default()),
+        egress: isolating(policy.applies_egress),
+        ingress: isolating(policy.applies_ingress),
         rules,
         provenance: policy.spec.clone(),
     }
@@ -80,37 +63,30 @@ fn unreadable(policy: &NetworkPolicy) -> Option<Policy> {
         Some(_) => policy.unreadable.as_ref(),
     };
     if let Some(provenance) = whole {
-        rules.extend(Direction::ALL.map(|direction| denial(direction, provenance)));
+        rules.extend(Direction::ALL.map(|direction| Rule::unreadable(direction, provenance.clone())));
     }
     for (direction, applies, written) in sections(policy) {
         if applies {
             let holes = written.iter().filter(|rule| rule.body.is_none());
-            rules.extend(holes.map(|rule| denial(direction, &rule.provenance)));
+            rules.extend(holes.map(|rule| Rule::unreadable(direction, rule.provenance.clone())));
         }
     }
     if rules.is_empty() {
         return None;
     }
     Some(Policy {
-        name: name(policy),
-        order: UNREADABLE_ORDER,
-        subject: subject(policy, policy.pod_selector.clone().unwrap_or_default()),
-        egress: rules.iter().any(|rule| rule.direction == Direction::Egress),
-        ingress: rules.iter().any(|rule| rule.direction == Direction::Ingress),
+        name: policy.meta.key.clone(),
+        order: Order::FIRST,
+        subject: subject(policy, &policy.pod_selector.clone().unwrap_or_default()),
+        egress: isolating(rules.iter().any(|rule| rule.direction == Direction::Egress)),
+        ingress: isolating(rules.iter().any(|rule| rule.direction == Direction::Ingress)),
         rules,
         provenance: policy.spec.clone(),
     })
 }
 
-fn denial(direction: Direction, provenance: &Provenance) -> Rule {
-    Rule {
-        direction,
-        peers: Peers::Any,
-        ports: Ports::Any,
-        action: RuleAction::Deny,
-        unreadable: true,
-        provenance: provenance.clone(),
-    }
+fn isolating(applies: bool) -> Applies {
+    if applies { Applies::Isolating } else { Applies::No }
 }
 
 fn rule(policy: &NetworkPolicy, direction: Direction, rule: &PolicyRule) -> Option<Rule> {
@@ -122,31 +98,30 @@ fn rule(policy: &NetworkPolicy, direction: Direction, rule: &PolicyRule) -> Opti
     };
     let ports = match &body.ports[..] {
         [] => Ports::Any,
-        ports => Ports::OneOf(ports.iter().filter_map(port).collect()),
+        ports => Ports::OneOf(ports.iter().map(port).collect()),
     };
-    let provenance = rule.provenance.clone();
-    Some(Rule { direction, peers, ports, action: RuleAction::Allow, unreadable: false, provenance })
+    Some(Rule { peers, ports, ..Rule::about_all(direction, RuleAction::Allow, rule.provenance.clone()) })
 }
 
 /// A peer as the model has it.
 pub(crate) fn peer(policy: &NetworkPolicy, peer: &PolicyPeer) -> Peer {
     match peer {
         PolicyPeer::IpBlock(block) => Peer::Addresses(block.clone()),
-        PolicyPeer::Selectors { pods, namespaces } => Peer::Pods {
+        PolicyPeer::Selectors { pods, namespaces } => Peer::Pods(PodSelection {
             namespaces: match namespaces {
                 Some(selector) => Namespaces::Matching(selector.clone()),
                 None => Namespaces::Named(policy.meta.key.namespace.clone()),
             },
-            pods: pods.clone().unwrap_or_default(),
-        },
+            pods: pods.as_ref().map(Into::into).unwrap_or_default(),
+        }),
     }
 }
 
-fn port(port: &PolicyPort) -> Option<PortSpec> {
-    let protocol = Protocol::from_number(port.protocol)?;
-    Some(match &port.port {
-        PolicyPortNumber::All => PortSpec::Range { protocol, first: 0, last: u16::MAX },
+fn port(port: &PolicyPort) -> PortSpec {
+    let protocol = Protocol::new(port.protocol);
+    match &port.port {
+        PolicyPortNumber::All => PortSpec::all(protocol),
         &PolicyPortNumber::Range(first, last) => PortSpec::Range { protocol, first, last },
         PolicyPortNumber::Named(name) => PortSpec::Named { protocol, name: name.clone() },
-    })
+    }
 }

@@ -1,4 +1,85 @@
-//! From objects to the model ([`kubernetes`]), and the slow evaluator that walks it ([`mod@reference`]).
+//! From objects to the model, one file per language, and the slow evaluator that walks it ([`mod@reference`]).
+//!
+//! ```text
+//!  object ─► kubernetes | cluster_policy | calico | cilium ─► Placed (policy, tier) ─┐
+//!              ▲                                                                     ├─► Model
+//!            Context: tiers, network sets, what else the state holds ────────────────┘
+//! ```
+//! Each object becomes policies on its own: what it needs of others is in the [`Context`], so that one changed object
+//! need not make all others be read again.
 
 pub mod kubernetes;
 pub mod reference;
+pub mod tiers;
+
+mod calico;
+mod cilium;
+mod cluster_policy;
+mod context;
+
+pub use context::Context;
+
+use crate::api::{Diagnostic, Object};
+use crate::model::{Model, Policy, Tier};
+use std::collections::BTreeMap;
+
+/// A policy and the name of its tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The tier; one of the context's.
+    pub tier: String,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// What an object says, as policies of the model. Objects that are no policies, and staged ones unless the context
+/// asks for them, say nothing.
+pub fn policies(object: &Object, context: &Context<'_>) -> Vec<Placed> {
+    match object {
+        Object::NetworkPolicy(policy) => kubernetes::policies(policy),
+        Object::ClusterPolicy(policy) => cluster_policy::policies(policy),
+        Object::CalicoPolicy(policy) => calico::policies(policy, context),
+        Object::CiliumPolicy(policy) => cilium::policies(policy, context),
+        Object::Namespace(_)
+        | Object::Node(_)
+        | Object::Pod(_)
+        | Object::ServiceAccount(_)
+        | Object::CalicoTier(_)
+        | Object::CalicoNetworkSet(_)
+        | Object::CiliumCidrGroup(_) => Vec::new(),
+    }
+}
+
+/// What is wrong with objects only because of others: tiers that are not there, languages that do not mix.
+pub fn problems<'o>(objects: impl Iterator<Item = &'o Object>, context: &Context<'_>) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for object in objects {
+        match object {
+            Object::CalicoPolicy(policy) => problems.extend(calico::problems(policy, context)),
+            Object::CiliumPolicy(policy) => problems.extend(cilium::problems(policy, context)),
+            _ => {}
+        }
+    }
+    problems
+}
+
+/// The model of a cluster with these objects. Their order does not matter.
+pub fn model<'o>(objects: impl Iterator<Item = &'o Object>, context: &Context<'_>) -> Model {
+    let mut by_tier: BTreeMap<String, Vec<Policy>> = BTreeMap::new();
+    for placed in objects.flat_map(|object| policies(object, context)) {
+        by_tier.entry(placed.tier).or_default().push(placed.policy);
+    }
+    let mut tiers: Vec<Tier> = context
+        .tiers
+        .0
+        .iter()
+        .map(|(name, shape)| {
+            let mut policies = by_tier.remove(name).unwrap_or_default();
+            policies.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+            Tier { name: name.clone(), order: shape.order, undecided: shape.undecided, policies }
+        })
+        .filter(|tier| !tier.policies.is_empty())
+        .collect();
+    tiers.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+    Model { tiers }
+}
