@@ -309,7 +309,7 @@ fn bad_usage_exits_2_and_says_how_to_mend_it() {
     let directory = generated(50_000);
     let directory = directory.path();
     for (args, words) in [
-        (&["replay", "made.pcapng", "--state", "state", "--node", "node-9"][..], "name this node"),
+        (&["replay", "made.pcapng", "--state", "state", "--node", "node-9"][..], "did you mean"),
         (&["replay", "made.pcapng", "--state", "gone", "--node", "node-0"], "gone"),
         (&["replay", "none.pcap", "--state", "state", "--node", "node-0"], "none.pcap"),
         (&["replay", "made.pcapng"], "--state"),
