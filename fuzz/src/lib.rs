@@ -9,6 +9,7 @@
 //! | the same, over time | `fragments`, `conntrack` |
 //! | who may write policies or Pods | `manifest`, `cluster_policy`, `calico`, `calico_selector`, `cilium`, `policy_equivalence` |
 //! | the administrator | `config`, `control_request`, `probe` |
+//! | whoever made a capture | `pcap`, `pcapng` |
 
 pub mod calico;
 pub mod calico_selector;
@@ -24,6 +25,8 @@ pub mod inner_headers;
 pub mod manifest;
 pub mod neighbour;
 pub mod outer_decap;
+pub mod pcap;
+pub mod pcapng;
 pub mod policy_equivalence;
 pub mod probe;
 pub mod vnet_header;
@@ -36,7 +39,7 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     ("calico", calico::run),
     ("calico_selector", calico_selector::run),
     ("cilium", cilium::run),
@@ -51,6 +54,8 @@ pub const TARGETS: [Target; 18] = [
     ("manifest", manifest::run),
     ("neighbour", neighbour::run),
     ("outer_decap", outer_decap::run),
+    ("pcap", pcap::run),
+    ("pcapng", pcapng::run),
     ("policy_equivalence", policy_equivalence::run),
     ("probe", probe::run),
     ("vnet_header", vnet_header::run),
