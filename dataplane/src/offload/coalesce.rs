@@ -56,7 +56,7 @@ impl Joint {
             && headers.fragment.is_none()
             && usize::from(headers.l4_offset.checked_sub(headers.l3_offset)?) == plain;
         // A pushed segment is the last of what its sender had to say.
-        (alone && flags == tcp::ACK && payload <= usize::from(u16::MAX)).then_some(Self {
+        (alone && flags == tcp::ACK && u16::try_from(payload).is_ok()).then_some(Self {
             headers: *headers,
             header_len,
             size: payload,
