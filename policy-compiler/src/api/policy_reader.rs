@@ -33,6 +33,8 @@ pub(crate) fn read_policy<'t>(
         pod_selector: Some(Selector::default()),
         applies_ingress: true,
         applies_egress: false,
+        types_written: false,
+        empty_egress: None,
         ingress: Vec::new(),
         egress: Vec::new(),
         unreadable: None,
@@ -67,6 +69,9 @@ fn read_spec<'t>(reader: &mut Reader<'t>, policy: &mut NetworkPolicy, spec: &'t 
     if let Some(rules) = reader.field(spec, "egress", |reader, node| read_rules(reader, node, "to")) {
         policy.egress = rules;
     }
+    if policy.egress.is_empty() {
+        policy.empty_egress = reader.field(spec, "egress", |reader, node| reader.provenance(node.mark));
+    }
     policy.applies_egress = !policy.egress.is_empty();
     reader.field(spec, "policyTypes", |reader, node| {
         let errors = reader.error_count();
@@ -84,6 +89,7 @@ fn read_spec<'t>(reader: &mut Reader<'t>, policy: &mut NetworkPolicy, spec: &'t 
         if reader.error_count() > errors {
             policy.unreadable = Some(reader.provenance(node.mark));
         } else if !types.is_empty() {
+            policy.types_written = true;
             policy.applies_ingress = types.contains(&"Ingress");
             policy.applies_egress = types.contains(&"Egress");
         }

@@ -1,14 +1,60 @@
 //! Peers and ports of a rule in words, with what is ANDed and what is ORed said as such.
 
+use super::reach::types_in_words;
+use super::transport::protocol_name;
 use crate::api::{IpBlock, NAME_LABEL, Requirement, Selector};
-use crate::model::{Attribute, Expression, Namespaces, Peer, Peers, PodSelection, PortSpec, Ports, Test};
+use crate::model::{
+    Attribute, Direction, Expression, Namespaces, Peer, Peers, PodSelection, PortSpec, Ports, Protocol, Rule,
+    RuleAction, Test,
+};
 
-/// `pods labelled app=web in namespace shop, or addresses in 10.0.0.0/8`.
+/// `allow egress to pods labelled app=web in namespace shop, on TCP 80`.
+pub fn rule_in_words(rule: &Rule) -> String {
+    let action = match rule.action {
+        RuleAction::Allow => "allow",
+        RuleAction::Deny => "deny",
+        RuleAction::Pass => "pass",
+        RuleAction::Log => "log",
+    };
+    let preposition = if rule.direction == Direction::Egress { "to" } else { "from" };
+    let mut words = format!("{action} {}", rule.direction);
+    if let Some(local) = &rule.local {
+        let whose = if rule.direction == Direction::Egress { "from" } else { "to" };
+        words.push_str(&format!(" {whose} those of its pods that are {}", peer(local)));
+    }
+    words.push_str(&format!(
+        " {preposition} {}, on {}",
+        peers_in_words(&rule.peers),
+        ports_in_words(&rule.ports)
+    ));
+    let list = |specs: &[PortSpec]| specs.iter().map(port).collect::<Vec<_>>().join(", nor ");
+    if !rule.not_ports.is_empty() {
+        words.push_str(&format!(", but not on {}", list(&rule.not_ports)));
+    }
+    match &rule.source_ports {
+        Ports::Any => {}
+        Ports::OneOf(specs) if specs.is_empty() => words.push_str(", from no source port"),
+        Ports::OneOf(specs) => {
+            let specs: Vec<String> = specs.iter().map(port).collect();
+            words.push_str(&format!(", from source port {}", specs.join(", or ")));
+        }
+    }
+    if !rule.not_source_ports.is_empty() {
+        words.push_str(&format!(", but not from source port {}", list(&rule.not_source_ports)));
+    }
+    words
+}
+
+/// `pods labelled app=web in namespace shop`; several are said to be alternatives.
 pub fn peers_in_words(peers: &Peers) -> String {
     match peers {
         Peers::Any => "anyone".to_owned(),
-        Peers::OneOf(peers) if peers.is_empty() => "nobody".to_owned(),
-        Peers::OneOf(peers) => peers.iter().map(peer).collect::<Vec<_>>().join(", or "),
+        Peers::OneOf(peers) => match &peers[..] {
+            [] => "nobody".to_owned(),
+            [only] => peer(only),
+            [one, two] => format!("either {}, or {}", peer(one), peer(two)),
+            peers => format!("any of: {}", peers.iter().map(peer).collect::<Vec<_>>().join(", or ")),
+        },
     }
 }
 
@@ -88,10 +134,19 @@ pub(super) fn pods(selection: &PodSelection) -> String {
             _ => format!("in namespaces labelled {}", selector_in_words(selector)),
         },
     };
-    format!("{who} {place}")
+    // The point of the API that is most often misread, so it is said.
+    let both = match &selection.namespaces {
+        Namespaces::Matching(selector)
+            if !selector.requirements.is_empty() && !selection.pods.is_everything() =>
+        {
+            " (both must hold)"
+        }
+        _ => "",
+    };
+    format!("{who} {place}{both}")
 }
 
-fn peer(peer: &Peer) -> String {
+pub(super) fn peer(peer: &Peer) -> String {
     match peer {
         Peer::Pods(selection) => pods(selection),
         Peer::Addresses(block) => ip_block(block),
@@ -99,10 +154,21 @@ fn peer(peer: &Peer) -> String {
         Peer::Nodes(selector) => format!("nodes labelled {}", selector_in_words(selector)),
         Peer::OwnNode => "the pod's own node".to_owned(),
         outside if *outside == Peer::outside() => "everything outside the cluster".to_owned(),
-        Peer::Not(part) => format!("not {}", bracketed(part)),
+        Peer::Not(part) => format!("anyone but {}", bracketed(part)),
         Peer::All(parts) if parts.is_empty() => "anyone".to_owned(),
         Peer::Any(parts) if parts.is_empty() => "nobody".to_owned(),
-        Peer::All(parts) => parts.iter().map(bracketed).collect::<Vec<_>>().join(" and "),
+        Peer::All(parts) => {
+            // What is meant first, then what is left out of it.
+            let (not, are): (Vec<&Peer>, Vec<&Peer>) =
+                parts.iter().partition(|part| matches!(part, Peer::Not(_)));
+            let are: Vec<String> = are.into_iter().map(bracketed).collect();
+            let mut words = if are.is_empty() { "anyone".to_owned() } else { are.join(" and ") };
+            for part in not {
+                let Peer::Not(part) = part else { continue };
+                words.push_str(&format!(" but not {}", bracketed(part)));
+            }
+            words
+        }
         Peer::Any(parts) => parts.iter().map(bracketed).collect::<Vec<_>>().join(" or "),
     }
 }
@@ -122,11 +188,24 @@ fn ip_block(block: &IpBlock) -> String {
     format!("addresses in {} but not in {}", block.cidr, except.join(", "))
 }
 
-fn port(spec: &PortSpec) -> String {
+pub(super) fn port(spec: &PortSpec) -> String {
     match spec {
-        PortSpec::Range { protocol, first: 0, last: u16::MAX } => format!("all of {protocol}"),
-        PortSpec::Range { protocol, first, last } if first == last => format!("{protocol} {first}"),
-        PortSpec::Range { protocol, first, last } => format!("{protocol} {first}-{last}"),
+        PortSpec::Range { protocol, first: 0, last: u16::MAX } if protocol.has_ports() => {
+            format!("all of {protocol}")
+        }
+        PortSpec::Range { protocol: Protocol::ICMP, first: 0, last: u16::MAX } => "ICMP".to_owned(),
+        PortSpec::Range { protocol: protocol @ (Protocol::ICMP | Protocol::ICMPV6), first, last }
+            if (*first, *last) != (0, u16::MAX) =>
+        {
+            format!("{protocol} {}", types_in_words((*first, *last)))
+        }
+        PortSpec::Range { protocol, first, last } if protocol.has_ports() && first == last => {
+            format!("{protocol} {first}")
+        }
+        PortSpec::Range { protocol, first, last } if protocol.has_ports() => {
+            format!("{protocol} {first}-{last}")
+        }
+        PortSpec::Range { protocol, .. } => protocol_name(*protocol),
         PortSpec::Named { protocol, name } => {
             format!("the port that the destination pod names {name} ({protocol})")
         }

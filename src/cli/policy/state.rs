@@ -16,9 +16,12 @@ const MEMORY_CEILING: usize = 4 << 30;
 /// `--state`.
 #[derive(Debug, clap::Args)]
 pub(super) struct State {
-    /// Directory of manifests (*.yaml, *.yml, *.json): Namespaces, Pods, Nodes, NetworkPolicies
+    /// Directory of manifests (*.yaml, *.yml, *.json): Namespaces, Pods, Nodes, policies
     #[arg(long = "state", value_name = "DIR")]
     directory: PathBuf,
+    /// Judge as if staged policies were in force
+    #[arg(long)]
+    staged: bool,
 }
 
 /// Why a state was refused.
@@ -38,18 +41,23 @@ impl std::error::Error for Refused {}
 impl State {
     /// The directory, to be asked. Warnings go to standard error.
     pub(super) fn judge(&self) -> Result<Judge, Refused> {
-        judge(&self.directory)
+        judge(&self.directory, self.staged)
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> String {
+        self.directory.display().to_string()
     }
 
     /// The directory with whatever is wrong with it, and what was remarked about it.
     pub(super) fn with_errors(&self) -> Result<(Judge, Vec<Diagnostic>), Refused> {
-        load(&self.directory, OnInvalid::Isolate)
+        load(&self.directory, OnInvalid::Isolate, self.staged)
     }
 }
 
-/// A directory, to be asked. Warnings go to standard error.
-pub(super) fn judge(directory: &Path) -> Result<Judge, Refused> {
-    let (judge, warnings) = load(directory, OnInvalid::Refuse)?;
+/// A directory, to be asked; `staged`: as if staged policies were in force. Warnings go to standard error.
+pub(super) fn judge(directory: &Path, staged: bool) -> Result<Judge, Refused> {
+    let (judge, warnings) = load(directory, OnInvalid::Refuse, staged)?;
     for warning in &warnings {
         // If standard error is closed there is nobody to tell.
         drop(writeln!(io::stderr().lock(), "{}", visible(&warning.to_string())));
@@ -57,9 +65,9 @@ pub(super) fn judge(directory: &Path) -> Result<Judge, Refused> {
     Ok(judge)
 }
 
-fn load(directory: &Path, on_invalid: OnInvalid) -> Result<(Judge, Vec<Diagnostic>), Refused> {
+fn load(directory: &Path, on_invalid: OnInvalid, staged: bool) -> Result<(Judge, Vec<Diagnostic>), Refused> {
     let changes = read_once(directory, on_invalid).map_err(Refused)?;
-    let options = Options { on_invalid, memory_ceiling: MEMORY_CEILING, ..Options::default() };
+    let options = Options { on_invalid, memory_ceiling: MEMORY_CEILING, staged, ..Options::default() };
     let mut compiler = Compiler::new(options);
     for object in changes.upserts {
         compiler.upsert(object);
