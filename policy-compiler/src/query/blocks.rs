@@ -32,7 +32,7 @@ pub struct ChangeBlock {
 impl Difference {
     /// The changes in as few lines as say them all: pairs of which the same is true are taken together.
     pub fn blocks(&self) -> Vec<ChangeBlock> {
-        let roster = Roster::new(self.ends.iter().map(|end| (end.name.as_str(), end.owner.as_ref())));
+        let roster = Roster::new(&self.ends);
         let numbers: AHashMap<&str, usize> =
             self.ends.iter().enumerate().map(|(number, end)| (end.name.as_str(), number)).collect();
         // What changes ─► source ─► destination ─► families, as bits.
@@ -51,7 +51,7 @@ impl Difference {
             let family = if change.family == 4 { 1 } else { 2 };
             *fact.entry(src).or_default().entry(dst).or_default() |= family;
         }
-        let mut blocks = Vec::new();
+        let mut blocks: Vec<ChangeBlock> = Vec::new();
         for ((becomes, ports, by), sources) in order.into_iter().zip(facts) {
             // Destinations of one family set ─► the sources that have exactly these.
             let mut same: BTreeMap<(u8, Vec<usize>), Vec<usize>> = BTreeMap::new();
@@ -67,6 +67,7 @@ impl Difference {
                     }
                 }
             }
+            let begin = blocks.len();
             // A pod's own address is never judged, so sets of destinations of otherwise equal sources lack one each.
             for ((families, dsts), srcs) in join_diagonals(same) {
                 let pairs = srcs.iter().map(|src| dsts.iter().filter(|dst| *dst != src).count()).sum();
@@ -79,6 +80,9 @@ impl Difference {
                     ports: Arc::clone(ports),
                     by: Arc::clone(by),
                 });
+            }
+            if let Some(of_one_kind) = blocks.get_mut(begin..) {
+                of_one_kind.sort_by_key(|block| std::cmp::Reverse(block.pairs));
             }
         }
         blocks

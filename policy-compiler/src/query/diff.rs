@@ -10,7 +10,7 @@ use super::ports::PortSpace;
 use super::reach::Reach;
 use super::sweep::{Mask, Sweep, allowed};
 use crate::classifier::Verdict;
-use crate::model::Protocol;
+use crate::model::{Action, Protocol};
 use ahash::AHashMap;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub struct Change {
     /// Which connections.
     #[serde(serialize_with = "reach")]
     pub ports: Arc<Reach>,
-    /// Why they are judged so now: what allows at the source, or what denies.
+    /// Why they are judged so now: what allows at the ends that denied before, or what denies.
     #[serde(serialize_with = "text")]
     pub by: Arc<str>,
 }
@@ -107,7 +107,7 @@ pub fn diff(old: &Judge, new: &Judge, mut done: impl FnMut(usize, usize)) -> Dif
     Difference { added_pods, removed_pods, by_source, changes, ends }
 }
 
-/// Both verdicts that make a change, and what it becomes.
+/// Verdicts of the ends that make a change, and what it becomes.
 type Reason = (bool, [Option<Verdict>; 2]);
 
 struct Comparer<'s> {
@@ -135,10 +135,18 @@ impl Comparer<'_> {
         after.ask((&src.1, source.1), (&dst.1, destination.1), samples);
         let mut found: Vec<(bool, Arc<str>, Mask)> = Vec::new();
         for stretch in 0..samples.len() {
-            let verdicts = after.verdicts(stretch);
+            let (was, mut verdicts) = (before.verdicts(stretch), after.verdicts(stretch));
             let becomes = allowed(verdicts);
-            if before.allows(stretch) == becomes {
+            if allowed(was) == becomes {
                 continue;
+            }
+            // An end that allowed before as it does now has not made the change; one that denies now has.
+            for (verdict, was) in verdicts.iter_mut().zip(was) {
+                let made = verdict.map(|verdict| verdict.action) != was.map(|was| was.action)
+                    || verdict.is_some_and(|verdict| verdict.action == Action::Deny);
+                if !made {
+                    *verdict = None;
+                }
             }
             let by = self
                 .reasons

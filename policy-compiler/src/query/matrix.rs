@@ -197,7 +197,7 @@ impl Matrix {
 
     /// The ends at these positions in few words: whole namespaces and all replicas of an owner by one word each.
     pub fn name(&self, positions: &[usize]) -> String {
-        Roster::new(self.ends.iter().map(|end| (end.name.as_str(), end.owner.as_ref()))).name(positions)
+        Roster::new(&self.ends).name(positions)
     }
 
     /// Pairs at least one of which is a pod, once for each family that both ends have.

@@ -3,6 +3,7 @@
 //! Used for people alone, to name many pods in few words; a wrong guess names pods one by one, or under a name too
 //! wide, and changes no verdict.
 
+use super::end::{End, EndKind};
 use crate::api::Pod;
 use std::collections::BTreeMap;
 
@@ -59,32 +60,33 @@ fn without_suffix(name: &str) -> &str {
 /// Names sets of ends in few words.
 #[derive(Debug)]
 pub(super) struct Roster<'e> {
-    /// Name and owner of each.
-    ends: Vec<(&'e str, Option<&'e Owner>)>,
+    ends: &'e [End],
     owners: BTreeMap<&'e Owner, usize>,
     namespaces: BTreeMap<&'e str, usize>,
     pods: usize,
+    nodes: usize,
 }
 
 /// Most names that are listed of a set.
 const LISTED: usize = 4;
 
 impl<'e> Roster<'e> {
-    pub(super) fn new(ends: impl Iterator<Item = (&'e str, Option<&'e Owner>)>) -> Self {
-        let ends: Vec<_> = ends.collect();
+    pub(super) fn new(ends: &'e [End]) -> Self {
         let (mut owners, mut namespaces, mut pods) = (BTreeMap::new(), BTreeMap::new(), 0);
-        for owner in ends.iter().filter_map(|(_, owner)| *owner) {
+        for owner in ends.iter().filter_map(|end| end.owner.as_ref()) {
             *owners.entry(owner).or_default() += 1;
             *namespaces.entry(owner.namespace.as_str()).or_default() += 1;
             pods += 1;
         }
-        Self { ends, owners, namespaces, pods }
+        let nodes = ends.iter().filter(|end| end.kind == EndKind::Node).count();
+        Self { ends, owners, namespaces, pods, nodes }
     }
 
     /// The ends at these positions: whole namespaces and all replicas of an owner by one word each.
     pub(super) fn name(&self, positions: &[usize]) -> String {
+        let ends = positions.iter().filter_map(|&position| self.ends.get(position));
         let set: Vec<(&str, Option<&Owner>)> =
-            positions.iter().filter_map(|&position| self.ends.get(position)).copied().collect();
+            ends.clone().map(|end| (end.name.as_str(), end.owner.as_ref())).collect();
         let owned = set.iter().filter_map(|(_, owner)| *owner);
         let pods = owned.clone().count();
         let mut words: Vec<String> = Vec::new();
@@ -114,7 +116,13 @@ impl<'e> Roster<'e> {
                 }
             }
         }
-        words.extend(set.iter().filter(|(_, owner)| owner.is_none()).map(|(name, _)| (*name).to_owned()));
+        let nodes = ends.clone().filter(|end| end.kind == EndKind::Node).count();
+        let all_nodes = nodes == self.nodes && nodes > 1;
+        if all_nodes {
+            words.push(format!("every node ({nodes})"));
+        }
+        let others = ends.filter(|end| end.owner.is_none() && !(all_nodes && end.kind == EndKind::Node));
+        words.extend(others.map(|end| end.name.clone()));
         let rest = words.len().saturating_sub(LISTED);
         if rest > 1 {
             words.truncate(LISTED);
@@ -127,6 +135,8 @@ impl<'e> Roster<'e> {
 #[cfg(test)]
 mod tests {
     use super::{Owner, Roster, without_suffix};
+    use crate::cluster::SubjectId;
+    use crate::query::end::{End, EndKind};
 
     #[test]
     fn suffixes_of_replicas_are_left_out() {
@@ -145,21 +155,29 @@ mod tests {
 
     #[test]
     fn whole_groups_are_one_word() {
-        let owner = |name: &str| Owner { namespace: "a".into(), name: name.into() };
-        let (web, db) = (owner("web"), owner("db"));
-        let other = Owner { namespace: "b".into(), name: "x".into() };
+        let end = |name: &str, kind, owner: Option<(&str, &str)>| End {
+            name: name.to_owned(),
+            kind,
+            addresses: Vec::new(),
+            owner: owner.map(|(namespace, name)| Owner { namespace: namespace.into(), name: name.into() }),
+        };
+        let pod = |name, namespace, owner| end(name, EndKind::Pod(SubjectId(0)), Some((namespace, owner)));
         let ends = [
-            ("a/web-0", Some(&web)),
-            ("a/web-1", Some(&web)),
-            ("a/db-0", Some(&db)),
-            ("b/x", Some(&other)),
-            ("outside", None),
+            pod("a/web-0", "a", "web"),
+            pod("a/web-1", "a", "web"),
+            pod("a/db-0", "a", "db"),
+            pod("b/x", "b", "x"),
+            end("outside", EndKind::Outside, None),
+            end("node 1", EndKind::Node, None),
+            end("node 2", EndKind::Node, None),
         ];
-        let roster = Roster::new(ends.into_iter());
+        let roster = Roster::new(&ends);
         assert_eq!(roster.name(&[0, 1, 2]), "a/* (3)");
         assert_eq!(roster.name(&[0, 1, 3, 4]), "a/web (all 2), b/x, outside");
         assert_eq!(roster.name(&[1, 2]), "a/db-0, a/web-1");
         assert_eq!(roster.name(&[0, 1, 2, 3]), "a/* (3), b/x");
+        assert_eq!(roster.name(&[4, 5, 6]), "every node (2), outside");
+        assert_eq!(roster.name(&[5]), "node 1");
         assert_eq!(roster.name(&[]), "");
     }
 }

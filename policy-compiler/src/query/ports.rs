@@ -69,7 +69,10 @@ pub struct PortSpace {
 impl PortSpace {
     /// Everything, as far as these states can tell it apart.
     pub fn new(judges: &[&Judge]) -> Self {
-        let mut space = Gathered::of(judges);
+        Self::everything(Gathered::of(judges))
+    }
+
+    fn everything(mut space: Gathered) -> Self {
         let mut stretches = Vec::new();
         let rest = std::iter::once((Group::Rest, Starts::default()));
         let groups: Vec<(Group, Starts)> =
@@ -168,14 +171,21 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn of(judges: &[&Judge]) -> Self {
+    fn new<'m>(models: impl Iterator<Item = &'m Model>) -> Self {
         let always = Protocol::WITH_PORTS.map(Group::Of).into_iter().chain([Group::Icmp]);
         let groups = always.map(|group| (group, Starts::default())).collect();
         let mut gathered =
             Self { groups, mentioned: BTreeSet::new(), by_source: BTreeSet::new(), unmentioned: 0 };
-        for judge in judges {
-            gathered.rules(judge.model());
-        }
+        models.for_each(|model| gathered.rules(model));
+        // 253 is for experiments (RFC 3692): no service is meant by it.
+        let mut free = (0..=253).rev().map(Protocol::new);
+        let free = free.find(|&protocol| !gathered.groups.contains_key(&group_of(protocol)));
+        gathered.unmentioned = free.map_or(u8::MAX, Protocol::number);
+        gathered
+    }
+
+    fn of(judges: &[&Judge]) -> Self {
+        let mut gathered = Self::new(judges.iter().map(|judge| judge.model()));
         for judge in judges {
             for object in judge.compiler().objects() {
                 let Object::Pod(pod) = object else { continue };
@@ -184,10 +194,6 @@ impl Gathered {
                 }
             }
         }
-        // 253 and 254 are for experiments (RFC 3692): no service is meant by them.
-        let free = (0..=254).rev().map(Protocol::new);
-        let mut free = free.filter(|&protocol| !gathered.groups.contains_key(&group_of(protocol)));
-        gathered.unmentioned = free.find(|one| one.number() < 254).map_or(255, Protocol::number);
         gathered
     }
 
@@ -269,4 +275,116 @@ fn sample(stretch: &Stretch, family: u8, unmentioned: u8) -> Sample {
         first
     };
     Sample { protocol, src_port, dst_port: stretch.ports.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gathered, PortSpace};
+    use crate::api::{Kind, ObjectKey, Origin, Provenance};
+    use crate::model::{
+        Applies, Direction, Model, Order, PodSelection, Policy, PortSpec, Ports, Protocol, Rule, RuleAction,
+        Tier, Undecided,
+    };
+    use crate::query::transport::Transport;
+
+    /// A space of a model with one rule of this form.
+    fn space(rule: impl FnOnce(Rule) -> Rule) -> PortSpace {
+        let provenance = Provenance { origin: Origin::of_file("a"), field: "spec".into() };
+        let rule = rule(Rule::about_all(Direction::Egress, RuleAction::Allow, provenance.clone()));
+        let name =
+            ObjectKey { kind: Kind::CalicoGlobalNetworkPolicy, namespace: String::new(), name: "a".into() };
+        let policy = Policy {
+            name,
+            order: Order::FIRST,
+            subject: PodSelection::everyone(),
+            egress: Applies::Isolating,
+            ingress: Applies::No,
+            rules: vec![rule],
+            provenance,
+        };
+        let tier = Tier {
+            name: "t".into(),
+            order: Order::FIRST,
+            undecided: Undecided::Deny,
+            policies: vec![policy],
+        };
+        PortSpace::everything(Gathered::new([&Model { tiers: vec![tier] }].into_iter()))
+    }
+
+    /// What the stretches are whose sample `member` holds for, in words.
+    fn reach(space: &PortSpace, member: impl Fn(u8, u16, u16) -> bool) -> String {
+        let samples = space.samples(4);
+        let reach = space.reach(|stretch| {
+            samples
+                .get(stretch)
+                .is_some_and(|sample| member(sample.protocol, sample.src_port, sample.dst_port))
+        });
+        reach.to_string()
+    }
+
+    #[test]
+    fn a_state_without_rules_has_a_stretch_for_each_protocol() {
+        let space = space(|rule| rule);
+        assert_eq!(space.samples(4).len(), 5);
+        assert_eq!(reach(&space, |_, _, _| true), "all");
+        assert_eq!(reach(&space, |_, _, _| false), "none");
+        assert_eq!(reach(&space, |protocol, _, _| protocol == 6), "all TCP");
+        assert_eq!(reach(&space, |protocol, _, _| protocol != 6), "all UDP; all SCTP; ICMP; other protocols");
+    }
+
+    #[test]
+    fn icmp_types_are_told_apart_once_a_rule_names_one() {
+        let echo = PortSpec::icmp(Protocol::ICMP, 8, None);
+        let unreachable = PortSpec::icmp(Protocol::ICMP, 3, Some(4));
+        let space = space(|rule| Rule { ports: Ports::OneOf(vec![echo, unreachable]), ..rule });
+        assert_eq!(reach(&space, |protocol, _, port| protocol == 1 && port >> 8 == 8), "ICMP type 8");
+        assert_eq!(
+            reach(&space, |protocol, _, port| protocol == 1 && (port >> 8 == 8 || port == 0x304)),
+            "ICMP type 3 code 4, type 8"
+        );
+        assert_eq!(space.samples(6).iter().filter(|sample| sample.protocol == 58).count(), 5);
+    }
+
+    #[test]
+    fn protocols_without_ports_are_told_apart_once_a_rule_names_them() {
+        let gre = PortSpec::all(Protocol::new(47));
+        let space = space(|rule| Rule { not_ports: vec![gre], ..rule });
+        let without = |protocol: u8, _: u16, _: u16| protocol != 47;
+        assert_eq!(reach(&space, without), "all TCP; all UDP; all SCTP; ICMP; other protocols");
+        assert_eq!(reach(&space, |protocol, _, _| protocol == 47), "GRE");
+        let all = space.reach(|_| true);
+        assert!(all.is_all() && all.contains(Transport::Other(Protocol::new(47)), 0, 4));
+        let none = space.reach(|stretch| space.samples(4).get(stretch).is_some_and(|one| one.protocol != 47));
+        assert!(!none.contains(Transport::Other(Protocol::new(47)), 0, 4));
+        assert!(none.contains(Transport::Other(Protocol::new(50)), 0, 4));
+    }
+
+    #[test]
+    fn source_ports_are_told_apart_once_a_rule_tests_them() {
+        let low = PortSpec::Range { protocol: Protocol::UDP, first: 0, last: 1023 };
+        let ntp = PortSpec::Range { protocol: Protocol::UDP, first: 123, last: 123 };
+        let space = space(|rule| Rule {
+            source_ports: Ports::OneOf(vec![low]),
+            ports: Ports::OneOf(vec![ntp]),
+            ..rule
+        });
+        assert_eq!(space.by_source().collect::<Vec<_>>(), [Protocol::UDP]);
+        let open = |protocol: u8, src: u16, dst: u16| protocol == 17 && (src < 1024 || dst == 123);
+        assert_eq!(
+            reach(&space, open),
+            "UDP 0-122 from source ports 0-1023; UDP 123; UDP 124-65535 from source ports 0-1023"
+        );
+        let reach = space.reach(|stretch| {
+            space.samples(4).get(stretch).is_some_and(|one| open(one.protocol, one.src_port, one.dst_port))
+        });
+        for (port, sport, inside) in
+            [(123, 49152, true), (53, 49152, false), (53, 1023, true), (53, 1024, false)]
+        {
+            assert_eq!(
+                reach.contains(Transport::Port(Protocol::UDP, port), sport, 4),
+                inside,
+                "{port} {sport}"
+            );
+        }
+    }
 }

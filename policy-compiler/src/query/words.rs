@@ -20,7 +20,7 @@ pub fn rule_in_words(rule: &Rule) -> String {
     let mut words = format!("{action} {}", rule.direction);
     if let Some(local) = &rule.local {
         let whose = if rule.direction == Direction::Egress { "from" } else { "to" };
-        words.push_str(&format!(" {whose} those of its pods that are {}", peer(local)));
+        words.push_str(&format!(" {whose} those of its pods that are {}", bracketed(local)));
     }
     words.push_str(&format!(
         " {preposition} {}, on {}",
@@ -209,5 +209,79 @@ pub(super) fn port(spec: &PortSpec) -> String {
         PortSpec::Named { protocol, name } => {
             format!("the port that the destination pod names {name} ({protocol})")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rule_in_words;
+    use crate::api::{IpBlock, Origin, Provenance, Requirement, Selector};
+    use crate::model::{
+        Direction, Expression, Namespaces, Peer, Peers, PodSelection, PortSpec, Ports, Protocol, Rule,
+        RuleAction,
+    };
+
+    fn rule(direction: Direction, action: RuleAction) -> Rule {
+        let provenance = Provenance { origin: Origin::of_file("a"), field: "spec".into() };
+        Rule::about_all(direction, action, provenance)
+    }
+
+    fn pods(namespaces: Namespaces) -> Peer {
+        Peer::Pods(PodSelection { namespaces, pods: Expression::label("app", ["web"]) })
+    }
+
+    fn block(cidr: &str) -> Peer {
+        let Ok(cidr) = cidr.parse() else { panic!("{cidr}") };
+        Peer::Addresses(IpBlock { cidr, except: Vec::new() })
+    }
+
+    #[test]
+    fn and_is_told_from_or() {
+        let red = Selector { requirements: vec![Requirement::In("team".into(), vec!["red".into()])] };
+        let both = pods(Namespaces::Matching(red));
+        let one =
+            Rule { peers: Peers::OneOf(vec![both.clone()]), ..rule(Direction::Ingress, RuleAction::Allow) };
+        assert_eq!(
+            rule_in_words(&one),
+            "allow ingress from pods labelled app=web in namespaces labelled team=red (both must hold), \
+             on all protocols and ports"
+        );
+        let own = pods(Namespaces::Named("shop".into()));
+        let two = Rule { peers: Peers::OneOf(vec![own, block("10.0.0.0/8")]), ..one };
+        assert_eq!(
+            rule_in_words(&two),
+            "allow ingress from either pods labelled app=web in namespace shop, or addresses in 10.0.0.0/8, \
+             on all protocols and ports"
+        );
+    }
+
+    #[test]
+    fn exclusions_source_ports_types_and_the_local_part_are_said() {
+        let full = Rule {
+            local: Some(block("10.42.0.0/16")),
+            peers: Peers::OneOf(vec![Peer::All(vec![
+                block("10.0.0.0/8"),
+                pods(Namespaces::Named("shop".into())).negated(),
+            ])]),
+            ports: Ports::OneOf(vec![PortSpec::icmp(Protocol::ICMP, 8, None), PortSpec::all(Protocol::TCP)]),
+            not_ports: vec![PortSpec::Range { protocol: Protocol::TCP, first: 22, last: 23 }],
+            source_ports: Ports::OneOf(vec![PortSpec::Range { protocol: Protocol::TCP, first: 0, last: 99 }]),
+            not_source_ports: vec![PortSpec::Range { protocol: Protocol::TCP, first: 7, last: 7 }],
+            ..rule(Direction::Egress, RuleAction::Deny)
+        };
+        assert_eq!(
+            rule_in_words(&full),
+            "deny egress from those of its pods that are addresses in 10.42.0.0/16 to addresses in 10.0.0.0/8 but \
+             not pods labelled app=web in namespace shop, on ICMP type 8, or all of TCP, but not on TCP 22-23, from \
+             source port TCP 0-99, but not from source port TCP 7"
+        );
+        assert_eq!(
+            rule_in_words(&Rule {
+                peers: Peers::OneOf(vec![Peer::Not(Box::new(block("10.0.0.0/8")))]),
+                ports: Ports::OneOf(vec![PortSpec::all(Protocol::new(47)), PortSpec::all(Protocol::ICMP)]),
+                ..rule(Direction::Ingress, RuleAction::Pass)
+            }),
+            "pass ingress from anyone but addresses in 10.0.0.0/8, on GRE, or ICMP"
+        );
     }
 }

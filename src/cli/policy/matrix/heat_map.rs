@@ -1,12 +1,12 @@
 //! The matrix as a picture: one HTML file with inline SVG that reads at ten pods and at five hundred.
 //!
-//! Pods of a namespace that behave alike are one row and one column ([`Class`]), so nothing is averaged away. Up to
-//! [`SMALL`] of them make one map. More make an overview of namespaces, with the share of pairs between which something
-//! is open, and below it a map for each namespace of who reaches its pods: there, pods of other namespaces that are
-//! alike to this namespace share a row, however else they differ. Needs no script and no network; prints in grey as
-//! well, for open is darker than closed.
+//! Pods that behave alike are one row and one column ([`Class`]), so nothing is averaged away. Up to [`SMALL`] of them
+//! make one map. More are drawn in a map for each namespace, of who reaches its pods: there, pods of other namespaces
+//! that are alike to this namespace share a row, however else they differ. Many namespaces have an overview before that,
+//! with the share of pairs between which something is open. Needs no script and no network; prints in grey as well, for
+//! open is darker than closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anyhow::bail;
@@ -15,7 +15,9 @@ use policy_compiler::query::{Cell, Class, Matrix, PortVerdict};
 use super::svg::{Line, Look, escaped, grid};
 
 /// Most classes that are drawn in one map.
-const SMALL: usize = 48;
+const SMALL: usize = 64;
+/// Fewer namespaces than this need no overview.
+const FEW_NAMESPACES: usize = 6;
 /// Most cells that are drawn at all: a browser has to show them.
 const MOST_CELLS: usize = 1_000_000;
 /// Sets of ports that have a colour of their own; all others share one.
@@ -28,7 +30,7 @@ const STYLE: &str = include_str!("heat_map.css");
 /// # Errors
 /// There is more to show than a browser could.
 pub(super) fn html(matrix: &Matrix, state: &str) -> anyhow::Result<String> {
-    let classes = matrix.classes();
+    let classes = matrix.classes(SMALL);
     let mut page = String::new();
     let pods = matrix.ends.iter().filter(|end| end.owner.is_some()).count();
     let namespaces: Vec<&str> = {
@@ -43,8 +45,7 @@ pub(super) fn html(matrix: &Matrix, state: &str) -> anyhow::Result<String> {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>Who reaches whom: {state}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <h1>Who reaches whom</h1>\n\
-         <p>{state}: {pods} pods in {} namespaces; pods of a namespace that behave alike share a row and a column \
-         ({} groups). Rows connect to columns. Rest the pointer on a cell for what it says.</p>\n",
+         <p>{state}: {pods} pods in {} namespaces, in {} groups of pods that behave alike (×: how many). Rows connect to columns. Rest the pointer on a cell for what it says.</p>\n",
         namespaces.len(),
         classes.len(),
         state = escaped(state),
@@ -125,10 +126,13 @@ impl<'m> Picture<'m> {
         let heading = port.map_or_else(|| "All ports".to_owned(), ToString::to_string);
         let _ = writeln!(page, "<section>\n<h2>{}</h2>", escaped(&heading));
         self.legend(page);
+        if namespaces.len() >= FEW_NAMESPACES {
+            self.overview(page, namespaces, &heading);
+        }
         if self.classes.len() <= SMALL {
             let lines: Vec<Line> = self.classes.iter().map(line).collect();
             let names: Vec<String> = self.classes.iter().map(name).collect();
-            let cell = if lines.len() <= 24 { 24 } else { 16 };
+            let cell = if lines.len() <= 24 { 24 } else { 15 };
             let look = |row: usize, column: usize| {
                 let (Some(src), Some(dst)) = (self.classes.get(row), self.classes.get(column)) else {
                     return Look::default();
@@ -139,23 +143,31 @@ impl<'m> Picture<'m> {
                 self.look((from, to), self.matrix.class_shade(src, dst))
             };
             let map = grid(&format!("who reaches whom, {heading}"), (&lines, &lines), cell, look);
-            let _ = writeln!(page, "<div class=\"map\">{map}</div>\n</section>");
+            let _ = writeln!(page, "<h3>Pods</h3>\n<div class=\"map\">{map}</div>\n</section>");
             return Ok(());
         }
-        self.overview(page, namespaces, &heading);
         let mut cells = 0_usize;
+        let mut unreached = Vec::new();
+        page.push_str("<div class=\"maps\">\n");
         let mut bands: Vec<Option<&str>> = namespaces.iter().copied().map(Some).collect();
         if self.classes.iter().any(|class| class.namespace.is_none()) {
             bands.push(None);
         }
         for namespace in bands {
-            cells = cells.saturating_add(self.destinations(page, namespace, &heading));
+            match (self.destinations(page, namespace, &heading), namespace) {
+                (0, Some(namespace)) => unreached.push(namespace),
+                (drawn, _) => cells = cells.saturating_add(drawn),
+            }
             if cells > MOST_CELLS {
                 bail!(
                     "the heat map would have more than {MOST_CELLS} cells, for the pods of this state hardly behave alike: \
                      expected a smaller state, or --format csv"
                 );
             }
+        }
+        page.push_str("</div>\n");
+        if !unreached.is_empty() {
+            let _ = writeln!(page, "<p>Nobody reaches the pods of: {}.</p>", escaped(&unreached.join(", ")));
         }
         page.push_str("</section>\n");
         Ok(())
@@ -172,12 +184,14 @@ impl<'m> Picture<'m> {
             );
         };
         let asked = self.port.is_some();
-        item("open", if asked { "allowed" } else { "everything open" });
+        let used: BTreeSet<String> = self.words.values().map(|words| self.class(words)).collect();
+        if used.contains("open") {
+            item("open", if asked { "allowed" } else { "everything open" });
+        }
         for (position, words) in self.coloured.iter().enumerate() {
             item(&format!("c{position}"), words);
         }
-        let others = self.words.values().any(|words| self.class(words) == "rest");
-        if others {
+        if used.contains("rest") {
             item("rest", if asked { "allowed in part, otherwise" } else { "other ports" });
         }
         item("shut", if asked { "denied" } else { "nothing open" });
@@ -232,7 +246,7 @@ impl<'m> Picture<'m> {
         );
     }
 
-    /// Who reaches the pods of a namespace; how many cells that is.
+    /// Who reaches the pods of a namespace; how many cells that is, none where nobody does.
     fn destinations(&self, page: &mut String, namespace: Option<&str>, heading: &str) -> usize {
         let columns: Vec<&Class> =
             self.classes.iter().filter(|class| class.namespace.as_deref() == namespace).collect();
@@ -255,9 +269,25 @@ impl<'m> Picture<'m> {
                 classes.push(src);
             }
         }
+        let shut = |shade: &Option<u32>| matches!(self.class(self.says(*shade)).as_str(), "shut" | "self");
+        if namespace.is_some() && rows.iter().all(|(_, shades)| shades.iter().all(shut)) {
+            return 0;
+        }
         let title = namespace.unwrap_or("Outside and nodes");
-        let _ = writeln!(page, "<h3>To {}</h3>", escaped(title));
-        let names: Vec<String> = rows.iter().map(|(classes, _)| self.sources(classes, own)).collect();
+        // The largest of the other rows goes without saying who is in it.
+        let size = |(classes, _): &(Vec<&Class>, Vec<Option<u32>>)| -> usize {
+            if classes.iter().all(own) { 0 } else { classes.iter().map(|class| class.members.len()).sum() }
+        };
+        rows.sort_by_key(size);
+        let last = rows.len().saturating_sub(1);
+        let names: Vec<String> = rows
+            .iter()
+            .enumerate()
+            .map(|(position, row)| match size(row) {
+                many if position == last && many > 1 => format!("everybody else ({many})"),
+                _ => self.sources(&row.0, own),
+            })
+            .collect();
         let row_lines: Vec<Line> = rows
             .iter()
             .zip(&names)
@@ -277,7 +307,7 @@ impl<'m> Picture<'m> {
             self.look((from, &name(dst)), shades.get(column).copied().flatten())
         };
         let map = grid(&format!("to {title}, {heading}"), (&row_lines, &column_lines), 16, look);
-        let _ = writeln!(page, "<div class=\"map\">{map}</div>");
+        let _ = writeln!(page, "<div class=\"map\">\n<h3>To {}</h3>\n{map}</div>", escaped(title));
         rows.len().saturating_mul(columns.len())
     }
 

@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 
 pub(super) fn for_people(matrix: &Matrix) -> String {
     let classes = if matrix.ends.len() > WIDE {
-        matrix.classes()
+        matrix.classes(WIDE)
     } else {
         let alone = |(position, end): (usize, &policy_compiler::query::End)| Class {
             namespace: None,

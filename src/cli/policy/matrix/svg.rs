@@ -26,7 +26,7 @@ pub(super) struct Look {
 }
 
 /// Longest label, in characters.
-const LONGEST: usize = 52;
+const LONGEST: usize = 60;
 /// Between two bands.
 const GAP: usize = 4;
 /// Width of a character by the height of its font, on average, with some room.
