@@ -5,7 +5,7 @@ mod support;
 
 use policy_compiler::query::{Cell, End, EndKind, Judge, Probe, Transport, diff, ends, matrix};
 use policy_compiler::semantics::reference::Reference;
-use policy_compiler::{Action, Direction, Key, OnInvalid, Options, RuleKind, Scope};
+use policy_compiler::{Action, Direction, Key, OnInvalid, Options, RuleInfo, Scope, Step};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::path::Path;
@@ -36,20 +36,27 @@ fn expected(
     (src, source): (&End, IpAddr),
     (dst, destination): (&End, IpAddr),
     transport: Transport,
-) -> [Option<(Action, RuleKind)>; 2] {
+) -> [Option<RuleInfo>; 2] {
     let (protocol, dst_port) = transport.in_key(destination);
     let ask = |end: &End, direction| {
         let subject = end.subject()?;
         let key =
             Key { subject, direction, src: source, dst: destination, protocol, src_port: 49152, dst_port };
-        let info = reference.judge(&key);
-        Some((info.action, info.kind))
+        Some(reference.judge(&key))
     };
     [ask(src, Direction::Egress), ask(dst, Direction::Ingress)]
 }
 
-fn allows(sides: &[Option<(Action, RuleKind)>; 2]) -> bool {
-    sides.iter().flatten().all(|(action, _)| *action == Action::Allow)
+fn allows(sides: &[Option<RuleInfo>; 2]) -> bool {
+    sides.iter().flatten().all(|info| info.action == Action::Allow)
+}
+
+fn step(step: &Step) -> &'static str {
+    match step {
+        Step::Logged { .. } => "logged",
+        Step::Passed { .. } => "passed",
+        Step::Undecided { .. } => "undecided",
+    }
 }
 
 /// Probes between all names and addresses, as lines of JSON.
@@ -81,9 +88,12 @@ fn answers_agree(judge: &Judge, reference: &Reference<'_>) {
                 for (side, expected) in [&answer.egress, &answer.ingress].into_iter().zip(sides) {
                     match expected {
                         None => assert_eq!((side.verdict, side.reason), ("allow", "not_judged"), "{line}"),
-                        Some((action, kind)) => {
-                            assert_eq!(side.verdict, action.name(), "{line}");
-                            assert_eq!(side.message, kind.to_string(), "{line}");
+                        Some(info) => {
+                            assert_eq!(side.verdict, info.action.name(), "{line}");
+                            assert_eq!(side.message, info.kind.to_string(), "{line}");
+                            let steps: Vec<&str> = info.via.iter().map(step).collect();
+                            let said: Vec<&str> = side.via.iter().map(|step| step.step).collect();
+                            assert_eq!(said, steps, "{line}");
                         }
                     }
                 }

@@ -110,6 +110,10 @@ fn model(judge: &Judge) -> (Vec<Value>, Vec<String>) {
             let types =
                 Direction::ALL.into_iter().filter(|&direction| policy.applies(direction) != Applies::No);
             let types: Vec<&str> = types.map(Direction::name).collect();
+            let isolating = Direction::ALL
+                .into_iter()
+                .filter(|&direction| policy.applies(direction) == Applies::Isolating);
+            let isolating: Vec<&str> = isolating.map(Direction::name).collect();
             let origin = &policy.provenance.origin;
             lines.push(format!("  {} ({origin}) judges {} of {subject}", policy.name, types.join(", ")));
             let mut rules = Vec::new();
@@ -130,7 +134,7 @@ fn model(judge: &Judge) -> (Vec<Value>, Vec<String>) {
             }
             records.push(json!({
                 "tier": tier.name, "policy": policy.name.to_string(), "order": policy.order.to_string(),
-                "subject": subject, "directions": types, "origin": origin.to_string(), "rules": rules,
+                "subject": subject, "directions": types, "isolates": isolating, "origin": origin.to_string(), "rules": rules,
             }));
         }
     }

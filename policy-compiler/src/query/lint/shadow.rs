@@ -12,9 +12,9 @@ use super::meaning::is_additive;
 use super::scene::{Remote, Scene, Seen, covers};
 use super::{Findings, Lint};
 use crate::api::Provenance;
-use crate::classifier::{RuleInfo, RuleKind, Step, Verdict};
+use crate::classifier::{RuleInfo, RuleKind, Step};
 use crate::model::{Action, Direction, Peer, Policy, PolicyName, Ports, Rule, RuleAction};
-use crate::query::end::End;
+use crate::query::end::{End, EndKind};
 use crate::query::ports::{PortSpace, Sample};
 use crate::query::sweep::Sweep;
 use crate::query::words::rule_in_words;
@@ -27,6 +27,8 @@ const MAX_PROBES: usize = 1 << 20;
 pub(super) struct Shadow<'s> {
     scene: &'s Scene<'s>,
     space: PortSpace,
+    /// Everyone at the other end, with the pod where it is one. None of them is judged there.
+    remotes: Vec<(Remote<'s>, End)>,
 }
 
 /// What decided in place of a rule.
@@ -48,7 +50,14 @@ enum Outcome {
 
 impl<'s> Shadow<'s> {
     pub(super) fn new(scene: &'s Scene<'s>) -> Self {
-        Self { space: PortSpace::new(&[scene.judge]), scene }
+        let remotes = scene.remotes().filter_map(|remote| {
+            let end = match remote {
+                Remote::Pod(seen) => scene.judge.end(&seen.name()).ok()?,
+                Remote::End(end) => end.clone(),
+            };
+            Some((remote, End { kind: EndKind::Outside, ..end }))
+        });
+        Self { space: PortSpace::new(&[scene.judge]), remotes: remotes.collect(), scene }
     }
 
     pub(super) fn policy(&self, policy: &Policy, findings: &mut Findings) {
@@ -69,42 +78,29 @@ impl<'s> Shadow<'s> {
 
     fn search(&self, policy: &Policy, rule: &Rule, search: &mut Search) -> Outcome {
         let mut sweep = Sweep::new(self.scene.judge);
-        let remotes: Vec<(Option<Seen<'_>>, End)> = self
-            .scene
-            .remotes()
-            .filter(|remote| self.scene.hold(&rule.peers, *remote))
-            .filter_map(|remote| match remote {
-                Remote::Pod(seen) => Some((Some(seen), self.scene.judge.end(&seen.name()).ok()?)),
-                Remote::End(end) => Some((None, end.clone())),
-            })
-            .collect();
         for subject in self.scene.subjects(policy) {
             if !self.scene.is_local(rule, subject) {
                 continue;
             }
             let Ok(end) = self.scene.judge.end(&subject.name()) else { continue };
-            for (pod, remote) in &remotes {
+            for (peer, remote) in self.remotes.iter().filter(|(peer, _)| self.scene.hold(&rule.peers, *peer))
+            {
                 for family in [4, 6] {
                     let (Some(own), Some(other)) = (end.address(family), remote.address(family)) else {
                         continue;
                     };
-                    let samples = self.about(rule, family, (subject, own), (*pod, other));
+                    let samples = self.about(rule, family, (subject, own), (*peer, other));
                     search.probes += samples.len();
                     if search.probes > MAX_PROBES {
                         return Outcome::TooMany;
                     }
-                    // The other end is not asked, whoever it is.
-                    let far = End { kind: crate::query::end::EndKind::Outside, ..remote.clone() };
-                    let verdicts: Vec<Verdict> = match rule.direction {
-                        Direction::Egress => {
-                            sweep.ask((&end, own), (&far, other), &samples);
-                            (0..samples.len()).filter_map(|sample| sweep.verdicts(sample)[0]).collect()
-                        }
-                        Direction::Ingress => {
-                            sweep.ask((&far, other), (&end, own), &samples);
-                            (0..samples.len()).filter_map(|sample| sweep.verdicts(sample)[1]).collect()
-                        }
+                    let (far, near) = ((remote, other), (&end, own));
+                    let (source, destination, side) = match rule.direction {
+                        Direction::Egress => (near, far, 0),
+                        Direction::Ingress => (far, near, 1),
                     };
+                    sweep.ask(source, destination, &samples);
+                    let verdicts = (0..samples.len()).filter_map(|sample| sweep.verdicts(sample)[side]);
                     for verdict in verdicts {
                         let info = self.scene.judge.rule_of(verdict);
                         if is_by(info, policy, rule) {
@@ -124,9 +120,13 @@ impl<'s> Shadow<'s> {
         rule: &Rule,
         family: u8,
         (subject, own): (Seen<'_>, IpAddr),
-        (peer, other): (Option<Seen<'_>>, IpAddr),
+        (peer, other): (Remote<'_>, IpAddr),
     ) -> Vec<Sample> {
         // Its own address is not judged; and a peer that is a pod by one address only is not by the other.
+        let peer = match peer {
+            Remote::Pod(seen) => Some(seen),
+            Remote::End(_) => None,
+        };
         let holds = peer.is_none_or(|seen| rule.peers.hold(&mut |atom| self.scene.is_at(atom, seen, other)));
         let local = |local: &Peer| local.holds(&mut |atom| self.scene.is_at(atom, subject, own));
         if own == other || !holds || !rule.local.as_ref().is_none_or(local) {
