@@ -7,8 +7,10 @@
 //!
 //! [`lab`] builds and tears down; [`traffic`] moves bytes and says what arrived. Neither knows how weir
 //! works inside: a node running weir is a process with a configuration file and a control socket.
-//! [`generate`] makes clusters of any size from a seed, for benches and tests.
+//! [`generate`] makes clusters of any size from a seed, for benches and tests. [`measure`] finds what a device
+//! forwards without loss.
 
 pub mod generate;
 pub mod lab;
+pub mod measure;
 pub mod traffic;

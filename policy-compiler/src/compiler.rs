@@ -137,7 +137,7 @@ impl Compiler {
         self.compile_with(scope, Engine::default())
     }
 
-    /// Compiles for a chosen engine. Rule ids are the same for all engines.
+    /// Compiles for a chosen engine. Each numbers the rules in its own way.
     ///
     /// # Errors
     /// As [`Self::compile`].

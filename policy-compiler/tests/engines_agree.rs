@@ -40,8 +40,9 @@ fn check(text: &str, scope: &Scope, seen: &mut BTreeMap<String, u64>) {
         }
     }
     for key in &keys {
-        let (action, kind) = engines.judge(key);
-        let kind = match kind {
+        let info = engines.judge(key);
+        let action = info.action;
+        let kind = match info.kind {
             RuleKind::Rule { .. } => "rule",
             RuleKind::DefaultDeny { .. } => "default deny",
             RuleKind::NotIsolated => "not isolated",

@@ -203,6 +203,15 @@ impl Frame {
         true
     }
 
+    /// Grows the frame by a copy of `bytes` at the end; `false` (and no change) when they do not fit.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let Some(end) = self.end.checked_add(bytes.len()) else { return false };
+        let Some(room) = self.memory.get_mut(self.end..end) else { return false };
+        room.copy_from_slice(bytes);
+        self.end = end;
+        true
+    }
+
     /// Cuts the frame to `len` bytes when it is longer (trailing padding).
     pub fn truncate(&mut self, len: usize) {
         if len < self.len() {
@@ -249,6 +258,16 @@ mod tests {
         assert!(frame.push_front(1).is_none());
         assert_eq!(frame.len(), HEADROOM + 10);
         assert!(!frame.pull_front(HEADROOM + 11));
+    }
+
+    #[test]
+    fn bytes_are_appended_while_there_is_room() {
+        let mut frame = Frame::from_bytes(&[1, 2]);
+        assert!(frame.append(&[3]) && frame.append(&[]));
+        assert_eq!(frame.bytes(), [1, 2, 3]);
+        assert!(!frame.append(&vec![0; CAPACITY]));
+        assert_eq!(frame.bytes(), [1, 2, 3]);
+        assert!(!Frame::hollow().append(&[1]));
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl Pipeline {
         for key in keys(generation, &flow).into_iter().flatten() {
             let verdict = generation.classifier.classify(&key);
             if verdict.action == Action::Deny {
-                self.deny(&key, verdict);
+                self.deny(generation, &key, verdict);
                 return Err(DropReason::PolicyRevoked);
             }
         }
@@ -237,14 +237,16 @@ impl Pipeline {
         };
         for (key, verdict) in answers.into_iter().flatten() {
             if verdict.action == Action::Deny {
-                self.deny(&key, verdict);
+                self.deny(generation, &key, verdict);
                 return Err(DropReason::PolicyDeny);
             }
+            self.denial_log.notes.note(&generation.rules, &key, verdict);
         }
         Ok(())
     }
 
-    fn deny(&mut self, key: &Key, verdict: Verdict) {
+    fn deny(&mut self, generation: &Generation, key: &Key, verdict: Verdict) {
+        self.denial_log.notes.note(&generation.rules, key, verdict);
         self.denials.push(Denial {
             direction: key.direction,
             src: key.src,

@@ -1,12 +1,18 @@
 //! The engine of the packet path: address → identity, port → class, `matrix[row][identity]` → cell,
 //! `cell[class]` → verdict. Constant time whatever the number of rules; no hashing, no branch per rule.
 //!
+//! A row is what a subject's policies say in one direction to one address family. Where the answer also depends on the
+//! source port, or on whether the address is the subject's own node, the matrix holds no cell but a *fan*: a cell
+//! per (own node or not, source class). That is the one branch, and sets without such rules never take it but for
+//! a node's own addresses.
+//!
 //! Built by `lower`, which resolves tiers, order and actions; nothing of them is left here. What is lost on
 //! the way is only what no rule can tell apart. The property tests hold it equal to `linear` and to
 //! `semantics::reference`. A position outside a table (only a damaged one has it) denies.
 
 use super::Classifier;
 use super::key::{Key, RuleId, Verdict};
+use super::matrix::Matrix;
 use super::port_table::PortTable;
 use super::trie::Trie;
 use crate::model::{Action, Direction};
@@ -15,6 +21,8 @@ use std::net::IpAddr;
 /// Keys looked up level by level, so that their loads overlap.
 const BURST: usize = 32;
 const DENY: u32 = 1 << 31;
+/// An entry of the matrix that is a position in [`Flat::fans`].
+pub(crate) const FAN: u32 = 1 << 31;
 
 /// Puts a verdict into 32 bits.
 pub(crate) const fn pack(action: Action, rule: RuleId) -> u32 {
@@ -29,26 +37,39 @@ const fn unpack(packed: u32) -> Verdict {
     Verdict { action, rule: RuleId(packed & !DENY) }
 }
 
-/// A pod's rows and its own addresses (none if it is cut off: then even these are denied).
+/// A pod's rows, its node, and its own addresses (none if it is cut off: then even these are denied).
 #[derive(Debug, Clone)]
 pub(crate) struct FlatSubject {
     pub(crate) own: [Option<IpAddr>; 2],
-    pub(crate) egress: u32,
-    pub(crate) ingress: u32,
+    /// By direction (egress, ingress) and family (IPv4, IPv6).
+    pub(crate) rows: [u32; 4],
+    /// Position in [`Flat::nodes`].
+    pub(crate) node: u32,
 }
 
-/// The tables. Bytes: 256 KiB and 1 KiB per block for each trie, up to 388 KiB for ports, 4 per row and
-/// identity, 4 per class of each distinct cell.
+/// Source ports, where some rule asks for them.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) table: PortTable,
+    /// How many classes there are.
+    pub(crate) classes: usize,
+}
+
+/// The tables. Bytes: 256 KiB and 1 KiB per block for each trie, up to 130 KiB per protocol for ports, what
+/// [`Matrix`] says, 4 per class of each distinct cell and fan.
 #[derive(Debug)]
 pub(crate) struct Flat {
     pub(crate) subjects: Vec<FlatSubject>,
+    /// The own addresses of every node that subjects run on, sorted.
+    pub(crate) nodes: Vec<Vec<IpAddr>>,
     pub(crate) v4: Trie,
     pub(crate) v6: Trie,
     pub(crate) ports: PortTable,
-    /// Identities, the width of a row of `matrix`.
-    pub(crate) identities: usize,
-    /// Start of a cell in `cells`, by row and identity.
-    pub(crate) matrix: Vec<u32>,
+    pub(crate) sources: Option<Sources>,
+    /// Start of a cell in `cells`, or of a fan in `fans`, by row and identity.
+    pub(crate) matrix: Matrix,
+    /// Starts of cells by source class: for other addresses, then for those of the own node.
+    pub(crate) fans: Vec<u32>,
     /// Packed verdicts by class, cell after cell.
     pub(crate) cells: Vec<u32>,
     /// Rule ids of a pod talking to itself: egress, ingress.
@@ -68,18 +89,32 @@ impl Flat {
     #[inline]
     fn cell(&self, key: &Key, identity: Option<u32>) -> Result<usize, Verdict> {
         let subject = self.subjects.get(key.subject.0 as usize).ok_or(Verdict::UNKNOWN_SUBJECT)?;
-        let (row, own_rule) = match key.direction {
-            Direction::Egress => (subject.egress, self.self_traffic[0]),
-            Direction::Ingress => (subject.ingress, self.self_traffic[1]),
+        let (side, remote) = match key.direction {
+            Direction::Egress => (0, key.dst),
+            Direction::Ingress => (1, key.src),
         };
-        if subject.own.contains(&Some(key.remote())) {
-            return Err(Verdict { action: Action::Allow, rule: own_rule });
+        if subject.own.contains(&Some(remote)) {
+            return Err(Verdict { action: Action::Allow, rule: self.self_traffic[side] });
         }
-        identity
-            .and_then(|identity| (row as usize).checked_mul(self.identities)?.checked_add(identity as usize))
-            .and_then(|position| self.matrix.get(position))
-            .map(|&start| start as usize)
-            .ok_or(Verdict::UNKNOWN_SUBJECT)
+        let row = subject.rows[side * 2 + usize::from(remote.is_ipv6())];
+        let entry = identity.and_then(|identity| self.matrix.get(row, identity));
+        let entry = entry.ok_or(Verdict::UNKNOWN_SUBJECT)?;
+        if entry & FAN == 0 {
+            return Ok(entry as usize);
+        }
+        self.fan(key, subject, remote, (entry & !FAN) as usize).ok_or(Verdict::UNKNOWN_SUBJECT)
+    }
+
+    /// The cell of a pair that depends on more than the identity.
+    #[inline(never)]
+    fn fan(&self, key: &Key, subject: &FlatSubject, remote: IpAddr, start: usize) -> Option<usize> {
+        let (class, classes) = match &self.sources {
+            Some(sources) => (sources.table.lookup(key.protocol, key.src_port)?, sources.classes),
+            None => (0, 1),
+        };
+        let own = self.nodes.get(subject.node as usize).is_some_and(|own| own.binary_search(&remote).is_ok());
+        let place = start + usize::from(class) + if own { classes } else { 0 };
+        self.fans.get(place).map(|&cell| cell as usize)
     }
 
     #[inline]
@@ -125,9 +160,11 @@ impl Classifier for Flat {
         self.v4.memory_bytes()
             + self.v6.memory_bytes()
             + self.ports.memory_bytes()
-            + self.matrix.len() * 4
-            + self.cells.len() * 4
+            + self.sources.as_ref().map_or(0, |sources| sources.table.memory_bytes())
+            + self.matrix.memory_bytes()
+            + (self.fans.len() + self.cells.len()) * 4
             + self.subjects.len() * size_of::<FlatSubject>()
+            + self.nodes.iter().map(|own| size_of_val(&own[..])).sum::<usize>()
     }
 
     fn name(&self) -> &'static str {

@@ -3,15 +3,18 @@
 
 pub(crate) mod flat;
 pub(crate) mod linear;
+pub(crate) mod matrix;
 
 pub(crate) mod port_table;
 pub(crate) mod trie;
 
+mod interner;
 mod key;
 mod rules;
 
+pub(crate) use interner::{Base, RuleInterner, StepId, Way};
 pub use key::{Key, RuleId, Verdict};
-pub(crate) use rules::RuleInterner;
+pub(crate) use rules::LaterRules;
 pub use rules::{RuleInfo, RuleKind, RuleTable, Step};
 
 /// An immutable compiled policy set. Shared by all workers without locks.

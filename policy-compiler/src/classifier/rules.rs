@@ -9,6 +9,7 @@ use crate::model::{Action, Direction, PolicyName};
 use ahash::AHashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Why a verdict is what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -158,68 +159,124 @@ impl fmt::Display for RuleInfo {
     }
 }
 
-/// All rules that can decide, by id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// All rules that can decide, by id. The oracle engine meets ways to a rule only when it judges: those come later.
+#[derive(Debug, Clone)]
 pub struct RuleTable {
     rules: Vec<RuleInfo>,
+    later: Option<Arc<LaterRules>>,
 }
 
 impl Default for RuleTable {
     /// The table of a classifier that knows no subject: id 0 alone.
     fn default() -> Self {
-        RuleInterner::new().finish()
+        Self::new(vec![UNKNOWN])
     }
 }
 
+const UNKNOWN: RuleInfo = RuleInfo::direct(Action::Deny, Direction::Ingress, RuleKind::UnknownSubject);
+
 impl RuleTable {
+    pub(crate) fn new(rules: Vec<RuleInfo>) -> Self {
+        Self { rules, later: None }
+    }
+
+    pub(crate) fn with_later(rules: Vec<RuleInfo>, later: Arc<LaterRules>) -> Self {
+        Self { rules, later: Some(later) }
+    }
+
     /// What the id means. An id of another compilation yields some rule of this one, id 0 if out of range.
     pub fn get(&self, id: RuleId) -> &RuleInfo {
-        const UNKNOWN: &RuleInfo =
-            &RuleInfo::direct(Action::Deny, Direction::Ingress, RuleKind::UnknownSubject);
-        self.rules.get(id.0 as usize).unwrap_or(UNKNOWN)
+        const NOBODY: &RuleInfo = &UNKNOWN;
+        let later = || self.later.as_ref()?.get((id.0 as usize).checked_sub(self.rules.len())?);
+        self.rules.get(id.0 as usize).or_else(later).unwrap_or(NOBODY)
     }
 
     /// How many there are; ids are below this.
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.rules.len() + self.later.as_ref().map_or(0, |later| later.len())
     }
 
     /// Never: id 0 is always there.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.len() == 0
     }
 
     /// All rules with their ids, in order.
     pub fn iter(&self) -> impl Iterator<Item = (RuleId, &RuleInfo)> {
-        (0..).map(RuleId).zip(self.rules.iter())
+        let ids = (0..u32::try_from(self.len()).unwrap_or(u32::MAX)).map(RuleId);
+        ids.map(|id| (id, self.get(id)))
     }
 }
 
-/// Gives equal rules one id while compiling.
-#[derive(Debug)]
-pub(crate) struct RuleInterner {
-    ids: AHashMap<RuleInfo, RuleId>,
-    rules: Vec<RuleInfo>,
+/// Slots of the first piece; each further one has twice as many.
+const PIECE: usize = 64;
+const PIECES: usize = 26;
+
+/// A list that only grows, read without a lock: what was once added stays where it is.
+#[derive(Debug, Default)]
+pub(crate) struct LaterRules {
+    pieces: [OnceLock<Box<[OnceLock<RuleInfo>]>>; PIECES],
+    known: Mutex<AHashMap<RuleInfo, usize>>,
 }
 
-impl RuleInterner {
-    pub(crate) fn new() -> Self {
-        let mut interner = Self { ids: AHashMap::new(), rules: Vec::new() };
-        interner.intern(RuleInfo::direct(Action::Deny, Direction::Ingress, RuleKind::UnknownSubject));
-        interner
+impl LaterRules {
+    /// Piece and place in it.
+    fn place(position: usize) -> Option<(usize, usize)> {
+        let piece = (position / PIECE).checked_add(1)?.ilog2() as usize;
+        Some((piece, position.checked_sub(PIECE * ((1 << piece) - 1))?))
     }
 
-    pub(crate) fn intern(&mut self, info: RuleInfo) -> RuleId {
-        if let Some(&id) = self.ids.get(&info) {
-            return id;
+    fn get(&self, position: usize) -> Option<&RuleInfo> {
+        let (piece, place) = Self::place(position)?;
+        self.pieces.get(piece)?.get()?.get(place)?.get()
+    }
+
+    fn len(&self) -> usize {
+        self.known().len()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, AHashMap<RuleInfo, usize>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The position of a rule, which is added if it is new. `None`: the list is full.
+    pub(crate) fn add(&self, info: RuleInfo) -> Option<usize> {
+        let mut known = self.known();
+        if let Some(&position) = known.get(&info) {
+            return Some(position);
         }
-        let id = RuleId(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
-        self.rules.push(info.clone());
-        self.ids.insert(info, id);
-        id
+        let position = known.len();
+        let (piece, place) = Self::place(position)?;
+        let slots =
+            self.pieces.get(piece)?.get_or_init(|| (0..PIECE << piece).map(|_| OnceLock::new()).collect());
+        slots.get(place)?.set(info.clone()).ok()?;
+        known.insert(info, position);
+        Some(position)
     }
+}
 
-    pub(crate) fn finish(self) -> RuleTable {
-        RuleTable { rules: self.rules }
+#[cfg(test)]
+mod tests {
+    use super::{LaterRules, RuleId, RuleInfo, RuleKind, RuleTable, Step, UNKNOWN};
+    use crate::model::{Action, Direction};
+    use std::sync::Arc;
+
+    #[test]
+    fn rules_met_later_keep_their_place() {
+        let later = Arc::new(LaterRules::default());
+        let table = RuleTable::with_later(vec![UNKNOWN], Arc::clone(&later));
+        let info = |number: usize| RuleInfo {
+            via: vec![Step::Undecided { tier: number.to_string() }],
+            ..RuleInfo::direct(Action::Allow, Direction::Egress, RuleKind::NotIsolated)
+        };
+        for number in 0..1000 {
+            assert_eq!(later.add(info(number)), Some(number));
+            assert_eq!(later.add(info(number / 2)), Some(number / 2));
+        }
+        assert_eq!(table.len(), 1001);
+        for (id, rule) in table.iter().skip(1) {
+            assert_eq!(*rule, info(id.0 as usize - 1));
+        }
+        assert_eq!(table.get(RuleId(5000)), &UNKNOWN);
     }
 }

@@ -1,10 +1,14 @@
 //! Every rule of the model once, with its peers, port ranges and port names as small numbers.
+//!
+//! Peers are formulas over *atoms*: what a selector of pods, a block of addresses or a selector of nodes says of an
+//! address. An atom that many rules use has one number, and is tried once on everything it could match.
 
-use crate::classifier::{RuleId, RuleInfo, RuleInterner, RuleKind};
+use crate::classifier::{Base, RuleInfo, RuleInterner, RuleKind, Step, StepId};
 use crate::model::{
-    Action, Direction, Model, Peer, Peers, Policy, PortSpec, Ports, Protocol, Rule, RuleAction,
+    Action, Direction, Model, Peer, Peers, Policy, PortSpec, Ports, Protocol, Rule, RuleAction, Tier,
 };
 use ahash::AHashMap;
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::Hash;
 
@@ -31,6 +35,13 @@ impl<T: Hash + Eq + Clone> Numbering<T> {
         }
     }
 
+    pub(crate) fn find<Q: Hash + Eq + ?Sized>(&self, thing: &Q) -> Option<usize>
+    where
+        T: std::borrow::Borrow<Q>,
+    {
+        self.numbers.get(thing).copied()
+    }
+
     pub(crate) fn things(&self) -> &[T] {
         &self.things
     }
@@ -43,23 +54,94 @@ impl<T: Hash + Eq + Clone> Numbering<T> {
 /// First to last port of a protocol.
 pub(crate) type Range = (Protocol, u16, u16);
 
-/// Port lists of a rule.
-#[derive(Debug, Clone)]
+/// A port that a name stands for: number of the name, port.
+pub(crate) type Resolved = (usize, u16);
+
+/// Some ports of one end.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PortList {
-    /// Numbers in [`Catalogue::ranges`].
+    /// Numbers in [`Catalogue::ranges`] of that end.
     pub(crate) ranges: Vec<usize>,
     /// Numbers in [`Catalogue::names`].
     pub(crate) names: Vec<usize>,
 }
 
+/// The ports of one end that a rule is about.
+#[derive(Debug, Clone)]
+pub(crate) struct PortFilter {
+    /// `None`: every protocol and port.
+    pub(crate) only: Option<PortList>,
+    pub(crate) not: PortList,
+}
+
+impl PortFilter {
+    /// Whether it lets every protocol and port through.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.only.is_none() && self.not.ranges.is_empty() && self.not.names.is_empty()
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = usize> {
+        self.only.iter().chain([&self.not]).flat_map(|list| list.names.iter().copied())
+    }
+}
+
+/// Peers over the numbers of atoms.
+#[derive(Debug, Clone)]
+pub(crate) enum Formula {
+    Atom(usize),
+    /// The subject's own node, which is another for each subject.
+    OwnNode,
+    Not(Box<Formula>),
+    All(Vec<Formula>),
+    Any(Vec<Formula>),
+}
+
+impl Formula {
+    /// `has`: whether the atom of this number holds; `own`: whether the address is the subject's own node's.
+    pub(crate) fn holds(&self, has: &impl Fn(usize) -> bool, own: bool) -> bool {
+        match self {
+            Self::Atom(number) => has(*number),
+            Self::OwnNode => own,
+            Self::Not(part) => !part.holds(has, own),
+            Self::All(parts) => parts.iter().all(|part| part.holds(has, own)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(has, own)),
+        }
+    }
+}
+
+/// What becomes of a connection that a rule matches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    Decided(Action, Base),
+    /// Leave the tier.
+    Passed(StepId),
+    /// Go on.
+    Logged(StepId),
+}
+
+/// Where ports are: how pairs by end are kept.
+pub(crate) const DESTINATION: usize = 0;
+/// See [`DESTINATION`].
+pub(crate) const SOURCE: usize = 1;
+
 #[derive(Debug)]
 pub(crate) struct Entry<'m> {
     pub(crate) rule: &'m Rule,
-    pub(crate) id: RuleId,
-    /// Numbers in [`Catalogue::peers`]; `None`: anyone.
-    pub(crate) peers: Option<Vec<usize>>,
-    /// `None`: every protocol and port.
-    pub(crate) ports: Option<PortList>,
+    pub(crate) outcome: Outcome,
+    /// `None`: anyone.
+    pub(crate) peers: Option<Formula>,
+    /// Destination and source.
+    pub(crate) ports: [PortFilter; 2],
+}
+
+impl Entry<'_> {
+    /// The end whose ports are the other end's, not the subject's.
+    pub(crate) fn remote_end(&self) -> usize {
+        match self.rule.direction {
+            Direction::Egress => DESTINATION,
+            Direction::Ingress => SOURCE,
+        }
+    }
 }
 
 /// A policy and the numbers of its rules, by direction (egress, ingress).
@@ -70,13 +152,25 @@ pub(crate) struct PolicyEntry<'m> {
 }
 
 #[derive(Debug)]
+pub(crate) struct TierEntry<'m> {
+    pub(crate) tier: &'m Tier,
+    /// In order.
+    pub(crate) policies: Vec<PolicyEntry<'m>>,
+    /// What is noted when it did not decide.
+    pub(crate) undecided: StepId,
+}
+
+#[derive(Debug)]
 pub(crate) struct Catalogue<'m> {
     pub(crate) entries: Vec<Entry<'m>>,
-    /// Policies per tier, in order.
-    pub(crate) tiers: Vec<Vec<PolicyEntry<'m>>>,
-    pub(crate) peers: Numbering<&'m Peer>,
-    pub(crate) ranges: Numbering<Range>,
+    pub(crate) tiers: Vec<TierEntry<'m>>,
+    /// Pods, Addresses and Nodes.
+    pub(crate) atoms: Numbering<&'m Peer>,
+    /// Of destination ports and of source ports.
+    pub(crate) ranges: [Numbering<Range>; 2],
     pub(crate) names: Numbering<(Protocol, &'m str)>,
+    /// Numbers of the names that rules use for destination ports and for source ports.
+    uses: [BTreeSet<usize>; 2],
     pub(crate) interner: RuleInterner,
 }
 
@@ -93,58 +187,113 @@ impl<'m> Catalogue<'m> {
         let mut catalogue = Self {
             entries: Vec::new(),
             tiers: Vec::new(),
-            peers: Numbering::new(),
-            ranges: Numbering::new(),
+            atoms: Numbering::new(),
+            ranges: [Numbering::new(), Numbering::new()],
             names: Numbering::new(),
+            uses: [BTreeSet::new(), BTreeSet::new()],
             interner: RuleInterner::new(),
         };
         for tier in &model.tiers {
-            let policies = tier.policies.iter().map(|policy| catalogue.policy(policy)).collect();
-            catalogue.tiers.push(policies);
+            let policies = tier.policies.iter().map(|policy| catalogue.policy(tier, policy)).collect();
+            let undecided = catalogue.interner.step(Step::Undecided { tier: tier.name.clone() });
+            catalogue.tiers.push(TierEntry { tier, policies, undecided });
         }
         catalogue
     }
 
-    fn policy(&mut self, policy: &'m Policy) -> PolicyEntry<'m> {
+    fn policy(&mut self, tier: &Tier, policy: &'m Policy) -> PolicyEntry<'m> {
         let mut rules = [Vec::new(), Vec::new()];
         for rule in &policy.rules {
             rules[side(rule.direction)].push(self.entries.len());
-            let entry = self.entry(policy, rule);
+            let entry = self.entry(tier, policy, rule);
             self.entries.push(entry);
         }
         PolicyEntry { policy, rules }
     }
 
-    fn entry(&mut self, policy: &'m Policy, rule: &'m Rule) -> Entry<'m> {
-        let (name, provenance) = (policy.name.clone(), rule.provenance.clone());
-        let kind = if rule.unreadable {
-            RuleKind::Unreadable { policy: name, provenance }
-        } else {
-            RuleKind::Rule { policy: name, provenance }
-        };
-        let action = if rule.action == RuleAction::Deny { Action::Deny } else { Action::Allow };
-        let id = self.interner.intern(RuleInfo::direct(action, rule.direction, kind));
+    fn entry(&mut self, tier: &Tier, policy: &'m Policy, rule: &'m Rule) -> Entry<'m> {
         let peers = match &rule.peers {
             Peers::Any => None,
-            Peers::OneOf(peers) => Some(peers.iter().map(|peer| self.peers.number(peer)).collect()),
+            Peers::OneOf(peers) => Some(Formula::Any(peers.iter().map(|peer| self.formula(peer)).collect())),
         };
-        let ports = match &rule.ports {
-            Ports::Any => None,
-            Ports::OneOf(specs) => {
-                let mut list = PortList { ranges: Vec::new(), names: Vec::new() };
-                for spec in specs {
-                    match spec {
-                        &PortSpec::Range { protocol, first, last } => {
-                            list.ranges.push(self.ranges.number((protocol, first, last)));
-                        }
-                        PortSpec::Named { protocol, name } => {
-                            list.names.push(self.names.number((*protocol, name.as_str())));
-                        }
-                    }
-                }
-                Some(list)
+        let ports = [
+            self.filter(DESTINATION, &rule.ports, &rule.not_ports),
+            self.filter(SOURCE, &rule.source_ports, &rule.not_source_ports),
+        ];
+        Entry { rule, outcome: self.outcome(tier, policy, rule), peers, ports }
+    }
+
+    fn outcome(&mut self, tier: &Tier, policy: &Policy, rule: &Rule) -> Outcome {
+        let (policy, provenance) = (policy.name.clone(), rule.provenance.clone());
+        let action = match rule.action {
+            RuleAction::Allow => Action::Allow,
+            RuleAction::Deny => Action::Deny,
+            RuleAction::Log => {
+                return Outcome::Logged(self.interner.step(Step::Logged { policy, provenance }));
+            }
+            RuleAction::Pass => {
+                let step = Step::Passed { tier: tier.name.clone(), policy, provenance };
+                return Outcome::Passed(self.interner.step(step));
             }
         };
-        Entry { rule, id, peers, ports }
+        let kind = if rule.unreadable {
+            RuleKind::Unreadable { policy, provenance }
+        } else {
+            RuleKind::Rule { policy, provenance }
+        };
+        Outcome::Decided(action, self.interner.base(RuleInfo::direct(action, rule.direction, kind)))
+    }
+
+    fn formula(&mut self, peer: &'m Peer) -> Formula {
+        match peer {
+            Peer::Pods(_) | Peer::Addresses(_) | Peer::Nodes(_) => Formula::Atom(self.atoms.number(peer)),
+            Peer::OwnNode => Formula::OwnNode,
+            Peer::Not(part) => Formula::Not(Box::new(self.formula(part))),
+            Peer::All(parts) => Formula::All(parts.iter().map(|part| self.formula(part)).collect()),
+            Peer::Any(parts) => Formula::Any(parts.iter().map(|part| self.formula(part)).collect()),
+        }
+    }
+
+    fn filter(&mut self, end: usize, only: &'m Ports, not: &'m [PortSpec]) -> PortFilter {
+        let only = match only {
+            Ports::Any => None,
+            Ports::OneOf(specs) => Some(self.list(end, specs)),
+        };
+        PortFilter { only, not: self.list(end, not) }
+    }
+
+    fn list(&mut self, end: usize, specs: &'m [PortSpec]) -> PortList {
+        let mut list = PortList::default();
+        for spec in specs {
+            match spec {
+                &PortSpec::Range { protocol, first, last } => {
+                    list.ranges.push(self.ranges[end].number((protocol, first, last)));
+                }
+                PortSpec::Named { protocol, name } => {
+                    let name = self.names.number((*protocol, name.as_str()));
+                    self.uses[end].insert(name);
+                    list.names.push(name);
+                }
+            }
+        }
+        list
+    }
+
+    /// What the names that rules use stand for on a pod. Port classes will tell these ports from all others.
+    pub(crate) fn resolve(&mut self, pod: &crate::api::Pod) -> Vec<Resolved> {
+        let mut resolved = Vec::new();
+        for port in &pod.named_ports {
+            let protocol = Protocol::new(port.protocol);
+            let Some(name) = self.names.find(&(protocol, port.name.as_str())) else { continue };
+            resolved.push((name, port.port));
+            for (uses, ranges) in self.uses.iter().zip(&mut self.ranges) {
+                if uses.contains(&name) {
+                    ranges.number((protocol, port.port, port.port));
+                }
+            }
+        }
+        resolved.sort_unstable();
+        resolved.dedup();
+        resolved
     }
 }

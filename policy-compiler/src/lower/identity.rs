@@ -1,20 +1,22 @@
 //! Addresses → identities: classes of addresses that no rule can tell apart.
 //!
-//! Input: every prefix that matters (ipBlocks, their excepts, pod and node addresses). They are walked in order
+//! Input: every prefix that matters (blocks, their excepts, pod and node addresses). They are walked in order
 //! of address and length, which is the depth-first order of the binary trie they form; what an address is in is
-//! inherited from the prefix around it. Output: identities with the peers that match them, and the prefixes with
+//! inherited from the prefix around it. Output: identities with the atoms that hold of them, and the prefixes with
 //! the identity of what no longer prefix takes away.
 //!
-//! Pods share an identity when the same peers match them, the same ipBlocks hold their addresses and the names
-//! that egress rules use stand for the same ports: one more pod of a known kind is one more prefix.
+//! Pods share an identity when the same atoms hold of them, the same blocks hold their addresses and the names
+//! that rules use stand for the same ports: one more pod of a known kind is one more prefix. Nodes that no selector
+//! tells apart share one as well: which of them is a subject's own is asked by address.
 
 use super::TooLarge;
 use super::bits::Bits;
-use super::catalogue::{Catalogue, Numbering};
+use super::catalogue::{Catalogue, Numbering, Resolved};
+use crate::api::Labels;
 use crate::cluster::View;
-use crate::model::{Direction, Peer};
+use crate::model::Peer;
 use ipnet::IpNet;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Who owns the addresses of an identity.
@@ -31,31 +33,34 @@ pub(crate) enum Owner {
 /// What rules see of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct PodClass {
-    /// Numbers of the peers that match it.
-    peers: Vec<usize>,
-    /// What port names stand for: number of the name, number of the range.
-    names: Vec<(usize, usize)>,
+    /// Numbers of the atoms that hold.
+    atoms: Vec<usize>,
+    /// What port names stand for.
+    names: Vec<Resolved>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Identity {
     owner: Owner,
-    /// Numbers of the ipBlocks that hold the addresses.
+    /// Numbers of the blocks that hold the addresses.
     blocks: Vec<usize>,
-    /// Nodes whose own address it is, by position in the list given.
+    /// Numbers of the selectors of nodes that match one whose addresses they are.
     nodes: Vec<usize>,
+    /// They are a node's on which subjects run.
+    own: bool,
 }
 
 /// An identity, ready to be matched.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) cut_off: Option<usize>,
-    pub(crate) nodes: Vec<usize>,
-    /// The peers that match.
-    pub(crate) peers: Bits,
-    /// Ranges that names stand for.
-    pub(crate) names: Vec<(usize, usize)>,
-    /// Number of the distinct `names`.
+    /// The addresses are some subject's own node's.
+    pub(crate) own: bool,
+    /// The atoms that hold.
+    pub(crate) atoms: Bits,
+    /// Ports that names stand for.
+    pub(crate) names: Vec<Resolved>,
+    /// Number of the distinct `names`; 0 is none.
     pub(crate) profile: usize,
 }
 
@@ -78,23 +83,24 @@ struct Mark {
     leave: Vec<usize>,
     owner: Option<Owner>,
     nodes: Vec<usize>,
+    own: bool,
 }
 
 type Marks = BTreeMap<(u128, u8), Mark>;
 
-/// `nodes`: those whose own addresses matter.
+/// `own`: the nodes that subjects run on.
 pub(crate) fn build(
     view: &View<'_>,
     catalogue: &mut Catalogue<'_>,
-    nodes: &[&str],
+    own: &[&str],
     ceiling: usize,
 ) -> Result<Identities, TooLarge> {
     let mut families = [Marks::new(), Marks::new()];
     for marks in &mut families {
         marks.entry((0, 0)).or_default();
     }
-    for (number, peer) in catalogue.peers.things().iter().enumerate() {
-        let Peer::Addresses(block) = peer else { continue };
+    for (number, atom) in catalogue.atoms.things().iter().enumerate() {
+        let Peer::Addresses(block) = atom else { continue };
         mark(&mut families, block.cidr).enter.push(number);
         for &except in &block.except {
             mark(&mut families, except).leave.push(number);
@@ -106,23 +112,40 @@ pub(crate) fn build(
         mark(&mut families, IpNet::from(address)).owner =
             Some(cut_off.map_or(Owner::Pods(class), Owner::CutOff));
     }
-    for (position, node) in nodes.iter().enumerate() {
-        for &address in view.own_node.get(node).into_iter().flatten() {
-            mark(&mut families, IpNet::from(address)).nodes.push(position);
-        }
-    }
+    mark_nodes(view, catalogue, own, &mut families);
     let mut identities: Numbering<Identity> = Numbering::new();
+    // Number 0 is what nothing is known of.
+    identities.number(Identity { owner: Owner::Nobody, blocks: Vec::new(), nodes: Vec::new(), own: false });
     let mut budget = ceiling;
     let [v4, v6] = families.map(|marks| walk(marks, &mut identities, &mut budget));
     let (v4, v6) = (v4?, v6?);
-    let peers = catalogue.peers.len();
-    let needed = identities.len().saturating_mul(Bits::bytes(peers));
+    let atoms = catalogue.atoms.len();
+    // Once per identity and once per atom.
+    let needed = identities.len().saturating_mul(Bits::bytes(atoms)).saturating_mul(2);
     if needed > ceiling {
         return Err(TooLarge { part: "identities", needed });
     }
-    let mut profiles: Numbering<Vec<(usize, usize)>> = Numbering::new();
-    let seen = identities.things().iter().map(|identity| see(identity, peers, &mut profiles)).collect();
+    let mut profiles: Numbering<Vec<Resolved>> = Numbering::new();
+    profiles.number(Vec::new());
+    let seen = identities.things().iter().map(|identity| see(identity, atoms, &mut profiles)).collect();
     Ok(Identities { seen, v4, v6 })
+}
+
+fn mark_nodes(view: &View<'_>, catalogue: &Catalogue<'_>, own: &[&str], families: &mut [Marks; 2]) {
+    let none = Labels::new();
+    for (name, addresses) in &view.own_node {
+        let labels = view.node_labels.get(name).copied().unwrap_or(&none);
+        let atoms = catalogue.atoms.things().iter().enumerate();
+        let matching = atoms.filter(|(_, atom)| matches!(atom, Peer::Nodes(some) if some.matches(labels)));
+        let matching: Vec<usize> = matching.map(|(number, _)| number).collect();
+        for &address in addresses {
+            let mark = mark(families, IpNet::from(address));
+            mark.nodes.extend(&matching);
+            mark.nodes.sort_unstable();
+            mark.nodes.dedup();
+            mark.own |= own.contains(name);
+        }
+    }
 }
 
 fn mark(families: &mut [Marks; 2], net: IpNet) -> &mut Mark {
@@ -135,39 +158,17 @@ fn mark(families: &mut [Marks; 2], net: IpNet) -> &mut Mark {
 
 /// The class of every live pod. Selectors are tried once per distinct namespace and labels, not per pod.
 fn pod_classes(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> Vec<PodClass> {
-    // A name counts for the other end only in egress rules; ingress rules look it up on the subject.
-    let egress = catalogue.entries.iter().filter(|entry| entry.rule.direction == Direction::Egress);
-    let used: BTreeSet<usize> =
-        egress.flat_map(|entry| &entry.ports).flat_map(|ports| ports.names.clone()).collect();
     let mut matched = BTreeMap::new();
     let mut classes = Vec::with_capacity(view.pods.len());
     for live in &view.pods {
-        let peers = matched.entry(live.looks()).or_insert_with(|| {
-            let matches = |peer: &&Peer| matches!(peer, Peer::Pods(some) if some.matches(&live.attributes()));
-            let peers = catalogue.peers.things().iter().enumerate();
-            peers.filter(|(_, peer)| matches(peer)).map(|(number, _)| number).collect::<Vec<usize>>()
+        let atoms = matched.entry(live.looks()).or_insert_with(|| {
+            let matches = |atom: &&Peer| matches!(atom, Peer::Pods(some) if some.matches(&live.attributes()));
+            let atoms = catalogue.atoms.things().iter().enumerate();
+            atoms.filter(|(_, atom)| matches(atom)).map(|(number, _)| number).collect::<Vec<usize>>()
         });
-        let mut names = Vec::new();
-        if !live.pod.named_ports.is_empty() && !used.is_empty() {
-            names = resolve(live.pod, catalogue);
-            names.retain(|(name, _)| used.contains(name));
-        }
-        classes.push(PodClass { peers: peers.clone(), names });
+        classes.push(PodClass { atoms: atoms.clone(), names: catalogue.resolve(live.pod) });
     }
     classes
-}
-
-/// What the names that rules use stand for on a pod.
-pub(crate) fn resolve(pod: &crate::api::Pod, catalogue: &mut Catalogue<'_>) -> Vec<(usize, usize)> {
-    let mut resolved = Vec::new();
-    for (number, &(protocol, name)) in catalogue.names.things().iter().enumerate() {
-        for port in
-            pod.named_ports.iter().filter(|port| port.name == name && port.protocol == protocol.number())
-        {
-            resolved.push((number, catalogue.ranges.number((protocol, port.port, port.port))));
-        }
-    }
-    resolved
 }
 
 /// Walks the prefixes in trie order. `budget`: bytes that inherited sets may take.
@@ -191,7 +192,7 @@ fn walk(
         *budget =
             budget.checked_sub(bytes).ok_or(TooLarge { part: "overlapping ipBlocks", needed: usize::MAX })?;
         let owner = mark.owner.unwrap_or(Owner::Nobody);
-        let identity = Identity { owner, blocks: blocks.clone(), nodes: mark.nodes };
+        let identity = Identity { owner, blocks: blocks.clone(), nodes: mark.nodes, own: mark.own };
         let number = identities.number(identity);
         let same_as_around = around.last().is_some_and(|&(_, _, _, outer)| outer == number);
         if !same_as_around {
@@ -208,19 +209,18 @@ fn covers(outer: u128, len: u8, address: u128) -> bool {
     (outer ^ address).checked_shr(128_u32.saturating_sub(u32::from(len))).unwrap_or(0) == 0
 }
 
-fn see(identity: &Identity, peers: usize, profiles: &mut Numbering<Vec<(usize, usize)>>) -> Seen {
-    let mut matching = Bits::none(peers);
-    for &block in &identity.blocks {
-        matching.set(block);
+fn see(identity: &Identity, atoms: usize, profiles: &mut Numbering<Vec<Resolved>>) -> Seen {
+    let mut holding = Bits::none(atoms);
+    for &atom in identity.blocks.iter().chain(&identity.nodes) {
+        holding.set(atom);
     }
-    let mut seen =
-        Seen { cut_off: None, nodes: identity.nodes.clone(), peers: matching, names: Vec::new(), profile: 0 };
+    let mut seen = Seen { cut_off: None, own: identity.own, atoms: holding, names: Vec::new(), profile: 0 };
     match &identity.owner {
         Owner::Nobody => {}
         Owner::CutOff(position) => seen.cut_off = Some(*position),
         Owner::Pods(class) => {
-            for &peer in &class.peers {
-                seen.peers.set(peer);
+            for &atom in &class.atoms {
+                seen.atoms.set(atom);
             }
             seen.names.clone_from(&class.names);
         }

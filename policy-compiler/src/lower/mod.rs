@@ -5,14 +5,16 @@
 //!               │                                         ├─► flat (cells) ─► classifier::flat
 //!  view ────────┼────────► identities (who is seen how) ──┤
 //!               └────────► port classes ──────────────────┘
-//!                          rows and view ───────────────────► linear ───────► classifier::linear
+//!  model and view ──────────────────────────────────────────► linear ───────► classifier::linear
 //! ```
 //!
-//! What is dropped: everything no rule can tell apart. What is kept: which rule decides. Rule ids are given
-//! before an engine is chosen, so all engines answer with the same ones.
+//! What is dropped: everything no rule can tell apart. What is kept: which rule decides, and what was noted on the way
+//! to it. Engines number rules each in its own way.
 
 mod flat;
 mod linear;
+
+mod cell;
 
 mod port_class;
 mod rows;
@@ -45,20 +47,20 @@ pub(crate) fn flat(
     ceiling: usize,
 ) -> Result<(Arc<dyn Classifier>, RuleTable), TooLarge> {
     let mut catalogue = Catalogue::new(model);
-    let rows = rows::build(view, model, &mut catalogue);
+    let rows = rows::build(view, &mut catalogue);
     let identities = identity::build(view, &mut catalogue, &rows.nodes, ceiling)?;
     // After rows and identities, which add the ranges that names stand for.
-    let classes = port_class::build(catalogue.ranges.things(), ceiling)?;
-    let flat = flat::build(view, &catalogue, &identities, &rows, &classes, ceiling)?;
+    let [destinations, sources] = &catalogue.ranges;
+    let classes =
+        [port_class::build(destinations.things(), ceiling)?, port_class::build(sources.things(), ceiling)?];
+    let flat = flat::build(view, &mut catalogue, &identities, &rows, &classes, ceiling)?;
     Ok((Arc::new(flat), catalogue.interner.finish()))
 }
 
 /// The linear engine. Its size is that of the rules; the ceiling is not applied.
 pub(crate) fn linear(view: &View<'_>, model: &Model) -> (Arc<dyn Classifier>, RuleTable) {
-    let mut catalogue = Catalogue::new(model);
-    let rows = rows::build(view, model, &mut catalogue);
-    let linear = linear::build(view, &catalogue, &rows);
-    (Arc::new(linear), catalogue.interner.finish())
+    let (linear, rules) = linear::build(view, model);
+    (Arc::new(linear), rules)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Port ranges → port classes: ports that every range treats alike are one class.
 //!
-//! Input: all distinct ranges, numeric and resolved. Output: per protocol the class of every port, and per range
-//! the set of classes it covers. Class 0 is covered by none. A sweep over the ranges' ends; its work is bounded
+//! Input: all distinct ranges of one end, written and resolved. Output: per protocol the class of every port, and per
+//! range the set of classes it covers. Class 0 is covered by none. A sweep over the ranges' ends; its work is bounded
 //! by the ceiling, because nested ranges could otherwise make it quadratic.
 
 use super::TooLarge;
@@ -14,10 +14,18 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct PortClasses {
     /// How many, class 0 included.
     pub(crate) count: usize,
-    /// Per protocol, in the order of [`Protocol::WITH_PORTS`]: the class of every port; empty: 0 throughout.
-    pub(crate) tables: [Vec<u16>; 3],
+    /// Per protocol that a range is of: the class of every port.
+    pub(crate) tables: BTreeMap<u8, Vec<u16>>,
     /// Per range: the classes it covers.
     pub(crate) covered: Vec<Bits>,
+}
+
+impl PortClasses {
+    /// The class of a port.
+    pub(crate) fn class(&self, protocol: Protocol, port: u16) -> usize {
+        let table = self.tables.get(&protocol.number());
+        table.and_then(|table| table.get(usize::from(port))).copied().unwrap_or(0).into()
+    }
 }
 
 /// What happens at a port: ranges that begin there, ranges that ended just before.
@@ -30,19 +38,18 @@ struct Edge {
 pub(crate) fn build(ranges: &[Range], ceiling: usize) -> Result<PortClasses, TooLarge> {
     let mut classes: Numbering<Vec<usize>> = Numbering::new();
     classes.number(Vec::new());
-    let mut tables = [const { Vec::new() }; 3];
+    let mut edges: BTreeMap<Protocol, BTreeMap<u32, Edge>> = BTreeMap::new();
+    for (number, &(protocol, first, last)) in ranges.iter().enumerate() {
+        if first <= last {
+            let edges = edges.entry(protocol).or_default();
+            edges.entry(u32::from(first)).or_default().begin.push(number);
+            edges.entry(u32::from(last) + 1).or_default().end.push(number);
+        }
+    }
+    let mut tables = BTreeMap::new();
     let mut work = 0_usize;
-    for (table, protocol) in tables.iter_mut().zip(Protocol::WITH_PORTS) {
-        let mut edges: BTreeMap<u32, Edge> = BTreeMap::new();
-        for (number, &(of, first, last)) in ranges.iter().enumerate() {
-            if of == protocol && first <= last {
-                edges.entry(u32::from(first)).or_default().begin.push(number);
-                edges.entry(u32::from(last) + 1).or_default().end.push(number);
-            }
-        }
-        if edges.is_empty() {
-            continue;
-        }
+    for (protocol, edges) in edges {
+        let mut table = Vec::with_capacity(1 << 16);
         let mut active: BTreeSet<usize> = BTreeSet::new();
         let mut class = 0_u16;
         let mut at = 0_u32;
@@ -62,6 +69,7 @@ pub(crate) fn build(ranges: &[Range], ceiling: usize) -> Result<PortClasses, Too
                 u16::try_from(number).map_err(|_| TooLarge { part: "port classes", needed: usize::MAX })?;
         }
         table.extend((at..1 << 16).map(|_| class));
+        tables.insert(protocol.number(), table);
     }
     let count = classes.len();
     let needed = ranges.len().saturating_mul(Bits::bytes(count));
@@ -89,18 +97,27 @@ mod tests {
 
     #[test]
     fn classes_tell_exactly_the_ranges_apart() {
-        let ranges = [(TCP, 0, 65535), (TCP, 80, 80), (UDP, 53, 53), (TCP, 8000, 9000), (TCP, 8500, 65535)];
+        let gre = Protocol::new(47);
+        let ranges = [
+            (TCP, 0, 65535),
+            (TCP, 80, 80),
+            (UDP, 53, 53),
+            (TCP, 8000, 9000),
+            (TCP, 8500, 65535),
+            (gre, 0, 65535),
+            (Protocol::ICMP, 0x0800, 0x08ff),
+        ];
         let Ok(classes) = build(&ranges, 1 << 20) else { panic!("it is small") };
         for (number, &(protocol, first, last)) in ranges.iter().enumerate() {
-            for (table, of) in classes.tables.iter().zip(crate::model::Protocol::WITH_PORTS) {
-                for (port, &class) in table.iter().enumerate() {
-                    let inside = of == protocol && (usize::from(first)..=usize::from(last)).contains(&port);
-                    assert_eq!(classes.covered[number].has(usize::from(class)), inside, "{of} {port}");
+            for of in [TCP, UDP, Protocol::SCTP, gre, Protocol::ICMP] {
+                for port in 0..=u16::MAX {
+                    let inside = of == protocol && (first..=last).contains(&port);
+                    assert_eq!(classes.covered[number].has(classes.class(of, port)), inside, "{of} {port}");
                 }
             }
         }
-        assert!(classes.tables[2].is_empty());
-        assert_eq!(classes.tables[0].len(), 65536);
+        assert!(classes.tables.values().all(|table| table.len() == 65536));
+        assert_eq!(classes.tables.keys().copied().collect::<Vec<_>>(), [1, 6, 17, 47]);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Subjects → rows: pods that the same policies judge in the same way share one row per direction.
 //!
-//! What makes a row: the policies that select the pod and apply to the direction, in tier order; for ingress the
-//! node whose addresses always pass, and what the port names of the rules stand for on the pod itself.
+//! What makes a row: the policies that select the pod and apply to the direction, in tier order; of their rules those
+//! that are not about the pod (`local` can tell a pod's two families apart, so a pod has a row for each); and
+//! what the port names of the rules stand for on the pod itself.
 
-use super::catalogue::{Catalogue, Numbering, PolicyEntry, side};
-use super::identity::resolve;
-use crate::classifier::{RuleId, RuleInfo, RuleKind};
+use super::catalogue::{Catalogue, DESTINATION, Numbering, PolicyEntry, Resolved, SOURCE, side};
+use crate::classifier::{Base, RuleId, RuleInfo, RuleKind, StepId};
 use crate::cluster::{CutOff, LivePod, Looks, View};
-use crate::model::{Action, Applies, Direction, Model, PolicyName, Undecided};
+use crate::model::{Action, Applies, Direction, Peer, PolicyName, Undecided};
 use std::collections::BTreeMap;
 
 /// A tier of a row: only tiers in which a policy applies.
@@ -16,7 +16,9 @@ pub(crate) struct RowTier {
     /// Rules in order: numbers in the catalogue.
     pub(crate) rules: Vec<usize>,
     /// The default deny, or none to go on.
-    pub(crate) undecided: Option<RuleId>,
+    pub(crate) default_deny: Option<Base>,
+    /// What is noted when it did not decide.
+    pub(crate) undecided: StepId,
 }
 
 /// What is common to the subjects of a row.
@@ -25,28 +27,34 @@ pub(crate) struct Row {
     pub(crate) direction: Direction,
     /// The subject is cut off; nothing else counts.
     pub(crate) cut_off: Option<RuleId>,
-    /// The node that always passes, by position in [`Rows::nodes`].
-    pub(crate) own_node: Option<usize>,
     pub(crate) tiers: Vec<RowTier>,
-    /// Ingress: what port names stand for on the subject.
-    pub(crate) names: Vec<(usize, usize)>,
+    /// What port names stand for on the subject.
+    pub(crate) names: Vec<Resolved>,
 }
 
 /// Rule ids that no policy has, by direction (egress, ingress) where they have one.
 #[derive(Debug)]
 pub(crate) struct FixedRules {
     pub(crate) self_traffic: [RuleId; 2],
-    pub(crate) not_isolated: [RuleId; 2],
+    pub(crate) not_isolated: [Base; 2],
     pub(crate) own_node: RuleId,
     /// By position in the view's list.
     pub(crate) cut_off: Vec<[RuleId; 2]>,
 }
 
+/// A subject's numbers.
+#[derive(Debug)]
+pub(crate) struct SubjectRows {
+    /// By direction (egress, ingress) and family (IPv4, IPv6).
+    pub(crate) rows: [usize; 4],
+    /// Position in [`Rows::nodes`].
+    pub(crate) node: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Rows<'o> {
     pub(crate) list: Vec<Row>,
-    /// Row numbers of every subject: egress, ingress.
-    pub(crate) subjects: Vec<[usize; 2]>,
+    pub(crate) subjects: Vec<SubjectRows>,
     /// Nodes that subjects run on.
     pub(crate) nodes: Vec<&'o str>,
     pub(crate) fixed: FixedRules,
@@ -57,13 +65,14 @@ pub(crate) struct Rows<'o> {
 struct RowKey {
     direction: Direction,
     cut_off: Option<usize>,
-    own_node: Option<usize>,
     /// Policies per tier, by position.
     policies: Vec<Vec<usize>>,
-    names: Vec<(usize, usize)>,
+    /// Their rules that are not about the subject.
+    left_out: Vec<usize>,
+    names: Vec<Resolved>,
 }
 
-pub(crate) fn build<'o>(view: &View<'o>, model: &Model, catalogue: &mut Catalogue<'_>) -> Rows<'o> {
+pub(crate) fn build<'o>(view: &View<'o>, catalogue: &mut Catalogue<'_>) -> Rows<'o> {
     let fixed = fixed_rules(view, catalogue);
     let mut nodes: Numbering<&'o str> = Numbering::new();
     let mut keys: Numbering<RowKey> = Numbering::new();
@@ -74,24 +83,26 @@ pub(crate) fn build<'o>(view: &View<'o>, model: &Model, catalogue: &mut Catalogu
             .entry(live.looks())
             .or_insert_with(|| Direction::ALL.map(|direction| select(live, direction, catalogue)));
         let policies = policies.clone();
-        let node = nodes.number(live.pod.node_name.as_str());
-        subjects.push(Direction::ALL.map(|direction| {
-            let policies = policies[side(direction)].clone();
-            let mut key =
-                RowKey { direction, cut_off: live.cut_off, own_node: None, policies, names: Vec::new() };
-            if direction == Direction::Ingress {
-                key.own_node = Some(node);
-                if !live.pod.named_ports.is_empty() {
-                    key.names = names_used(live, &key.policies, catalogue);
-                }
+        let resolved = catalogue.resolve(live.pod);
+        let mut row = |direction, v4| {
+            let (policies, cut_off) = (policies[side(direction)].clone(), live.cut_off);
+            let mut key = RowKey { direction, cut_off, policies, left_out: Vec::new(), names: Vec::new() };
+            if cut_off.is_some() {
+                key.policies = Vec::new();
             }
-            if key.cut_off.is_some() {
-                key = RowKey { own_node: None, policies: Vec::new(), names: Vec::new(), ..key };
-            }
+            key.left_out = left_out(live, v4, &key, catalogue);
+            key.names = names_used(&key, &resolved, catalogue);
             keys.number(key)
-        }));
+        };
+        let rows = [
+            row(Direction::Egress, true),
+            row(Direction::Egress, false),
+            row(Direction::Ingress, true),
+            row(Direction::Ingress, false),
+        ];
+        subjects.push(SubjectRows { rows, node: nodes.number(live.pod.node_name.as_str()) });
     }
-    let list = keys.things().iter().map(|key| row(key, model, catalogue, &fixed)).collect();
+    let list = keys.things().iter().map(|key| self::row(key, catalogue, &fixed)).collect();
     Rows { list, subjects, nodes: nodes.things().to_vec(), fixed }
 }
 
@@ -101,81 +112,99 @@ fn select(live: &LivePod<'_>, direction: Direction, catalogue: &Catalogue<'_>) -
         let subject = &entry.policy.subject;
         entry.policy.applies(direction) != Applies::No && subject.matches(&live.attributes())
     };
-    let tier = |policies: &Vec<PolicyEntry<'_>>| {
-        let numbered = policies.iter().enumerate();
+    let tiers = catalogue.tiers.iter().map(|tier| {
+        let numbered = tier.policies.iter().enumerate();
         numbered.filter(|(_, entry)| applies(entry)).map(|(position, _)| position).collect()
+    });
+    tiers.collect()
+}
+
+/// The rules of a row's policies, by tier.
+fn rules<'a>(key: &'a RowKey, catalogue: &'a Catalogue<'_>) -> impl Iterator<Item = usize> {
+    catalogue.tiers.iter().zip(&key.policies).flat_map(|(tier, positions)| {
+        let policies = positions.iter().filter_map(|&position| tier.policies.get(position));
+        policies.flat_map(|entry| entry.rules[side(key.direction)].iter().copied())
+    })
+}
+
+/// The rules that are not about this subject, as far as its address of a family goes.
+fn left_out(live: &LivePod<'_>, v4: bool, key: &RowKey, catalogue: &Catalogue<'_>) -> Vec<usize> {
+    let own = live.pod.pod_ips.iter().copied().find(|address| address.is_ipv4() == v4);
+    let is_subject = |part: &Peer| match part {
+        Peer::Pods(selection) => selection.matches(&live.attributes()),
+        Peer::Addresses(block) => own.is_some_and(|own| block.contains(own)),
+        _ => false,
     };
-    catalogue.tiers.iter().map(tier).collect()
+    let about = |number: &usize| {
+        let local = catalogue.entries.get(*number).and_then(|entry| entry.rule.local.as_ref());
+        local.is_none_or(|local| local.holds(&mut { is_subject }))
+    };
+    rules(key, catalogue).filter(|number| !about(number)).collect()
 }
 
-/// What those port names stand for on the subject that its ingress rules use.
-fn names_used(
-    live: &LivePod<'_>,
-    policies: &[Vec<usize>],
-    catalogue: &mut Catalogue<'_>,
-) -> Vec<(usize, usize)> {
-    let mut used: Vec<usize> = Vec::new();
-    for (tier, positions) in catalogue.tiers.iter().zip(policies) {
-        let rules =
-            positions.iter().filter_map(|&position| tier.get(position)).flat_map(|entry| &entry.rules[1]);
-        for entry in rules.filter_map(|&rule| catalogue.entries.get(rule)) {
-            used.extend(entry.ports.iter().flat_map(|ports| &ports.names));
-        }
+/// What those port names stand for on the subject that rules about its end use.
+fn names_used(key: &RowKey, resolved: &[Resolved], catalogue: &Catalogue<'_>) -> Vec<Resolved> {
+    if resolved.is_empty() {
+        return Vec::new();
     }
-    let mut names = if used.is_empty() { Vec::new() } else { resolve(live.pod, catalogue) };
-    names.retain(|(name, _)| used.contains(name));
-    names
+    let end = match key.direction {
+        Direction::Egress => SOURCE,
+        Direction::Ingress => DESTINATION,
+    };
+    let used: Vec<usize> = rules(key, catalogue)
+        .filter_map(|rule| catalogue.entries.get(rule))
+        .flat_map(|entry| entry.ports[end].names())
+        .collect();
+    resolved.iter().copied().filter(|(name, _)| used.contains(name)).collect()
 }
 
-fn row(key: &RowKey, model: &Model, catalogue: &mut Catalogue<'_>, fixed: &FixedRules) -> Row {
+fn row(key: &RowKey, catalogue: &mut Catalogue<'_>, fixed: &FixedRules) -> Row {
     let mut tiers = Vec::new();
-    for ((tier, entries), positions) in model.tiers.iter().zip(&catalogue.tiers).zip(&key.policies) {
+    let Catalogue { tiers: entries, interner, .. } = catalogue;
+    for (tier, positions) in entries.iter().zip(&key.policies) {
         if positions.is_empty() {
             continue;
         }
-        let applied: Vec<_> = positions.iter().filter_map(|&position| entries.get(position)).collect();
-        let rules =
-            applied.iter().flat_map(|entry| entry.rules[side(key.direction)].iter().copied()).collect();
-        let undecided = (tier.undecided == Undecided::Deny).then(|| {
-            let mut policies: Vec<PolicyName> =
-                applied.iter().map(|entry| entry.policy.name.clone()).collect();
-            policies.dedup();
-            let kind = RuleKind::DefaultDeny { tier: tier.name.clone(), policies };
-            catalogue.interner.intern(RuleInfo::direct(Action::Deny, key.direction, kind))
-        });
-        tiers.push(RowTier { rules, undecided });
+        let applied: Vec<_> = positions.iter().filter_map(|&position| tier.policies.get(position)).collect();
+        let rules = applied.iter().flat_map(|entry| entry.rules[side(key.direction)].iter().copied());
+        let rules = rules.filter(|rule| !key.left_out.contains(rule)).collect();
+        let isolating =
+            applied.iter().filter(|entry| entry.policy.applies(key.direction) == Applies::Isolating);
+        let mut policies: Vec<PolicyName> = isolating.map(|entry| entry.policy.name.clone()).collect();
+        policies.dedup();
+        let denies = !policies.is_empty() && tier.tier.undecided == Undecided::Deny;
+        let kind = RuleKind::DefaultDeny { tier: tier.tier.name.clone(), policies };
+        let default_deny = denies.then(|| interner.base(RuleInfo::direct(Action::Deny, key.direction, kind)));
+        tiers.push(RowTier { rules, default_deny, undecided: tier.undecided });
     }
     let cut_off = key.cut_off.and_then(|position| fixed.cut_off.get(position));
     Row {
         direction: key.direction,
         cut_off: cut_off.map(|rules| rules[side(key.direction)]),
-        own_node: key.own_node,
         tiers,
         names: key.names.clone(),
+    }
+}
+
+/// What a verdict says of a pod that is cut off.
+pub(crate) fn cut_off_kind(cut_off: &CutOff) -> RuleKind {
+    match cut_off.clone() {
+        CutOff::Conflict { address, pods } => RuleKind::IpConflict { address, pods },
+        CutOff::Unreadable { object, provenance } => RuleKind::UnreadableObject { object, provenance },
     }
 }
 
 fn fixed_rules(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> FixedRules {
     let interner = &mut catalogue.interner;
     let mut both = |action, kind: &RuleKind| {
-        Direction::ALL.map(|direction| interner.intern(RuleInfo::direct(action, direction, kind.clone())))
+        Direction::ALL.map(|direction| interner.direct(RuleInfo::direct(action, direction, kind.clone())))
     };
-    FixedRules {
-        self_traffic: both(Action::Allow, &RuleKind::SelfTraffic),
-        not_isolated: both(Action::Allow, &RuleKind::NotIsolated),
-        cut_off: view
-            .cut_offs
-            .iter()
-            .map(|cut_off| {
-                let kind = match cut_off.clone() {
-                    CutOff::Conflict { address, pods } => RuleKind::IpConflict { address, pods },
-                    CutOff::Unreadable { object, provenance } => {
-                        RuleKind::UnreadableObject { object, provenance }
-                    }
-                };
-                both(Action::Deny, &kind)
-            })
-            .collect(),
-        own_node: interner.intern(RuleInfo::direct(Action::Allow, Direction::Ingress, RuleKind::OwnNode)),
-    }
+    let self_traffic = both(Action::Allow, &RuleKind::SelfTraffic);
+    both(Action::Allow, &RuleKind::NotIsolated);
+    let cut_off = view.cut_offs.iter().map(|cut_off| both(Action::Deny, &cut_off_kind(cut_off))).collect();
+    let own_node = RuleInfo::direct(Action::Allow, Direction::Ingress, RuleKind::OwnNode);
+    let own_node = interner.direct(own_node);
+    let not_isolated = Direction::ALL
+        .map(|direction| interner.base(RuleInfo::direct(Action::Allow, direction, RuleKind::NotIsolated)));
+    FixedRules { self_traffic, not_isolated, own_node, cut_off }
 }

@@ -1,13 +1,14 @@
-//! Tiers, order, Deny, Pass and Log: models that no policy language of this release can write, generated, and
-//! the engines held to the reference on them.
+//! Every feature of the model, whether a policy language of this release can write it or not: generated models, and
+//! the engines held to the reference on them, the way to a verdict included. Counters prove that each feature came up
+//! and mattered.
 
 use super::{flat, linear};
-use crate::api::{IpBlock, Kind, Origin, Provenance, Selector, parse};
-use crate::classifier::{Key, RuleKind};
+use crate::api::{IpBlock, Kind, Object, Origin, Provenance, Requirement, Selector, parse};
+use crate::classifier::{Key, RuleKind, Step};
 use crate::cluster::{SubjectId, View};
 use crate::model::{
-    Applies, Direction, Expression, Model, Namespaces, Order, Peer, Peers, PodSelection, Policy, PolicyName,
-    PortSpec, Ports, Protocol, Rule, RuleAction, Tier, Undecided,
+    Applies, Attribute, Direction, Expression, Model, Namespaces, Order, Peer, Peers, PodSelection, Policy,
+    PolicyName, PortSpec, Ports, Protocol, Rule, RuleAction, Test, Tier, Undecided,
 };
 use crate::semantics::reference::Reference;
 use std::collections::BTreeMap;
@@ -15,78 +16,253 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 const OBJECTS: &str = "
+{apiVersion: v1, kind: Node, metadata: {name: n, labels: {role: worker}}, spec: {podCIDR: 10.0.0.0/30},
+ status: {addresses: [{type: InternalIP, address: 192.0.2.1}, {type: InternalIP, address: 'fd00::f1'}]}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: m, labels: {role: control}},
+ status: {addresses: [{type: InternalIP, address: 192.0.2.2}, {type: InternalIP, address: 192.0.2.9}]}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: o, labels: {role: control}},
+ status: {addresses: [{type: InternalIP, address: 192.0.2.3}, {type: InternalIP, address: 192.0.2.9}]}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: x, labels: {team: red}}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot, namespace: y, labels: {trust: low}}}
+---
 {apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x, labels: {app: a}},
- spec: {containers: [{ports: [{name: http, containerPort: 80}]}]}, status: {podIP: 10.0.0.1}}
+ spec: {nodeName: n, containers: [{ports: [{name: http, containerPort: 80}]}]},
+ status: {podIPs: [{ip: 10.0.0.2}, {ip: 'fd00::2'}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: b, namespace: x, labels: {app: b}},
- spec: {containers: [{ports: [{name: http, containerPort: 81}]}]}, status: {podIP: 10.0.0.2}}
+ spec: {nodeName: m, containers: [{ports: [{name: http, containerPort: 81}, {name: http, containerPort: 80, protocol: UDP}]}]},
+ status: {podIPs: [{ip: 10.0.0.3}, {ip: 'fd00::3'}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: y, labels: {app: a}}, status: {podIP: 10.0.0.3}}
+{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: y, labels: {app: a}},
+ spec: {nodeName: n, serviceAccountName: robot}, status: {podIP: 10.0.0.4}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: d, namespace: y}, spec: {nodeName: o}, status: {podIP: 'fd00::5'}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: h, namespace: y, labels: {app: a}},
+ spec: {nodeName: elsewhere, hostNetwork: true}, status: {podIP: 192.0.2.4}}
 ";
 
+/// Addresses at which something begins or ends.
+const REMOTES: [&str; 17] = [
+    "10.0.0.0",
+    "10.0.0.1",
+    "10.0.0.2",
+    "10.0.0.3",
+    "10.0.0.4",
+    "10.0.0.9",
+    "192.0.2.1",
+    "192.0.2.2",
+    "192.0.2.3",
+    "192.0.2.4",
+    "192.0.2.9",
+    "198.51.100.1",
+    "fd00::2",
+    "fd00::3",
+    "fd00::5",
+    "fd00::f1",
+    "fd01::1",
+];
+
+/// Protocol, source port, destination port.
+const L4: [(u8, u16, u16); 14] = [
+    (6, 49152, 80),
+    (6, 80, 81),
+    (6, 81, 80),
+    (6, 1000, 82),
+    (6, 999, 0),
+    (17, 80, 80),
+    (17, 53, 81),
+    (132, 1, 80),
+    (1, 0, 0x0800),
+    (1, 0, 0x0801),
+    (1, 0, 0x0301),
+    (58, 0, 0x8000),
+    (47, 0, 0),
+    (99, 0, 0),
+];
+
 /// A small generator with a fixed seed (xorshift), so that a failure repeats.
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    /// Plain models have no source ports, local parts and own nodes: they must not mend what the others break.
+    plain: bool,
+    seen: BTreeMap<&'static str, u32>,
+}
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % bound
+    }
+
+    fn count(&mut self, feature: &'static str) {
+        *self.seen.entry(feature).or_default() += 1;
+    }
+
+    fn one<T: Clone>(&mut self, from: &[T]) -> T {
+        let number = self.below(from.len() as u64) as usize;
+        from[number].clone()
     }
 
     fn pods(&mut self) -> Expression {
-        match self.below(3) {
-            0 => Expression::EVERYTHING,
-            1 => Expression::label("app", ["a"]),
-            _ => Expression::label("app", ["b"]),
-        }
+        let account =
+            Expression::Is(Attribute::ServiceAccountLabel("trust".into()), Test::StartsWith("l".into()));
+        let choices = [
+            Expression::EVERYTHING,
+            Expression::label("app", ["a"]),
+            Expression::label("app", ["b"]),
+            Expression::label("app", ["b"]).negated(),
+            Expression::Any(vec![account, Expression::Is(Attribute::Namespace, Test::In(vec!["x".into()]))]),
+            Expression::NOTHING,
+        ];
+        self.one(&choices)
     }
 
     fn applies(&mut self) -> Applies {
-        [Applies::No, Applies::Isolating, Applies::Isolating][self.below(3) as usize]
+        let applies = self.one(&[Applies::No, Applies::RulesOnly, Applies::Isolating, Applies::Isolating]);
+        if applies == Applies::RulesOnly {
+            self.count("rules only");
+        }
+        applies
     }
 
     fn namespaces(&mut self) -> Namespaces {
-        match self.below(3) {
-            0 => Namespaces::Matching(Selector::default()),
-            1 => Namespaces::Named("x".into()),
-            _ => Namespaces::Named("y".into()),
+        let red = Selector { requirements: vec![Requirement::In("team".into(), vec!["red".into()])] };
+        let choices = [
+            Namespaces::any(),
+            Namespaces::Named("x".into()),
+            Namespaces::Named("y".into()),
+            Namespaces::Matching(red),
+        ];
+        self.one(&choices)
+    }
+
+    fn selection(&mut self) -> PodSelection {
+        PodSelection { namespaces: self.namespaces(), pods: self.pods() }
+    }
+
+    fn block(&mut self) -> Peer {
+        let cidr = self.one(&[
+            "0.0.0.0/0",
+            "10.0.0.0/30",
+            "10.0.0.2/31",
+            "192.0.2.0/30",
+            "::/0",
+            "fd00::/126",
+            "10.0.0.3/32",
+        ]);
+        let Ok(cidr) = cidr.parse() else { panic!("{cidr}") };
+        let mut block = IpBlock { cidr, except: Vec::new() };
+        if self.below(3) == 0
+            && let Ok(except) = "10.0.0.2/32".parse()
+        {
+            block.except.push(except);
+        }
+        Peer::Addresses(block)
+    }
+
+    fn peer(&mut self, depth: u8) -> Peer {
+        match self.below(if depth == 0 { 8 } else { 14 }) {
+            0..=2 => self.block(),
+            3..=5 => Peer::Pods(self.selection()),
+            6 => {
+                self.count("nodes");
+                let role = Requirement::In("role".into(), vec![self.one(&["worker", "control"]).to_owned()]);
+                let selectors = [Selector::default(), Selector { requirements: vec![role] }];
+                Peer::Nodes(self.one(&selectors))
+            }
+            7 if self.plain => self.block(),
+            7 => {
+                self.count("own node");
+                Peer::OwnNode
+            }
+            8 => {
+                self.count("outside");
+                Peer::outside()
+            }
+            9 | 10 => {
+                self.count("not");
+                self.peer(depth - 1).negated()
+            }
+            11 | 12 => {
+                self.count("all");
+                Peer::All((0..self.below(3)).map(|_| self.peer(depth - 1)).collect())
+            }
+            _ => {
+                self.count("any");
+                Peer::Any((0..self.below(3)).map(|_| self.peer(depth - 1)).collect())
+            }
         }
     }
 
-    fn peer(&mut self) -> Peer {
-        match self.below(3) {
-            0 => {
-                let cidr = ["0.0.0.0/0", "10.0.0.0/30", "10.0.0.2/31"][self.below(3) as usize];
-                let Ok(cidr) = cidr.parse() else { panic!("{cidr}") };
-                Peer::Addresses(IpBlock { cidr, except: Vec::new() })
-            }
-            _ => Peer::Pods(PodSelection { namespaces: self.namespaces(), pods: self.pods() }),
-        }
+    fn spec(&mut self) -> PortSpec {
+        let range = |protocol, first, last| PortSpec::Range { protocol, first, last };
+        let named = |protocol| PortSpec::Named { protocol, name: "http".into() };
+        let choices = [
+            range(Protocol::TCP, 80, 80),
+            range(Protocol::TCP, 0, 80),
+            range(Protocol::TCP, 81, 1000),
+            PortSpec::all(Protocol::UDP),
+            PortSpec::all(Protocol::TCP),
+            named(Protocol::TCP),
+            named(Protocol::TCP),
+            named(Protocol::UDP),
+            PortSpec::icmp(Protocol::ICMP, 8, None),
+            PortSpec::icmp(Protocol::ICMP, 8, Some(1)),
+            PortSpec::icmp(Protocol::ICMPV6, 128, None),
+            PortSpec::all(Protocol::new(47)),
+            PortSpec::all(Protocol::SCTP),
+        ];
+        self.one(&choices)
     }
 
     fn ports(&mut self) -> Ports {
-        let range = |protocol, first, last| PortSpec::Range { protocol, first, last };
-        match self.below(5) {
-            0 | 1 => Ports::Any,
-            2 => Ports::OneOf(vec![range(Protocol::TCP, 80, 80)]),
-            3 => Ports::OneOf(vec![range(Protocol::TCP, 0, 80), range(Protocol::UDP, 0, u16::MAX)]),
-            _ => Ports::OneOf(vec![PortSpec::Named { protocol: Protocol::TCP, name: "http".into() }]),
+        if self.below(2) == 0 {
+            return Ports::Any;
         }
+        Ports::OneOf((0..self.below(4)).map(|_| self.spec()).collect())
     }
 
     fn rule(&mut self, field: String) -> Rule {
         let actions = [RuleAction::Allow, RuleAction::Deny, RuleAction::Pass, RuleAction::Log];
         let origin = Origin { file: Arc::from("generated"), line: 1, column: 1 };
-        let peers = (0..self.below(3)).map(|_| self.peer()).collect();
-        let direction = Direction::ALL[self.below(2) as usize];
-        let action = actions[self.below(4) as usize];
-        Rule {
-            peers: if self.below(4) == 0 { Peers::Any } else { Peers::OneOf(peers) },
-            ports: self.ports(),
-            ..Rule::about_all(direction, action, Provenance { origin, field })
+        let direction = self.one(&Direction::ALL);
+        let action = self.one(&actions);
+        let provenance = Provenance { origin, field };
+        if self.below(20) == 0 {
+            return Rule::unreadable(direction, provenance);
         }
+        let mut rule = Rule::about_all(direction, action, provenance);
+        if self.below(4) != 0 {
+            rule.peers = Peers::OneOf((0..self.below(3)).map(|_| self.peer(2)).collect());
+        }
+        rule.ports = self.ports();
+        if self.below(5) == 0 {
+            self.count("not ports");
+            rule.not_ports = vec![self.spec()];
+        }
+        if self.plain {
+            return rule;
+        }
+        if self.below(5) == 0 {
+            self.count("local");
+            rule.local = Some(self.peer(1));
+        }
+        if self.below(5) == 0 {
+            self.count("source ports");
+            rule.source_ports = Ports::OneOf((0..self.below(4)).map(|_| self.spec()).collect());
+        }
+        if self.below(10) == 0 {
+            self.count("not source ports");
+            rule.not_source_ports = vec![self.spec()];
+        }
+        rule
     }
 
     fn model(&mut self) -> Model {
@@ -101,13 +277,13 @@ impl Dice {
                     provenance: self.rule(name.clone()).provenance,
                     name: PolicyName { kind: Kind::NetworkPolicy, namespace: String::new(), name },
                     order: Order::at(0.0),
-                    subject: PodSelection { namespaces: self.namespaces(), pods: self.pods() },
+                    subject: self.selection(),
                     egress: self.applies(),
                     ingress: self.applies(),
                     rules,
                 });
             }
-            let undecided = if self.below(2) == 0 { Undecided::Deny } else { Undecided::Pass };
+            let undecided = self.one(&[Undecided::Deny, Undecided::Pass]);
             let order = Order::at(f64::from(tier));
             tiers.push(Tier { name: format!("tier-{tier}"), order, undecided, policies });
         }
@@ -115,46 +291,144 @@ impl Dice {
     }
 }
 
-#[test]
-fn tiers_and_actions_are_resolved_as_the_reference_walks_them() {
-    let objects = parse("objects", OBJECTS).objects;
-    let view = View::new(objects.iter(), None, &[]);
-    let mut dice = Dice(0x8472);
-    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-    for case in 0..400 {
-        let model = dice.model();
-        let Ok(compiled) = flat(&view, &model, 64 << 20) else { panic!("it is small") };
-        let engines = [compiled, linear(&view, &model)];
-        let reference = Reference::new(objects.iter(), model, &view.cluster, None);
-        for subject in 0..3 {
-            for direction in Direction::ALL {
-                for last in [1, 2, 3, 9] {
-                    for (protocol, dst_port) in [(6, 80), (6, 81), (6, 82), (17, 80), (132, 80), (1, 8)] {
-                        let remote = IpAddr::from([10, 0, 0, last]);
-                        let (src, dst) = (remote, remote);
-                        let subject = SubjectId(subject);
-                        let key = Key { subject, direction, src, dst, protocol, src_port: 1, dst_port };
-                        let expected = reference.judge(&key);
-                        for (engine, rules) in &engines {
-                            let verdict = engine.classify(&key);
-                            let answer = (verdict.action, rules.get(verdict.rule).kind.clone());
-                            let expected = (expected.action, expected.kind.clone());
-                            assert_eq!(answer, expected, "{} on case {case}: {key:?}", engine.name());
-                        }
-                        *seen
-                            .entry(match (expected.action, &expected.kind) {
-                                (action, RuleKind::Rule { .. }) => action.name(),
-                                (_, RuleKind::DefaultDeny { .. }) => "default deny",
-                                (_, RuleKind::NotIsolated) => "not isolated",
-                                _ => "other",
-                            })
-                            .or_default() += 1;
-                    }
+fn keys(subjects: usize) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for subject in (0..=subjects).filter_map(|number| u32::try_from(number).ok()).map(SubjectId) {
+        for direction in Direction::ALL {
+            for remote in REMOTES.iter().flat_map(|remote| remote.parse::<IpAddr>()) {
+                for (protocol, src_port, dst_port) in L4 {
+                    // The subject is known by its number, whatever its own address.
+                    let (src, dst) = (remote, remote);
+                    keys.push(Key { subject, direction, src, dst, protocol, src_port, dst_port });
                 }
             }
         }
     }
-    for kind in ["allow", "deny", "default deny", "not isolated"] {
-        assert!(seen.get(kind).is_some_and(|&count| count > 1000), "{seen:?}");
+    keys
+}
+
+#[test]
+fn every_feature_of_the_model_is_resolved_as_the_reference_walks_it() {
+    let objects: Vec<Object> = parse("objects", OBJECTS).objects;
+    let extra = [IpAddr::from([10, 0, 0, 9])];
+    let mut dice = Dice { state: 0x8472, plain: false, seen: BTreeMap::new() };
+    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
+    for case in 0..300 {
+        dice.plain = case % 4 == 0;
+        let model = dice.model();
+        let (scope, extra) = if case % 3 == 0 { (Some("n"), &extra[..]) } else { (None, &[][..]) };
+        let view = View::new(objects.iter(), scope, extra);
+        let Ok(compiled) = flat(&view, &model, 64 << 20) else { panic!("it is small") };
+        let engines = [compiled, linear(&view, &model)];
+        let keys = keys(view.cluster.subjects.len());
+        let reference = Reference::new(objects.iter(), model, &view.cluster, scope.map(|node| (node, extra)));
+        for key in &keys {
+            let expected = reference.judge(key);
+            for (engine, rules) in &engines {
+                let verdict = engine.classify(key);
+                let info = rules.get(verdict.rule);
+                assert_eq!(
+                    (verdict.action, info.action, &info.kind, &info.via),
+                    (expected.action, expected.action, &expected.kind, &expected.via),
+                    "{} on case {case}: {key:?}",
+                    engine.name()
+                );
+            }
+            let kind = match (expected.action, &expected.kind) {
+                (action, RuleKind::Rule { .. }) => action.name(),
+                (_, RuleKind::DefaultDeny { .. }) => "default deny",
+                (_, RuleKind::NotIsolated) => "not isolated",
+                (_, RuleKind::OwnNode) => "own node",
+                (_, RuleKind::Unreadable { .. }) => "unreadable",
+                (_, RuleKind::SelfTraffic) => "self",
+                _ => "other",
+            };
+            *kinds.entry(kind).or_default() += 1;
+            for step in &expected.via {
+                *kinds
+                    .entry(match step {
+                        Step::Logged { .. } => "logged",
+                        Step::Passed { .. } => "passed",
+                        Step::Undecided { .. } => "undecided",
+                    })
+                    .or_default() += 1;
+            }
+        }
+    }
+    println!("{:#?} {kinds:#?}", dice.seen);
+    for feature in [
+        "rules only",
+        "nodes",
+        "own node",
+        "outside",
+        "not",
+        "all",
+        "any",
+        "not ports",
+        "local",
+        "source ports",
+        "not source ports",
+    ] {
+        assert!(dice.seen.get(feature).is_some_and(|&count| count > 100), "{feature}: {:?}", dice.seen);
+    }
+    for kind in [
+        "allow",
+        "deny",
+        "default deny",
+        "not isolated",
+        "own node",
+        "unreadable",
+        "self",
+        "logged",
+        "passed",
+        "undecided",
+    ] {
+        assert!(kinds.get(kind).is_some_and(|&count| count > 500), "{kind}: {kinds:?}");
+    }
+}
+
+/// One policy about all pods, with these rules.
+fn model(rules: Vec<Rule>) -> Model {
+    let origin = Origin { file: Arc::from("generated"), line: 1, column: 1 };
+    let policy = Policy {
+        name: PolicyName { kind: Kind::NetworkPolicy, namespace: String::new(), name: "large".to_owned() },
+        order: Order::at(0.0),
+        subject: PodSelection::everyone(),
+        egress: Applies::Isolating,
+        ingress: Applies::Isolating,
+        rules,
+        provenance: Provenance { origin, field: String::new() },
+    };
+    let (order, undecided) = (Order::at(0.0), Undecided::Deny);
+    Model { tiers: vec![Tier { name: "only".to_owned(), order, undecided, policies: vec![policy] }] }
+}
+
+fn numbered_rule(number: u16, action: RuleAction) -> Rule {
+    let origin = Origin { file: Arc::from("generated"), line: 1, column: 1 };
+    let provenance = Provenance { origin, field: format!("rules[{number}]") };
+    Rule::about_all(Direction::ALL[usize::from(number % 2)], action, provenance)
+}
+
+#[test]
+fn what_blows_up_is_refused_within_the_ceiling() {
+    let objects: Vec<Object> = parse("objects", OBJECTS).objects;
+    let view = View::new(objects.iter(), None, &[]);
+    let range = |first, last| Ports::OneOf(vec![PortSpec::Range { protocol: Protocol::TCP, first, last }]);
+    // Each port is reached on a longer way than the one before: the ways written out are quadratic.
+    let ways = (0..1000_u16)
+        .map(|number| Rule { ports: range(number, u16::MAX), ..numbered_rule(number, RuleAction::Log) });
+    // Fans are as wide as there are source classes, and each pair of rules cuts cells and fans anew.
+    let sources = (0..2000_u16).map(|number| Rule {
+        source_ports: range(number * 10, number * 10 + 4),
+        ports: range(number * 10, number * 10 + 4),
+        ..numbered_rule(number, RuleAction::Allow)
+    });
+    for (rules, expected) in
+        [(ways.collect::<Vec<_>>(), "cells"), (sources.collect(), "rules by source port")]
+    {
+        match flat(&view, &model(rules), 8 << 20) {
+            Ok(_) => panic!("{expected} were not counted"),
+            Err(too_large) => assert!(["cells", expected].contains(&too_large.part), "{too_large:?}"),
+        }
     }
 }

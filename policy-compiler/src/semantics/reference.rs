@@ -195,13 +195,14 @@ impl<'o> Reference<'o> {
         })
     }
 
-    /// Every node that an object mentions.
+    /// Every node that an object mentions, and that of the scope.
     fn node_names(&self) -> impl Iterator<Item = &str> {
-        self.objects.iter().filter_map(|object| match object {
+        let mentioned = self.objects.iter().filter_map(|object| match object {
             Object::Node(node) => Some(node.meta.key.name.as_str()),
             Object::Pod(pod) if !pod.node_name.is_empty() => Some(pod.node_name.as_str()),
             _ => None,
-        })
+        });
+        mentioned.chain(self.scope.as_deref())
     }
 
     fn node_labels(&self, name: &str) -> Labels {

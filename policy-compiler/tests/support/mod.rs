@@ -5,7 +5,7 @@ pub(crate) mod generate;
 
 use policy_compiler::semantics::reference::Reference;
 use policy_compiler::{
-    Action, Compiled, Compiler, Direction, Engine, Key, Options, RuleKind, Scope, SubjectId, parse,
+    Action, Compiled, Compiler, Direction, Engine, Key, Options, RuleInfo, Scope, SubjectId, parse,
 };
 use std::net::IpAddr;
 
@@ -40,16 +40,18 @@ impl<'o> Engines<'o> {
         Self { compiled: Engine::ALL.map(compile).into(), reference: compiler.reference(scope, cluster) }
     }
 
-    /// The verdict all agree on, with its reason.
-    pub(crate) fn judge(&self, key: &Key) -> (Action, RuleKind) {
+    /// The verdict all agree on, with its reason and what was on the way to it.
+    pub(crate) fn judge(&self, key: &Key) -> RuleInfo {
         let expected = self.reference.judge(key);
-        let expected = (expected.action, expected.kind);
         for compiled in &self.compiled {
             let name = compiled.classifier.name();
             let verdict = compiled.classifier.classify(key);
             let info = compiled.rules.get(verdict.rule);
-            let answer = (verdict.action, info.kind.clone());
-            assert_eq!(answer, expected, "{name} against reference on {key:?}");
+            assert_eq!(
+                (info.action, &info.kind, &info.via),
+                (expected.action, &expected.kind, &expected.via),
+                "{name} against reference on {key:?}"
+            );
             assert_eq!(info.action, verdict.action, "{name}: the rule says what the verdict says");
         }
         expected
@@ -87,7 +89,7 @@ pub(crate) fn connect(
         End::Pod(subject, _) => {
             let key =
                 Key { subject: *subject, direction, src, dst, protocol, src_port: 49152, dst_port: port };
-            engines.judge(&key).0
+            engines.judge(&key).action
         }
     };
     if ask(ends.0, Direction::Egress) == Action::Allow {
