@@ -132,7 +132,8 @@ impl Compiler {
     /// Compiles for the packet path.
     ///
     /// # Errors
-    /// With [`OnInvalid::Refuse`] all problems of all objects; with either, that the tables would not fit.
+    /// With [`OnInvalid::Refuse`] all problems of all objects; with either, that no object knows the scope's node, or
+    /// that the tables would not fit.
     pub fn compile(&self, scope: &Scope) -> Result<Compiled, Vec<Diagnostic>> {
         self.compile_with(scope, Engine::default())
     }
@@ -142,12 +143,20 @@ impl Compiler {
     /// # Errors
     /// As [`Self::compile`].
     pub fn compile_with(&self, scope: &Scope, engine: Engine) -> Result<Compiled, Vec<Diagnostic>> {
+        if let Scope::Node(name) = scope
+            && let Some(problem) = problems::unknown_node(&self.objects, name)
+        {
+            return Err(vec![problem]);
+        }
         let view = self.view(scope);
         let model = self.model();
         let mut errors: Vec<Diagnostic> =
             self.problems().filter(|problem| problem.is_error()).cloned().collect();
         errors.extend(semantics::problems(self.objects(), &self.context()));
         errors.extend(view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)));
+        errors.extend(view.cut_offs.iter().filter_map(|cut_off| problems::misplaced(&self.objects, cut_off)));
+        errors.extend(view.contradictions.iter().cloned());
+        errors.sort_by(|a, b| a.origin.cmp(&b.origin));
         if self.options.on_invalid == OnInvalid::Refuse && !errors.is_empty() {
             return Err(errors);
         }
@@ -243,5 +252,6 @@ fn too_large_diagnostic(too_large: TooLarge, ceiling: usize) -> Diagnostic {
     }
 }
 
+mod problems;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod logging;
 mod output;
 mod policy;
 mod run;
+mod snippet;
 mod socket;
 mod status;
 mod yaml;

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::policy::Refused;
+use super::snippet::{Located, with_snippets};
 use super::yaml;
 
 /// The form of what is printed.
@@ -141,17 +142,36 @@ impl Drop for Progress {
 
 /// Says on standard error why a command failed.
 pub(super) fn complain(error: &anyhow::Error) {
-    // Each line of a located error begins with its file, line and column: editors find their way by that.
-    let text = if let Some(located) = error.downcast_ref::<ConfigError>() {
-        located.to_string()
+    let text = if let Some(config) = error.downcast_ref::<ConfigError>() {
+        config_error(config)
     } else if let Some(refused) = error.downcast_ref::<Refused>() {
         refused.to_string()
     } else {
-        format!("weir: {error:#}")
+        format!("weir: {error:#}").lines().map(visible).collect::<Vec<_>>().join("\n")
     };
-    let text = text.lines().map(visible).collect::<Vec<_>>().join("\n");
     // If standard error is closed there is nobody to tell.
     drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// What is wrong with a configuration, each problem with the line it is about.
+fn config_error(error: &ConfigError) -> String {
+    if error.problems().is_empty() {
+        return visible(&error.to_string());
+    }
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let files: Vec<_> = error.problems().iter().map(|problem| problem.file.to_string_lossy()).collect();
+    let located: Vec<Located<'_>> = error
+        .problems()
+        .iter()
+        .zip(&files)
+        .map(|(problem, file)| Located {
+            text: problem.to_string(),
+            file,
+            line: number(problem.line),
+            column: number(problem.column),
+        })
+        .collect();
+    with_snippets(&located)
 }
 
 /// Control characters made visible: names and messages come from manifests, and may not steer a terminal.

@@ -19,9 +19,11 @@ mod network_policy;
 mod selector;
 
 mod diagnostic;
+mod misspelled;
 mod reader;
 mod syntax;
 mod tree;
+mod words;
 
 pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
 pub use cilium::{CiliumCidrGroup, CiliumPolicy};
@@ -39,6 +41,7 @@ pub use object::{Kind, Object, ObjectKey};
 pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Requirement, Selector};
 pub use service_account::ServiceAccount;
+pub(crate) use words::{closest, listed};
 
 use std::collections::BTreeMap;
 

@@ -14,6 +14,7 @@ use super::reader::{Reader, as_integer};
 use super::selector::{Selector, read_selector};
 use super::syntax::{cidr_expected, is_port_name, parse_cidr};
 use super::tree::{Entry, Mark, Node, Value};
+use super::words::quoted;
 use ipnet::IpNet;
 
 /// Fields of the object beside `spec`; anything else is a misspelled `spec`.
@@ -78,9 +79,7 @@ fn read_spec<'t>(reader: &mut Reader<'t>, policy: &mut NetworkPolicy, spec: &'t 
         let mut types = Vec::new();
         reader.each(node, |reader, node| match reader.string(node) {
             Some(kind @ ("Ingress" | "Egress")) => types.push(kind),
-            Some(other) => {
-                reader.error(node.mark, format!("{other:?} is not a policy type"), "Ingress or Egress");
-            }
+            Some(other) => reader.unknown_word(node.mark, other, "a policy type", &["Ingress", "Egress"]),
             None => {}
         });
         if types.len() > 2 {
@@ -165,7 +164,7 @@ fn read_cidr<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<IpNet> {
     let text = reader.string(node)?;
     let cidr = parse_cidr(text);
     if cidr.is_none() {
-        reader.error(node.mark, format!("{text:?} is not a CIDR"), cidr_expected(text));
+        reader.error(node.mark, format!("{} is not a CIDR", quoted(text)), cidr_expected(text));
     }
     cidr
 }
@@ -235,12 +234,15 @@ fn read_port_or_name<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Poli
         if is_port_name(&scalar.text) {
             return Some(PolicyPortNumber::Named(scalar.text.clone()));
         }
-        let expected = "a number from 1 to 65535 without quotes, or a name of up to 15 lower case letters, digits and '-'";
-        reader.error(
-            node.mark,
-            format!("{:?} is neither a port number nor a port name", scalar.text),
-            expected,
-        );
+        let message = format!("{} is neither a port number nor a port name", quoted(&scalar.text));
+        let expected = "a number from 1 to 65535, or a name of up to 15 lower case letters, digits and '-'";
+        match scalar.text.parse::<u16>() {
+            Ok(port) if port > 0 => {
+                let help = format!("write {port}, without quotes and leading zeros");
+                reader.error_with_help(node.mark, message, expected, help);
+            }
+            _ => reader.error(node.mark, message, expected),
+        }
     } else {
         reader.error(node.mark, "not a port", "a number or a name");
     }

@@ -1,9 +1,10 @@
 //! Label selectors: `matchLabels` and `matchExpressions`, all ANDed.
 
 use super::meta::Labels;
-use super::reader::{Reader, closest};
-use super::syntax::{is_label_key, is_label_value};
+use super::reader::Reader;
+use super::syntax::{LABEL_KEY_EXPECTED, LABEL_VALUE_EXPECTED, is_label_key, is_label_value};
 use super::tree::{Node, Value};
+use super::words::quoted;
 
 /// One requirement on one label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,10 +39,6 @@ impl Selector {
 }
 
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
-const KEY_EXPECTED: &str =
-    "letters, digits, '-', '_' and '.', up to 63, after an optional DNS prefix and '/', like example.com/app";
-const VALUE_EXPECTED: &str = "letters, digits, '-', '_' and '.', up to 63, or nothing";
-
 /// Reads a label selector as the API server validates it. `None`: it could not be read.
 pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Selector> {
     let errors = reader.error_count();
@@ -52,7 +49,11 @@ pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
         for entry in reader.mapping(node).unwrap_or_default() {
             reader.within(&entry.key, |reader| {
                 if !is_label_key(&entry.key) {
-                    reader.error(entry.key_mark, format!("{:?} is not a label key", entry.key), KEY_EXPECTED);
+                    reader.error(
+                        entry.key_mark,
+                        format!("{} is not a label key", quoted(&entry.key)),
+                        LABEL_KEY_EXPECTED,
+                    );
                 }
                 // A null value is the empty value, as the API server decodes it.
                 let empty = entry.value.value == Value::Null;
@@ -79,7 +80,7 @@ pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
 fn read_value<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<&'t str> {
     let value = reader.string(node)?;
     if !is_label_value(value) {
-        reader.error(node.mark, format!("{value:?} is not a label value"), VALUE_EXPECTED);
+        reader.error(node.mark, format!("{} is not a label value", quoted(value)), LABEL_VALUE_EXPECTED);
     }
     Some(value)
 }
@@ -90,7 +91,7 @@ fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Requir
     let key = reader.field(entries, "key", |reader, node| {
         let key = reader.string(node)?;
         if !is_label_key(key) {
-            reader.error(node.mark, format!("{key:?} is not a label key"), KEY_EXPECTED);
+            reader.error(node.mark, format!("{} is not a label key", quoted(key)), LABEL_KEY_EXPECTED);
         }
         Some(key.to_owned())
     });
@@ -99,11 +100,7 @@ fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Requir
         if OPERATORS.contains(&operator) {
             return Some(operator);
         }
-        let mut message = format!("{operator:?} is not an operator");
-        if let Some(meant) = closest(operator, &OPERATORS) {
-            message = format!("{message}, did you mean {meant}?");
-        }
-        reader.error(node.mark, message, "In, NotIn, Exists or DoesNotExist");
+        reader.unknown_word(node.mark, operator, "an operator", &OPERATORS);
         None
     });
     let mut values = Vec::new();

@@ -190,6 +190,9 @@ fn row(key: &RowKey, catalogue: &mut Catalogue<'_>, fixed: &FixedRules) -> Row {
 pub(crate) fn cut_off_kind(cut_off: &CutOff) -> RuleKind {
     match cut_off.clone() {
         CutOff::Conflict { address, pods } => RuleKind::IpConflict { address, pods },
+        CutOff::Misplaced { pod, node, address, reason } => {
+            RuleKind::Misplaced { pod, node, address, reason }
+        }
         CutOff::Unreadable { object, provenance } => RuleKind::UnreadableObject { object, provenance },
     }
 }

@@ -111,7 +111,7 @@ pub struct Side {
     /// `allow` or `deny`.
     pub verdict: &'static str,
     /// Why: `rule`, `default_deny`, `not_isolated`, `own_node`, `self`, `unreadable`, `unreadable_object`,
-    /// `ip_conflict`, `unknown_pod`, or `not_judged` where the end is no pod.
+    /// `ip_conflict`, `misplaced`, `unknown_pod`, or `not_judged` where the end is no pod.
     pub reason: &'static str,
     /// The pod that was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +154,7 @@ impl Side {
             RuleKind::Unreadable { .. } => "unreadable",
             RuleKind::UnreadableObject { .. } => "unreadable_object",
             RuleKind::IpConflict { .. } => "ip_conflict",
+            RuleKind::Misplaced { .. } => "misplaced",
             RuleKind::UnknownSubject => "unknown_pod",
         };
         let mut side = Self::plain(verdict.action, reason, Some(end.name.clone()), info.to_string());

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::state::{Refused, State};
 use crate::cli::Outcome;
-use crate::cli::output::{Output, Progress, visible};
+use crate::cli::output::{Output, Progress};
+use crate::cli::snippet::{Located, with_snippets};
 
 /// Find what is invalid or probably not meant: each finding with file, line, field and remedy
 ///
@@ -93,14 +94,23 @@ fn of(lint: &'static str, diagnostic: &Diagnostic) -> Row {
 }
 
 pub(super) fn for_people(findings: &[Row]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{} [{}]", visible(&finding.text), finding.lint);
+    let located: Vec<Located<'_>> = findings
+        .iter()
+        .map(|finding| Located {
+            text: format!("{} [{}]", finding.text, finding.lint),
+            file: &finding.file,
+            line: finding.line as usize,
+            column: finding.column as usize,
+        })
+        .collect();
+    let mut text = with_snippets(&located);
+    if !text.is_empty() {
+        text.push('\n');
     }
     let errors = findings.iter().filter(|finding| finding.severity == "error").count();
     let warnings = findings.len() - errors;
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    // Writing to a String cannot fail.
     let _ = match findings.len() {
         0 => writeln!(text, "nothing found"),
         _ => writeln!(text, "{}, {}", count(errors, "error"), count(warnings, "warning")),
