@@ -4,7 +4,7 @@ use super::end::{End, EndKind};
 use super::judge::Judge;
 use crate::api::Provenance;
 use crate::classifier::{RuleKind, Step, Verdict};
-use crate::model::{Action, Direction, PolicyName};
+use crate::model::{Action, Direction, PolicyName, RuleAction};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -93,7 +93,9 @@ impl StepRef {
         let written = |policy, provenance| (Some(PolicyRef::new(policy, None)), Some(Place::of(provenance)));
         let (step, tier, (policy, place)) = match step {
             Step::Logged { policy, provenance } => {
-                let tier = judge.rule(policy, provenance, direction).map(|(tier, _)| tier.name.clone());
+                let tier = judge
+                    .rule(policy, provenance, direction, RuleAction::Log)
+                    .map(|(tier, _)| tier.name.clone());
                 ("logged", tier, written(policy, provenance))
             }
             Step::Passed { tier, policy, provenance } => {
@@ -162,7 +164,8 @@ impl Side {
             RuleKind::Rule { policy, provenance } | RuleKind::Unreadable { policy, provenance } => {
                 side.policy = Some(PolicyRef::new(policy, None));
                 side.place = Some(Place::of(provenance));
-                side.tier = judge.rule(policy, provenance, info.direction).map(|(tier, _)| tier.name.clone());
+                let rule = judge.rule(policy, provenance, info.direction, action_of(info.action));
+                side.tier = rule.map(|(tier, _)| tier.name.clone());
             }
             RuleKind::DefaultDeny { tier, policies } => {
                 side.tier = Some(tier.clone());
@@ -189,6 +192,14 @@ impl Side {
             via: Vec::new(),
             message,
         }
+    }
+}
+
+/// The rules that decide so.
+pub(super) const fn action_of(action: Action) -> RuleAction {
+    match action {
+        Action::Allow => RuleAction::Allow,
+        Action::Deny => RuleAction::Deny,
     }
 }
 

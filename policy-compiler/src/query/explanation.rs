@@ -3,13 +3,13 @@
 //! Built on the [`Answer`] that scripts get. What is added comes from the model, by the place of the rule that the
 //! classifier named; it explains the verdict and never makes one.
 
-use super::answer::{Answer, PolicyRef, Side, StepRef};
+use super::answer::{Answer, PolicyRef, Side, StepRef, action_of};
 use super::end::End;
 use super::judge::Judge;
 use super::probe::Probe;
 use super::words::rule_in_words;
 use crate::classifier::{RuleKind, Step, Verdict};
-use crate::model::{Applies, Direction, Undecided};
+use crate::model::{Applies, Direction, RuleAction, Undecided};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -65,7 +65,7 @@ impl SideDetail {
             .collect();
         match &info.kind {
             RuleKind::Rule { policy, provenance } => {
-                let rule = judge.rule(policy, provenance, direction);
+                let rule = judge.rule(policy, provenance, direction, action_of(info.action));
                 detail.says = rule.map(|(_, rule)| rule_in_words(rule));
             }
             RuleKind::DefaultDeny { policies, .. } => {
@@ -103,13 +103,14 @@ impl SideDetail {
 }
 
 fn step_in_words(judge: &Judge, step: &Step, direction: Direction) -> String {
-    let rule = |policy, provenance| {
-        judge.rule(policy, provenance, direction).map(|(_, rule)| rule_in_words(rule)).unwrap_or_default()
+    let rule = |policy, provenance, action| {
+        let rule = judge.rule(policy, provenance, direction, action);
+        rule.map(|(_, rule)| rule_in_words(rule)).unwrap_or_default()
     };
     match step {
-        Step::Logged { policy, provenance } => rule(policy, provenance),
+        Step::Logged { policy, provenance } => rule(policy, provenance, RuleAction::Log),
         Step::Passed { policy, provenance, tier } => {
-            format!("{}: the rest of tier {tier} is left out", rule(policy, provenance))
+            format!("{}: the rest of tier {tier} is left out", rule(policy, provenance, RuleAction::Pass))
         }
         Step::Undecided { tier } => {
             let found = judge.model().tiers.iter().find(|known| known.name == *tier);

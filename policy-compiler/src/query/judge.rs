@@ -13,7 +13,7 @@ use crate::api::{Diagnostic, Object, Provenance};
 use crate::classifier::{Key, RuleInfo, Verdict};
 use crate::cluster::SubjectId;
 use crate::compiler::{Compiled, Compiler, Scope};
-use crate::model::{Direction, Model, Policy, PolicyName, Rule, Tier};
+use crate::model::{Direction, Model, Policy, PolicyName, Rule, RuleAction, Tier};
 use ahash::AHashMap;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -154,16 +154,20 @@ impl Judge {
         self.policies_named(policy).last().map(|(_, policy)| &policy.provenance)
     }
 
-    /// The rule of the model that was written there, of this direction, and its tier.
+    /// The rule of the model that was written there, does this and is of this direction, and its tier. What was written
+    /// once may be several rules: one that allows, and one that denies what it leaves out.
     pub(super) fn rule(
         &self,
         policy: &PolicyName,
         provenance: &Provenance,
         direction: Direction,
+        action: RuleAction,
     ) -> Option<(&Tier, &Rule)> {
         self.policies_named(policy).find_map(|(tier, policy)| {
             let mut rules = policy.rules.iter();
-            let rule = rules.find(|rule| rule.direction == direction && rule.provenance == *provenance)?;
+            let rule = rules.find(|rule| {
+                rule.direction == direction && rule.action == action && rule.provenance == *provenance
+            })?;
             Some((tier, rule))
         })
     }

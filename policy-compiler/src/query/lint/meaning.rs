@@ -27,15 +27,6 @@ pub(super) fn policy(scene: &Scene<'_>, policy: &Policy, findings: &mut Findings
             empty_rules(scene, policy, direction, &rules, findings);
         }
     }
-    if policy.egress == Applies::No && policy.ingress == Applies::No {
-        findings.add(
-            Lint::SaysNothing,
-            &policy.name,
-            (&policy.provenance.field, &policy.provenance.origin),
-            "the policy has no rule in any direction: it neither allows nor denies anything".to_owned(),
-            "write a rule, or remove the policy",
-        );
-    }
 }
 
 fn section_ignored(policy: &Policy, direction: Direction, rule: &Rule, findings: &mut Findings) {
@@ -70,21 +61,8 @@ fn empty_rules(
     rules: &[&Rule],
     findings: &mut Findings,
 ) {
-    let cilium = matches!(policy.name.kind, Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy);
-    let nobody = |rule: &&Rule| rule.peers == Peers::OneOf(Vec::new());
-    // Evidence that it was not meant: the name does not speak of denying.
-    if cilium && rules.iter().all(nobody) && !is_strict(policy) {
-        let origin = rules.first().map_or(&policy.provenance.origin, |rule| &rule.provenance.origin);
-        findings.add(
-            Lint::AllowsNobody,
-            &policy.name,
-            (&format!("{}.{direction}", policy.provenance.field), origin),
-            format!(
-                "an empty {direction} rule selects nobody, so everything is denied; in a NetworkPolicy it would \
-                 allow everything"
-            ),
-            "to allow everything, write fromEntities or toEntities: [all]; to deny, say so in the policy's name",
-        );
+    if matches!(policy.name.kind, Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy) {
+        cilium(scene, policy, direction, rules, findings);
     }
     let open = rules.iter().find(|rule| rule.action == RuleAction::Allow && about_everything(rule));
     let (Some(open), true) = (open, is_additive(policy.name.kind)) else { return };
@@ -113,6 +91,49 @@ fn empty_rules(
         message,
         &format!("to deny everything, write no rule at all ({direction}: []); to allow everything, keep this policy alone"),
     );
+}
+
+/// What isolates in Cilium's policies and does not look like it.
+///
+/// Evidence that it was not meant: the name does not speak of denying; of rules that only deny, that nothing else allows
+/// the pods anything, so that what they leave is denied too.
+fn cilium(
+    scene: &Scene<'_>,
+    policy: &Policy,
+    direction: Direction,
+    rules: &[&Rule],
+    findings: &mut Findings,
+) {
+    let field = format!("{}.{direction}", policy.provenance.field);
+    if let (Some(first), true) =
+        (rules.first(), rules.iter().all(|rule| rule.peers == Peers::OneOf(Vec::new())))
+        && !is_strict(policy)
+    {
+        findings.add(
+            Lint::AllowsNobody,
+            &policy.name,
+            (&field, &first.provenance.origin),
+            format!(
+                "an empty {direction} rule selects nobody, so everything is denied; in a NetworkPolicy it would \
+                 allow everything"
+            ),
+            "to allow everything, write fromEntities or toEntities: [all]; to deny, say so in the policy's name",
+        );
+    }
+    let subjects = scene.subjects(policy);
+    let allowed = scene.judge.model().tiers.iter().flat_map(|tier| &tier.policies).any(|other| {
+        let allows = |rule: &Rule| rule.direction == direction && rule.action == RuleAction::Allow;
+        other.rules.iter().any(allows) && subjects.iter().any(|pod| other.subject.matches(&pod.attributes))
+    });
+    if rules.is_empty() && !subjects.is_empty() && !allowed {
+        findings.add(
+            Lint::AllowsNobody,
+            &policy.name,
+            (&format!("{field}Deny"), &policy.provenance.origin),
+            format!("the {direction} rules only deny, and yet all other {direction} is denied too: nothing allows any"),
+            &format!("to deny only what they name, write enableDefaultDeny: {{{direction}: false}}"),
+        );
+    }
 }
 
 /// Languages in which rules only add up, whatever their order.
@@ -211,9 +232,20 @@ const fn is_kubernetes(kind: Kind) -> bool {
     matches!(kind, Kind::NetworkPolicy | Kind::CalicoStagedKubernetesNetworkPolicy)
 }
 
-/// What the model no longer shows: how a NetworkPolicy came by its directions.
-pub(super) fn sections(scene: &Scene<'_>, findings: &mut Findings) {
+/// What the model no longer shows: policies that say nothing, and how a NetworkPolicy came by its directions.
+pub(super) fn objects(scene: &Scene<'_>, findings: &mut Findings) {
     for object in scene.judge.compiler().objects() {
+        let in_force = is_enforced(object.key().kind) && object.diagnostics().is_empty();
+        let mut made = scene.judge.policies_named(object.key());
+        if in_force && made.all(|(_, made)| made.egress == Applies::No && made.ingress == Applies::No) {
+            findings.add(
+                Lint::SaysNothing,
+                object.key(),
+                ("spec", object.origin()),
+                "the policy has no rule in any direction: it neither allows nor denies anything".to_owned(),
+                "write a rule, or remove the policy",
+            );
+        }
         let Object::NetworkPolicy(policy) = object else { continue };
         for (direction, applies, rules) in [
             (Direction::Ingress, policy.applies_ingress, &policy.ingress),
@@ -258,4 +290,19 @@ fn types(policy: &NetworkPolicy, findings: &mut Findings) {
             "to deny egress, write policyTypes: [Ingress, Egress], or [Egress]",
         );
     }
+}
+
+/// Kinds of policies that are in force, which staged ones are not.
+pub(super) const fn is_enforced(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::NetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::AdminNetworkPolicy
+            | Kind::BaselineAdminNetworkPolicy
+            | Kind::CalicoNetworkPolicy
+            | Kind::CalicoGlobalNetworkPolicy
+            | Kind::CiliumNetworkPolicy
+            | Kind::CiliumClusterwideNetworkPolicy
+    )
 }

@@ -17,8 +17,8 @@ mod selectors;
 mod shadow;
 
 use super::judge::Judge;
-use crate::api::{Diagnostic, Origin, Severity};
-use crate::model::{Policy, PolicyName, Tier};
+use crate::api::{Diagnostic, Object, Origin, Severity};
+use crate::model::{Policy, PolicyName};
 use scene::Scene;
 use serde::Serialize;
 
@@ -127,24 +127,17 @@ pub fn lint(
     let scene = Scene::new(judge, &namespaces);
     let mut dns = dns::Dns::new(&scene);
     let shadow = shadow::Shadow::new(&scene);
-    let policies: Vec<(&Tier, &Policy)> = judge
-        .model()
-        .tiers
-        .iter()
-        .flat_map(|tier| tier.policies.iter().map(move |one| (tier, one)))
-        .collect();
-    for (position, &(_, policy)) in policies.iter().enumerate() {
+    let policies: Vec<&Policy> = judge.model().tiers.iter().flat_map(|tier| &tier.policies).collect();
+    for (position, policy) in policies.iter().enumerate() {
         selectors::policy(&scene, policy, &mut findings);
         meaning::policy(&scene, policy, &mut findings);
         dns.policy(policy, &mut findings);
         shadow.policy(policy, &mut findings);
         done(position + 1, policies.len());
     }
-    meaning::sections(&scene, &mut findings);
+    meaning::objects(&scene, &mut findings);
     if options.for_flannel {
-        for (_, policy) in &policies {
-            for_flannel(policy, &mut findings);
-        }
+        judge.compiler().objects().for_each(|object| for_flannel(object, &mut findings));
     }
     let mut findings = findings.list;
     let place = |finding: &Finding| (finding.diagnostic.origin.clone(), finding.lint);
@@ -154,12 +147,14 @@ pub fn lint(
     findings
 }
 
-fn for_flannel(policy: &Policy, findings: &mut Findings) {
-    let provenance = &policy.provenance;
+fn for_flannel(object: &Object, findings: &mut Findings) {
+    if !meaning::is_enforced(object.key().kind) {
+        return;
+    }
     findings.add(
         Lint::NotEnforcedByFlannel,
-        &policy.name,
-        (&provenance.field, &provenance.origin),
+        object.key(),
+        ("spec", object.origin()),
         "a cluster with flannel alone stores this policy and enforces nothing of it".to_owned(),
         "run weir on its nodes, or another enforcer of this kind of policy beside flannel",
     );

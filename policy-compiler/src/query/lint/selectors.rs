@@ -109,7 +109,7 @@ fn peers(scene: &Scene<'_>, policy: &Policy, rule: &Rule, findings: &mut Finding
                 "correct the selectors, or remove the peer",
             );
         }
-        if let Some((block, whom)) = covered(scene, alternative) {
+        if let Some((block, whom)) = covered(scene, alternative, is_calico(policy.name.kind)) {
             findings.add(
                 Lint::IpBlockCoversPods,
                 &policy.name,
@@ -122,10 +122,15 @@ fn peers(scene: &Scene<'_>, policy: &Policy, rule: &Rule, findings: &mut Finding
 }
 
 /// A block of addresses that is a peer by itself and covers pods, or the network they are in.
-fn covered<'p>(scene: &Scene<'_>, alternative: &'p Peer) -> Option<(&'p IpBlock, String)> {
+fn covered<'p>(scene: &Scene<'_>, alternative: &'p Peer, calico: bool) -> Option<(&'p IpBlock, String)> {
     let atoms = alternative.atoms();
-    // With selectors beside it the block is narrowed to pods, or to what is none.
-    if !atoms.iter().all(|atom| matches!(atom, Peer::Addresses(_))) {
+    // With selectors beside it the block is narrowed to pods, or to what is none. A whole family is what Calico's
+    // `ipVersion` becomes.
+    let plain = |atom: &&Peer| match atom {
+        Peer::Addresses(block) => !calico || block.cidr.prefix_len() > 0,
+        _ => false,
+    };
+    if !atoms.iter().all(plain) {
         return None;
     }
     let block = atoms.into_iter().find_map(|atom| match atom {
@@ -144,6 +149,16 @@ fn covered<'p>(scene: &Scene<'_>, alternative: &'p Peer) -> Option<(&'p IpBlock,
         let left = !block.except.iter().any(|except| except.contains(common));
         left.then(|| (block, format!("addresses of the pod network, {cidr} of node {}", node.name)))
     })
+}
+
+const fn is_calico(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::CalicoNetworkPolicy
+            | Kind::CalicoGlobalNetworkPolicy
+            | Kind::CalicoStagedNetworkPolicy
+            | Kind::CalicoStagedGlobalNetworkPolicy
+    )
 }
 
 /// The smaller of two prefixes one of which is in the other.
