@@ -7,9 +7,10 @@
 //! | --- | --- |
 //! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
 //! | the same, over time | `fragments`, `conntrack` |
-//! | who may write policies or Pods | `manifest`, `policy_equivalence` |
+//! | who may write policies or Pods | `manifest`, `policy_equivalence`, `cluster_policy` |
 //! | the administrator | `config`, `control_request`, `probe` |
 
+pub mod cluster_policy;
 pub mod config;
 pub mod conntrack;
 pub mod control_request;
@@ -32,7 +33,8 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
+    ("cluster_policy", cluster_policy::run),
     ("config", config::run),
     ("conntrack", conntrack::run),
     ("control_request", control_request::run),

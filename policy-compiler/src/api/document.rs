@@ -1,6 +1,7 @@
 //! From trees to objects: which kind it is, whether weir uses it, and what a `List` holds.
 
 use super::ParseOutput;
+use super::cluster_policy::read_cluster_policy;
 use super::diagnostic::{Diagnostic, Severity};
 use super::meta::read_meta;
 use super::misspelled::{Meant, meant};
@@ -17,7 +18,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What this release reads.
-const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::Pod, Kind::ServiceAccount, Kind::NetworkPolicy];
+const KINDS: [Kind; 8] = [
+    Kind::Namespace,
+    Kind::Node,
+    Kind::Pod,
+    Kind::ServiceAccount,
+    Kind::NetworkPolicy,
+    Kind::ClusterNetworkPolicy,
+    Kind::AdminNetworkPolicy,
+    Kind::BaselineAdminNetworkPolicy,
+];
 
 /// Problems of a file that are no object's before the rest of it is left unread.
 const MAX_FILE_PROBLEMS: usize = 1000;
@@ -279,6 +289,13 @@ fn read_object(
                 policy.unreadable = Some(policy.spec.clone());
             }
             Object::NetworkPolicy(policy)
+        }
+        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => {
+            let mut policy = read_cluster_policy(&mut reader, raw, root.mark, entries);
+            if !tree.problems.is_empty() {
+                policy.unreadable = Some(policy.spec.clone());
+            }
+            Object::ClusterPolicy(policy)
         }
         // Not among `KINDS`.
         _ => return 0,

@@ -27,7 +27,10 @@ mod words;
 
 pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
 pub use cilium::{CiliumCidrGroup, CiliumPolicy};
-pub use cluster_policy::ClusterPolicy;
+pub use cluster_policy::{
+    ClusterAction, ClusterPeer, ClusterPlace, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule,
+    ClusterRuleBody, ClusterTier,
+};
 pub use diagnostic::{Diagnostic, Origin, Provenance, Severity};
 pub use document::parse;
 pub use flannel::Flannel;

@@ -2,6 +2,8 @@
 
 #[allow(dead_code)]
 pub(crate) mod generate;
+#[allow(dead_code)]
+pub(crate) mod generate_cluster_policy;
 
 use policy_compiler::semantics::reference::Reference;
 use policy_compiler::{
