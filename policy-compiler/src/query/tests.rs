@@ -172,6 +172,21 @@ fn the_matrix_is_of_the_families_that_both_have() {
 }
 
 #[test]
+fn tiers_on_the_way_are_told_in_order() {
+    let tiers = include_str!("../../testdata/cases-cnp/cnp_three_tiers.yaml");
+    let judge = judge(&[CLUSTER, tiers], OnInvalid::Refuse);
+    let tcp = Transport::Port(crate::model::Protocol::TCP, 80);
+    let explained: Vec<String> = ["shop/web", "shop/api", "kube-system/dns"]
+        .into_iter()
+        .map(|src| match judge.explain(&Probe::new(src, "other/client", tcp)) {
+            Ok(explanation) => serde_json::to_string_pretty(&explanation).unwrap_or_default(),
+            Err(error) => panic!("{error}"),
+        })
+        .collect();
+    insta::assert_snapshot!(explained.join("\n"));
+}
+
+#[test]
 fn every_stage_can_be_dumped() {
     let judge = judge(&[CLUSTER, include_str!("../../testdata/cases/named_ports.yaml")], OnInvalid::Refuse);
     for stage in [Stage::Objects, Stage::Model, Stage::Rules, Stage::Classifier] {

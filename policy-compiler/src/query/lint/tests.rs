@@ -143,3 +143,49 @@ fn a_block_beside_pods_is_held_against_the_pod_network() {
     assert_eq!(block("cidr: 10.0.0.0/8, except: [10.42.0.0/15]"), [""; 0]);
     assert_eq!(block("cidr: 198.51.100.0/24"), [""; 0]);
 }
+
+fn admin(name: &str, priority: u32, rules: &str) -> String {
+    format!(
+        "---\n{{apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy, metadata: {{name: {name}}}, \
+         spec: {{tier: Admin, priority: {priority}, subject: {{namespaces: {{matchLabels: {{team: red}}}}}}, \
+         ingress: [{rules}]}}}}\n"
+    )
+}
+
+#[test]
+fn a_rule_of_an_ordered_tier_that_comes_too_late_is_found() {
+    let all = "{action: Deny, from: [{namespaces: {}}]}";
+    let some = "{action: Accept, from: [{pods: {podSelector: {matchLabels: {app: web}}}}]}";
+    assert_eq!(lints(&[admin("a", 1, &format!("{all}, {some}"))]), ["rule_shadowed"]);
+    assert_eq!(lints(&[admin("a", 1, &format!("{some}, {all}"))]), [""; 0]);
+    assert_eq!(lints(&[admin("a", 1, all), admin("b", 2, some)]), ["rule_shadowed"]);
+    assert_eq!(lints(&[admin("a", 2, all), admin("b", 1, some)]), [""; 0]);
+    // Part of it is left over.
+    let port =
+        "{action: Deny, from: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {number: 80}}}]}";
+    assert_eq!(lints(&[admin("a", 1, &format!("{port}, {some}"))]), [""; 0]);
+    // What an Admin tier denies, no NetworkPolicy can allow.
+    let allow = policy("web", "podSelector: {}, ingress: [{from: [{podSelector: {}}]}]");
+    assert_eq!(lints(&[admin("a", 1, all), allow.clone()]), ["rule_shadowed"]);
+    assert_eq!(lints(&[admin("a", 1, &all.replace("Deny", "Pass")), allow]), [""; 0]);
+}
+
+#[test]
+fn what_is_found_in_the_truth_tables_of_all_languages() {
+    let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let mut lines = Vec::new();
+    for directory in ["cases", "cases-cnp"] {
+        let Ok(files) = std::fs::read_dir(testdata.join(directory)) else { panic!("{directory} is there") };
+        for path in files.flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let Ok(text) = std::fs::read_to_string(&path) else { panic!("{}", path.display()) };
+                let found = found(&format!("{CLUSTER}\n---\n{text}"), LintOptions::default());
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let names: Vec<&str> = found.iter().map(|(lint, _)| lint.name()).collect();
+                lines.push(format!("{name}: {}", names.join(", ")));
+            }
+        }
+    }
+    lines.sort();
+    insta::assert_snapshot!(lines.join("\n"));
+}
