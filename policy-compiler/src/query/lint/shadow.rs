@@ -77,6 +77,11 @@ impl<'s> Shadow<'s> {
     }
 
     fn search(&self, policy: &Policy, rule: &Rule, search: &mut Search) -> Outcome {
+        // A pod's own node reaches it whatever rules say, so a rule that lets it in is in the right and never decides.
+        let atoms = rule.peers.listed().iter().flat_map(Peer::atoms);
+        if rule.direction == Direction::Ingress && atoms.into_iter().any(|atom| *atom == Peer::OwnNode) {
+            return Outcome::Decides;
+        }
         let mut sweep = Sweep::new(self.scene.judge);
         for subject in self.scene.subjects(policy) {
             if !self.scene.is_local(rule, subject) {
@@ -95,12 +100,14 @@ impl<'s> Shadow<'s> {
                         return Outcome::TooMany;
                     }
                     let (far, near) = ((remote, other), (&end, own));
-                    let (source, destination, side) = match rule.direction {
-                        Direction::Egress => (near, far, 0),
-                        Direction::Ingress => (far, near, 1),
-                    };
-                    sweep.ask(source, destination, &samples);
-                    let verdicts = (0..samples.len()).filter_map(|sample| sweep.verdicts(sample)[side]);
+                    match rule.direction {
+                        Direction::Egress => sweep.ask(near, far, &samples),
+                        Direction::Ingress => sweep.ask(far, near, &samples),
+                    }
+                    let verdicts = (0..samples.len()).filter_map(|sample| {
+                        let [egress, ingress] = sweep.verdicts(sample);
+                        egress.or(ingress)
+                    });
                     for verdict in verdicts {
                         let info = self.scene.judge.rule_of(verdict);
                         if is_by(info, policy, rule) {
