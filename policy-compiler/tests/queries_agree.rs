@@ -22,12 +22,12 @@ fn judge(text: &str) -> Judge {
     }
 }
 
-fn transport((protocol, port): (u8, u16)) -> Option<Transport> {
-    Some(match protocol {
+fn transport((protocol, port): (u8, u16)) -> Transport {
+    match protocol {
         1 => Transport::Icmp(None, 0),
         6 | 17 | 132 => Transport::Port(policy_compiler::model::Protocol::new(protocol), port),
         other => Transport::Other(policy_compiler::model::Protocol::new(other)),
-    })
+    }
 }
 
 /// What the reference says at both ends.
@@ -70,7 +70,7 @@ fn answers_agree(judge: &Judge, reference: &Reference<'_>) {
     for src in &texts {
         for dst in &texts {
             for (family, l4) in [4_u8, 6].into_iter().zip([L4[6], L4[10]]).chain([(4, L4[14]), (6, L4[14])]) {
-                let Some(transport) = transport(l4) else { panic!("{l4:?}") };
+                let transport = transport(l4);
                 let wire = match transport {
                     Transport::Port(protocol, port) => format!(r#""protocol":"{protocol}","port":{port}"#),
                     Transport::Icmp(..) => r#""protocol":"ICMP""#.to_owned(),
@@ -105,7 +105,7 @@ fn answers_agree(judge: &Judge, reference: &Reference<'_>) {
 /// What is open between pods, port by port.
 fn reach_agrees(judge: &Judge, reference: &Reference<'_>) {
     let open = matrix(judge, judge.pods(), Vec::new(), |_| {});
-    let ports: Vec<Transport> = L4.into_iter().filter_map(transport).collect();
+    let ports: Vec<Transport> = L4.into_iter().map(transport).collect();
     let asked = matrix(judge, judge.pods(), ports.clone(), |_| {});
     for (pair, by_port) in open.pairs().zip(asked.pairs()) {
         let (Some(source), Some(destination)) =
@@ -161,7 +161,7 @@ fn outside_agrees(judge: &Judge, reference: &Reference<'_>) {
         let Some(&stand_in) = part.addresses.first() else { panic!("{part:?}") };
         for pod in judge.pods() {
             let Some(own) = pod.address(if address.is_ipv4() { 4 } else { 6 }) else { continue };
-            for transport in L4.into_iter().filter_map(transport) {
+            for transport in L4.into_iter().map(transport) {
                 let of = |remote: IpAddr| {
                     let out = expected(reference, (&pod, own), (part, remote), transport);
                     let back = expected(reference, (part, remote), (&pod, own), transport);
@@ -214,7 +214,7 @@ fn a_difference_names_exactly_the_pairs_that_change() {
                     let (Some(source), Some(destination)) = (src.address(family), dst.address(family)) else {
                         continue;
                     };
-                    for transport in L4.into_iter().filter_map(transport) {
+                    for transport in L4.into_iter().map(transport) {
                         let [before, after] = [&references[0], &references[1]].map(|reference| {
                             allows(&expected(reference, (src, source), (dst, destination), transport))
                         });

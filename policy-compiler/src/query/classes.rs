@@ -7,6 +7,7 @@
 use super::matrix::Matrix;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 /// Ends that behave alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub struct Class {
 
 impl Class {
     /// `web ×3`, `api, web ×5`.
+    // Writing to a String cannot fail.
     pub fn label(&self) -> String {
         let mut label = match &self.owners[..] {
             [first, second, rest @ ..] if !rest.is_empty() => {
@@ -29,7 +31,7 @@ impl Class {
             owners => owners.join(", "),
         };
         if self.members.len() > 1 {
-            label.push_str(&format!(" ×{}", self.members.len()));
+            let _ = write!(label, " ×{}", self.members.len());
         }
         label
     }

@@ -7,8 +7,10 @@ use crate::model::{
     Attribute, Direction, Expression, Namespaces, Peer, Peers, PodSelection, PortSpec, Ports, Protocol, Rule,
     RuleAction, Test,
 };
+use std::fmt::Write as _;
 
 /// `allow egress to pods labelled app=web in namespace shop, on TCP 80`.
+// Writing to a String cannot fail.
 pub fn rule_in_words(rule: &Rule) -> String {
     let action = match rule.action {
         RuleAction::Allow => "allow",
@@ -20,27 +22,24 @@ pub fn rule_in_words(rule: &Rule) -> String {
     let mut words = format!("{action} {}", rule.direction);
     if let Some(local) = &rule.local {
         let whose = if rule.direction == Direction::Egress { "from" } else { "to" };
-        words.push_str(&format!(" {whose} those of its pods that are {}", bracketed(local)));
+        let _ = write!(words, " {whose} those of its pods that are {}", bracketed(local));
     }
-    words.push_str(&format!(
-        " {preposition} {}, on {}",
-        peers_in_words(&rule.peers),
-        ports_in_words(&rule.ports)
-    ));
+    let _ =
+        write!(words, " {preposition} {}, on {}", peers_in_words(&rule.peers), ports_in_words(&rule.ports));
     let list = |specs: &[PortSpec]| specs.iter().map(port).collect::<Vec<_>>().join(", nor ");
     if !rule.not_ports.is_empty() {
-        words.push_str(&format!(", but not on {}", list(&rule.not_ports)));
+        let _ = write!(words, ", but not on {}", list(&rule.not_ports));
     }
     match &rule.source_ports {
         Ports::Any => {}
         Ports::OneOf(specs) if specs.is_empty() => words.push_str(", from no source port"),
         Ports::OneOf(specs) => {
             let specs: Vec<String> = specs.iter().map(port).collect();
-            words.push_str(&format!(", from source port {}", specs.join(", or ")));
+            let _ = write!(words, ", from source port {}", specs.join(", or "));
         }
     }
     if !rule.not_source_ports.is_empty() {
-        words.push_str(&format!(", but not from source port {}", list(&rule.not_source_ports)));
+        let _ = write!(words, ", but not from source port {}", list(&rule.not_source_ports));
     }
     words
 }
@@ -146,6 +145,7 @@ pub(super) fn pods(selection: &PodSelection) -> String {
     format!("{who} {place}{both}")
 }
 
+// Writing to a String cannot fail.
 pub(super) fn peer(peer: &Peer) -> String {
     match peer {
         Peer::Pods(selection) => pods(selection),
@@ -165,7 +165,7 @@ pub(super) fn peer(peer: &Peer) -> String {
             let mut words = if are.is_empty() { "anyone".to_owned() } else { are.join(" and ") };
             for part in not {
                 let Peer::Not(part) = part else { continue };
-                words.push_str(&format!(" but not {}", bracketed(part)));
+                let _ = write!(words, " but not {}", bracketed(part));
             }
             words
         }

@@ -78,12 +78,13 @@ fn verdict(verdict: &str) -> String {
 fn side(text: &mut String, direction: &str, end: &str, detail: &SideDetail) {
     let side = &detail.side;
     let _ = writeln!(text, "\n{direction} of {}: {}", visible(end), verdict(side.verdict));
-    for step in &detail.steps {
+    for (position, step) in detail.steps.iter().enumerate() {
+        let when = if position == 0 { "first" } else { "then" };
         let policy = step.step.policy.as_ref().map(ToString::to_string).unwrap_or_default();
         let _ = match step.step.step {
-            "logged" => writeln!(text, "  first, noted in the log by {}", visible(&policy)),
-            "passed" => writeln!(text, "  first, passed on by {}", visible(&policy)),
-            _ => writeln!(text, "  first, undecided"),
+            "logged" => writeln!(text, "  {when}, noted in the log by {}", visible(&policy)),
+            "passed" => writeln!(text, "  {when}, passed on by {}", visible(&policy)),
+            _ => writeln!(text, "  {when}, undecided"),
         };
         let _ = writeln!(text, "    {}", visible(&step.says));
         if let Some(place) = &step.step.place {

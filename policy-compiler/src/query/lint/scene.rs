@@ -7,8 +7,11 @@ use crate::api::{Labels, NAME_LABEL, NamedPort, Object, Pod};
 use crate::model::{Attributes, Direction, Peer, Peers, Policy, PortSpec, Rule};
 use crate::query::end::{End, EndKind, ends};
 use crate::query::judge::Judge;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+/// Namespace, labels, service account, named ports, and in which blocks its addresses are.
+type Kind<'p> = (&'p str, &'p Labels, &'p str, &'p [NamedPort], Vec<bool>);
 
 /// A pod as selectors see it.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +72,7 @@ impl<'j> Scene<'j> {
         let blocks = blocks(judge);
         let mut scene =
             Self { judge, pods: Vec::new(), host_pods: Vec::new(), ends: ends(&[judge]), namespaces, nodes };
-        let mut known: BTreeMap<(&str, &Labels, &str, &[NamedPort], Vec<bool>), ()> = BTreeMap::new();
+        let mut known: BTreeSet<Kind<'_>> = BTreeSet::new();
         for pod in pods.into_iter().filter(|pod| !pod.is_finished()) {
             let (namespace, account) = (pod.meta.key.namespace.as_str(), pod.service_account.as_str());
             let attributes = Attributes {
@@ -86,7 +89,7 @@ impl<'j> Scene<'j> {
             }
             let within = pod.pod_ips.iter().flat_map(|ip| blocks.iter().map(move |block| block.contains(ip)));
             let kind = (namespace, &pod.meta.labels, account, &pod.named_ports[..], within.collect());
-            if known.insert(kind, ()).is_none() {
+            if known.insert(kind) {
                 scene.pods.push(seen);
             }
         }

@@ -7,6 +7,7 @@ use crate::api::Kind;
 use crate::model::{Namespaces, Peer, Policy, PortSpec, Ports, Rule};
 use crate::query::words::{peer, pods as pods_in_words};
 use ipnet::IpNet;
+use std::fmt::Write as _;
 
 pub(super) fn policy(scene: &Scene<'_>, policy: &Policy, findings: &mut Findings) {
     let subjects = scene.subjects(policy);
@@ -34,6 +35,7 @@ pub(super) fn policy(scene: &Scene<'_>, policy: &Policy, findings: &mut Findings
     }
 }
 
+// Writing to a String cannot fail.
 fn subject(scene: &Scene<'_>, policy: &Policy, findings: &mut Findings) {
     let provenance = &policy.provenance;
     if let Namespaces::Named(namespace) = &policy.subject.namespaces
@@ -54,10 +56,8 @@ fn subject(scene: &Scene<'_>, policy: &Policy, findings: &mut Findings) {
     let mut message = format!("the policy selects no pod: there are no {who}");
     let on_host = |seen: &&Seen<'_>| policy.subject.matches(&seen.attributes);
     if let Some(seen) = scene.host_pods.iter().find(on_host) {
-        message.push_str(&format!(
-            " but on the host network, like {}, where policies do not reach",
-            seen.name()
-        ));
+        let _ =
+            write!(message, " but on the host network, like {}, where policies do not reach", seen.name());
     }
     let field =
         if policy.name.kind == Kind::NetworkPolicy { "spec.podSelector" } else { provenance.field.as_str() };
@@ -172,6 +172,7 @@ fn smaller<'n>(one: &'n IpNet, two: &'n IpNet) -> Option<&'n IpNet> {
     }
 }
 
+// Writing to a String cannot fail.
 fn port_name(
     policy: &Policy,
     rule: &Rule,
@@ -194,7 +195,7 @@ fn port_name(
     }
     let mut field = rule.provenance.field.clone();
     if policy.name.kind == Kind::NetworkPolicy && position < ports.listed().len() {
-        field.push_str(&format!(".ports[{position}]"));
+        let _ = write!(field, ".ports[{position}]");
     }
     let help = "use a name from the pods' containerPorts with its protocol, or the number";
     findings.add(Lint::PortNameUndefined, &policy.name, (&field, &rule.provenance.origin), message, help);

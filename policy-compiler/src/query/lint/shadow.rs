@@ -215,7 +215,8 @@ fn report(policy: &Policy, rule: &Rule, search: &Search, findings: &mut Findings
         .passed
         .iter()
         .map(|(by, provenance)| format!("{by} {} ({}), which passes", provenance.field, provenance.origin));
-    let before: Vec<String> = deciding.chain(passing).collect();
+    // A tier that was left says more than all that came after it.
+    let before: Vec<String> = passing.chain(deciding).collect();
     let shown = match &before[..] {
         [one, two, rest @ ..] if !rest.is_empty() => format!("{one}; {two}; and {} more", rest.len()),
         all => all.join("; "),
