@@ -12,7 +12,7 @@ pub(super) fn csv(matrix: &Matrix) -> String {
         let family = pair.family.to_string();
         match pair.cell {
             Cell::Open(open) => {
-                line(&mut text, &[&pair.src.name, &pair.dst.name, &family, &open.to_string()])
+                line(&mut text, &[&pair.src.name, &pair.dst.name, &family, &open.to_string()]);
             }
             Cell::Ports(verdicts) => {
                 for (port, verdict) in matrix.ports.iter().zip(verdicts) {

@@ -29,8 +29,8 @@ pub(super) struct Look {
 const LONGEST: usize = 60;
 /// Between two bands.
 const GAP: usize = 4;
-/// Width of a character by the height of its font, on average, with some room.
-const WIDTH: f64 = 0.6;
+/// Width of a character in tenths of the height of its font, on average, with some room.
+const WIDTH: usize = 6;
 
 /// How large things are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -71,8 +71,7 @@ fn cut(label: &str) -> String {
 }
 
 fn width(text: &str, font: usize) -> usize {
-    // Lengths of labels are far below what f64 can count.
-    (text.chars().count() as f64 * font as f64 * WIDTH).ceil() as usize
+    (text.chars().count() * font * WIDTH).div_ceil(10)
 }
 
 fn widest<'l>(texts: impl Iterator<Item = &'l str>, font: usize) -> usize {
@@ -150,7 +149,7 @@ pub(super) fn grid(
         };
         band_above(&mut svg, layout, (*from, *to + cell), &column.band);
     }
-    let side = cell - if cell >= 10 { 1 } else { 0 };
+    let side = cell - usize::from(cell >= 10);
     for (row, &y) in ys.iter().enumerate() {
         for (column, &x) in xs.iter().enumerate() {
             let Look { class, text, title } = look(row, column);
@@ -202,7 +201,7 @@ fn band_beside(svg: &mut String, layout: Layout, (from, to): (usize, usize), ban
     }
     let x = layout.left - layout.label - 4;
     let font = (to - from).clamp(7, 12);
-    let (middle, text) = ((from + to) / 2 + font * 2 / 5, x - 6);
+    let (middle, text) = (usize::midpoint(from, to) + font * 2 / 5, x - 6);
     let _ = write!(
         svg,
         "<path class=\"rule\" d=\"M{x} {from}V{to}\"/>\
@@ -217,7 +216,7 @@ fn band_above(svg: &mut String, layout: Layout, (from, to): (usize, usize), band
     }
     let font = if layout.upright { (to - from).clamp(7, 12) } else { 12 };
     let shown = escaped(&cut(band));
-    let middle = (from + to) / 2;
+    let middle = usize::midpoint(from, to);
     if layout.upright {
         let (x, y) = (middle + font * 2 / 5, width(&cut(band), 12) + 4);
         let _ = write!(
