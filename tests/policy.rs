@@ -92,7 +92,7 @@ fn a_state_that_the_api_server_would_refuse_is_refused_by_name() {
         state.join("policies.yaml"),
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: bad, namespace: shop}\n\
          spec:\n  podSelector: {}\n  ingress:\n    - ports: [{port: 9, endPort: 8}]\n---\n\
-         apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: other}\n",
+         apiVersion: crd.antrea.io/v1beta1\nkind: ClusterNetworkPolicy\nmetadata: {name: other}\n",
     )
     .unwrap();
     let mut text = String::new();

@@ -7,9 +7,11 @@
 //! | --- | --- |
 //! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
 //! | the same, over time | `fragments`, `conntrack` |
-//! | who may write policies or Pods | `manifest`, `policy_equivalence`, `cluster_policy` |
+//! | who may write policies or Pods | `manifest`, `cluster_policy`, `calico`, `calico_selector`, `policy_equivalence` |
 //! | the administrator | `config`, `control_request`, `probe` |
 
+pub mod calico;
+pub mod calico_selector;
 pub mod cluster_policy;
 pub mod config;
 pub mod conntrack;
@@ -33,7 +35,9 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
+    ("calico", calico::run),
+    ("calico_selector", calico_selector::run),
     ("cluster_policy", cluster_policy::run),
     ("config", config::run),
     ("conntrack", conntrack::run),

@@ -10,7 +10,8 @@ use policy_compiler::api::{
     Pod,
 };
 use policy_compiler::{
-    Action, Compiler, Direction, Key, Kind, Object, OnInvalid, Options, RuleKind, Scope, SubjectId,
+    Action, Compiler, Direction, Key, Kind, Misplacement, Object, OnInvalid, Options, PodName, RuleKind,
+    Scope, SubjectId,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -51,13 +52,14 @@ fn keys(compiler: &Compiler) -> Vec<Key> {
 struct Book<'o> {
     compiler: &'o Compiler,
     subjects: Vec<(String, String)>,
+    misplaced: Vec<(PodName, IpAddr, Misplacement)>,
 }
 
 impl<'o> Book<'o> {
     fn new(compiler: &'o Compiler) -> Self {
         let cluster = compiler.cluster(&Scope::All);
         let names = cluster.subjects.into_iter().map(|pod| (pod.name.namespace, pod.name.name));
-        Self { compiler, subjects: names.collect() }
+        Self { compiler, subjects: names.collect(), misplaced: cluster.misplaced }
     }
 
     fn pods(&self) -> impl Iterator<Item = &'o Pod> {
@@ -98,6 +100,13 @@ impl<'o> Book<'o> {
         host_pod || own
     }
 
+    /// Whether the pod has the address. Of a pod with one it cannot have, the others are cut off and never asked about.
+    fn owns(&self, pod: &Pod, address: IpAddr) -> bool {
+        let (namespace, name) = (&pod.meta.key.namespace, &pod.meta.key.name);
+        pod.pod_ips.contains(&address)
+            && !self.misplaced.iter().any(|(of, ..)| of.namespace == *namespace && of.name == *name)
+    }
+
     /// The first rule of a tier that matches: what it does.
     fn tier(&self, tier: ClusterTier, key: &Key) -> Option<ClusterAction> {
         let mut policies: Vec<&ClusterPolicy> = self
@@ -115,7 +124,7 @@ impl<'o> Book<'o> {
         let (namespace, name) = &self.subjects[key.subject.0 as usize];
         let subject =
             self.pods().find(|pod| pod.meta.key.namespace == *namespace && pod.meta.key.name == *name)?;
-        let owner = self.pods().find(|pod| !pod.host_network && pod.pod_ips.contains(&key.remote()));
+        let owner = self.pods().find(|pod| !pod.host_network && self.owns(pod, key.remote()));
         for policy in policies {
             if !policy.subject.as_ref().is_some_and(|selected| self.selects(selected, subject)) {
                 continue;

@@ -1,6 +1,7 @@
 //! From trees to objects: which kind it is, whether weir uses it, and what a `List` holds.
 
 use super::ParseOutput;
+use super::calico::{CalicoNetworkSet, CalicoTier, read_calico_policy};
 use super::cluster_policy::read_cluster_policy;
 use super::diagnostic::{Diagnostic, Severity};
 use super::meta::read_meta;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What this release reads.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 16] = [
     Kind::Namespace,
     Kind::Node,
     Kind::Pod,
@@ -27,6 +28,14 @@ const KINDS: [Kind; 8] = [
     Kind::ClusterNetworkPolicy,
     Kind::AdminNetworkPolicy,
     Kind::BaselineAdminNetworkPolicy,
+    Kind::CalicoTier,
+    Kind::CalicoNetworkPolicy,
+    Kind::CalicoGlobalNetworkPolicy,
+    Kind::CalicoStagedNetworkPolicy,
+    Kind::CalicoStagedGlobalNetworkPolicy,
+    Kind::CalicoStagedKubernetesNetworkPolicy,
+    Kind::CalicoNetworkSet,
+    Kind::CalicoGlobalNetworkSet,
 ];
 
 /// Problems of a file that are no object's before the rest of it is left unread.
@@ -296,6 +305,21 @@ fn read_object(
                 policy.unreadable = Some(policy.spec.clone());
             }
             Object::ClusterPolicy(policy)
+        }
+        Kind::CalicoTier => Object::CalicoTier(CalicoTier::read(&mut reader, raw, root.mark, entries)),
+        Kind::CalicoNetworkPolicy
+        | Kind::CalicoGlobalNetworkPolicy
+        | Kind::CalicoStagedNetworkPolicy
+        | Kind::CalicoStagedGlobalNetworkPolicy
+        | Kind::CalicoStagedKubernetesNetworkPolicy => {
+            let mut policy = read_calico_policy(&mut reader, raw, root.mark, entries);
+            if !tree.problems.is_empty() {
+                policy.mark_unreadable();
+            }
+            Object::CalicoPolicy(policy)
+        }
+        Kind::CalicoNetworkSet | Kind::CalicoGlobalNetworkSet => {
+            Object::CalicoNetworkSet(CalicoNetworkSet::read(&mut reader, raw, root.mark, entries))
         }
         // Not among `KINDS`.
         _ => return 0,

@@ -25,7 +25,11 @@ mod syntax;
 mod tree;
 mod words;
 
-pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
+pub use calico::{
+    CalicoAction, CalicoEntity, CalicoIcmp, CalicoNamespaces, CalicoNetworkSet, CalicoOrder, CalicoPolicy,
+    CalicoPolicyBody, CalicoPolicySpec, CalicoPort, CalicoRule, CalicoRuleBody, CalicoSelector,
+    CalicoServiceAccounts, CalicoSubject, CalicoTier, IpFamily, LabelTest, SelectorError, StagedAction,
+};
 pub use cilium::{CiliumCidrGroup, CiliumPolicy};
 pub use cluster_policy::{
     ClusterAction, ClusterPeer, ClusterPlace, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule,

@@ -27,6 +27,17 @@ pub(crate) fn read_policy<'t>(
     mark: Mark,
     entries: &'t [Entry],
 ) -> NetworkPolicy {
+    read_policy_of(reader, raw, mark, entries, &[])
+}
+
+/// Reads an object whose `spec` is that of a policy, with some fields more.
+pub(crate) fn read_policy_of<'t>(
+    reader: &mut Reader<'t>,
+    raw: RawMeta<'_>,
+    mark: Mark,
+    entries: &'t [Entry],
+    more: &[&str],
+) -> NetworkPolicy {
     let mut policy = NetworkPolicy {
         spec: Provenance { origin: raw.meta.origin.clone(), field: "spec".into() },
         meta: raw.meta,
@@ -48,16 +59,22 @@ pub(crate) fn read_policy<'t>(
     reader.field(entries, "spec", |reader, node| {
         policy.spec = reader.provenance(node.mark);
         match reader.mapping(node) {
-            Some(spec) => read_spec(reader, &mut policy, spec, node.mark),
+            Some(spec) => read_spec(reader, &mut policy, spec, node.mark, more),
             None => policy.pod_selector = None,
         }
     });
     policy
 }
 
-fn read_spec<'t>(reader: &mut Reader<'t>, policy: &mut NetworkPolicy, spec: &'t [Entry], mark: Mark) {
+fn read_spec<'t>(
+    reader: &mut Reader<'t>,
+    policy: &mut NetworkPolicy,
+    spec: &'t [Entry],
+    mark: Mark,
+    more: &[&str],
+) {
     let errors = reader.error_count();
-    reader.refuse_unknown(spec, &["podSelector", "policyTypes", "ingress", "egress"]);
+    reader.refuse_unknown(spec, &[&["podSelector", "policyTypes", "ingress", "egress"], more].concat());
     if reader.error_count() > errors {
         policy.unreadable = Some(reader.provenance(mark));
     }

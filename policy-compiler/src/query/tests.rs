@@ -1,6 +1,6 @@
 //! Corners of probes, answers and matrices.
 
-use super::{Cell, Judge, Probe, ProbeError, Stage, Transport, dump, matrix};
+use super::{Cell, ChangeBlock, Judge, Probe, ProbeError, Stage, Transport, diff, dump, matrix};
 use crate::{Compiler, OnInvalid, Options, parse};
 
 const CLUSTER: &str = include_str!("../../testdata/cluster.yaml");
@@ -173,7 +173,7 @@ fn the_matrix_is_of_the_families_that_both_have() {
 
 #[test]
 fn tiers_on_the_way_are_told_in_order() {
-    let tiers = include_str!("../../testdata/cases-cnp/cnp_three_tiers.yaml");
+    let tiers = include_str!("../../testdata/cases/cnp_three_tiers.yaml");
     let judge = judge(&[CLUSTER, tiers], OnInvalid::Refuse);
     let tcp = Transport::Port(crate::model::Protocol::TCP, 80);
     let explained: Vec<String> = ["shop/web", "shop/api", "kube-system/dns"]
@@ -184,6 +184,76 @@ fn tiers_on_the_way_are_told_in_order() {
         })
         .collect();
     insta::assert_snapshot!(explained.join("\n"));
+}
+
+#[test]
+fn rules_that_log_types_and_source_ports_are_told() {
+    let explain = |policies: &str, probes: &[&str]| {
+        let judge = judge(&[CLUSTER, policies], OnInvalid::Refuse);
+        let told =
+            probes.iter().map(|line| match Probe::from_json(line).and_then(|probe| judge.explain(&probe)) {
+                Ok(explanation) => serde_json::to_string_pretty(&explanation.ingress).unwrap_or_default(),
+                Err(error) => panic!("{line}: {error}"),
+            });
+        told.collect::<Vec<_>>().join("\n")
+    };
+    let logged = explain(
+        include_str!("../../testdata/cases/calico_log_and_staged.yaml"),
+        &[&probe("shop/api", "shop/web", "").replace("80", "1"), &probe("shop/api", "shop/web", "")],
+    );
+    let to_web = |more: &str| format!(r#"{{"src":"shop/api","dst":"shop/web",{more}}}"#);
+    let matched = explain(
+        include_str!("../../testdata/cases/calico_matches.yaml"),
+        &[
+            &to_web(r#""protocol":"SCTP","port":7,"sport":49001"#),
+            &to_web(r#""protocol":"SCTP","port":7,"sport":50001"#),
+            &to_web(r#""protocol":"ICMP","icmp_type":8,"icmp_code":1"#),
+            &to_web(r#""protocol":"GRE""#),
+        ],
+    );
+    insta::assert_snapshot!(format!("{logged}\n{matched}"));
+}
+
+#[test]
+fn what_is_open_is_told_by_source_port_where_rules_ask_for_it() {
+    let judge =
+        judge(&[CLUSTER, include_str!("../../testdata/cases/calico_matches.yaml")], OnInvalid::Refuse);
+    let told = |ports: Vec<Transport>| {
+        let matrix = matrix(&judge, judge.pods(), ports, |_| {});
+        assert_eq!(matrix.by_source, [crate::model::Protocol::SCTP]);
+        let to_web =
+            matrix.pairs().filter(|pair| pair.src.name == "other/client" && pair.dst.name == "shop/web");
+        let told = to_web.map(|pair| format!("IPv{}: {:?}", pair.family, serde_json::to_value(pair).ok()));
+        told.collect::<Vec<_>>().join("\n")
+    };
+    let sctp = |port| Transport::Port(crate::model::Protocol::SCTP, port);
+    insta::assert_snapshot!(format!("{}\n{}", told(Vec::new()), told(vec![sctp(7), sctp(8), sctp(9)])));
+}
+
+#[test]
+fn staged_policies_change_what_is_judged_only_when_asked() {
+    let staged = include_str!("../../testdata/cases/calico_log_and_staged.yaml");
+    let judge = |staged_too| {
+        let mut compiler = Compiler::new(Options { staged: staged_too, ..Options::default() });
+        for object in [CLUSTER, staged].iter().flat_map(|text| parse("state.yaml", text).objects) {
+            compiler.upsert(object);
+        }
+        match Judge::new(compiler) {
+            Ok(judge) => judge,
+            Err(errors) => panic!("{errors:?}"),
+        }
+    };
+    let (now, then) = (judge(false), judge(true));
+    assert!(diff(&now, &judge(false), |_, _| {}).is_empty());
+    let blocks = diff(&now, &then, |_, _| {}).blocks();
+    let told: Vec<String> = blocks
+        .iter()
+        .map(|block| {
+            let ChangeBlock { becomes, src, dst, pairs, families, ports, by } = block;
+            format!("{becomes}: {src} to {dst} ({pairs}, {families}), {ports}: {by}")
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]
