@@ -186,10 +186,12 @@ fn reason(
 ) -> Arc<str> {
     let becomes = if becomes { "allow" } else { "deny" };
     let sides = [Side::new(new, src, egress), Side::new(new, dst, ingress)];
-    let reasons: Vec<String> = sides
+    let mut reasons: Vec<String> = sides
         .into_iter()
         .filter(|side| side.reason != "not_judged" && side.verdict == becomes)
         .map(|side| side.message)
         .collect();
+    // Both ends may have it from one policy.
+    reasons.dedup();
     reasons.join("; ").into()
 }
