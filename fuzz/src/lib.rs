@@ -7,11 +7,13 @@
 //! | --- | --- |
 //! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
 //! | the same, over time | `fragments`, `conntrack` |
-//! | who may write policies or Pods | `manifest`, `cluster_policy`, `calico`, `calico_selector`, `policy_equivalence` |
+//! | who may write policies or Pods | `manifest`, `cluster_policy`, `calico`, `calico_selector`, `cilium`, `policy_equivalence` |
 //! | the administrator | `config`, `control_request`, `probe` |
+//! | whoever made a capture | `pcap`, `pcapng` |
 
 pub mod calico;
 pub mod calico_selector;
+pub mod cilium;
 pub mod cluster_policy;
 pub mod config;
 pub mod conntrack;
@@ -23,6 +25,8 @@ pub mod inner_headers;
 pub mod manifest;
 pub mod neighbour;
 pub mod outer_decap;
+pub mod pcap;
+pub mod pcapng;
 pub mod policy_equivalence;
 pub mod probe;
 pub mod vnet_header;
@@ -35,9 +39,10 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 20] = [
     ("calico", calico::run),
     ("calico_selector", calico_selector::run),
+    ("cilium", cilium::run),
     ("cluster_policy", cluster_policy::run),
     ("config", config::run),
     ("conntrack", conntrack::run),
@@ -49,6 +54,8 @@ pub const TARGETS: [Target; 17] = [
     ("manifest", manifest::run),
     ("neighbour", neighbour::run),
     ("outer_decap", outer_decap::run),
+    ("pcap", pcap::run),
+    ("pcapng", pcapng::run),
     ("policy_equivalence", policy_equivalence::run),
     ("probe", probe::run),
     ("vnet_header", vnet_header::run),

@@ -152,7 +152,9 @@ impl Compiler {
         let model = self.model();
         let mut errors: Vec<Diagnostic> =
             self.problems().filter(|problem| problem.is_error()).cloned().collect();
-        errors.extend(semantics::problems(self.objects(), &self.context()));
+        let (of_context, doubts): (Vec<_>, Vec<_>) =
+            semantics::problems(self.objects(), &self.context()).into_iter().partition(Diagnostic::is_error);
+        errors.extend(of_context);
         errors.extend(view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)));
         errors.extend(view.cut_offs.iter().filter_map(|cut_off| problems::misplaced(&self.objects, cut_off)));
         errors.extend(view.contradictions.iter().cloned());
@@ -165,7 +167,7 @@ impl Compiler {
                 .map_err(|too_large| vec![too_large_diagnostic(too_large, self.options.memory_ceiling)])?,
             Engine::Linear => lower::linear(&view, &model),
         };
-        let warnings = self.problems().filter(|problem| !problem.is_error()).cloned().collect();
+        let warnings = self.problems().filter(|problem| !problem.is_error()).cloned().chain(doubts).collect();
         Ok(Compiled { classifier, rules: Arc::new(rules), cluster: view.cluster, warnings, degraded: errors })
     }
 

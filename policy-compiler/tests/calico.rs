@@ -12,7 +12,6 @@ use policy_compiler::{
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -62,23 +61,6 @@ fn verdicts(compiler: &Compiler, probes: &str) -> Vec<String> {
         connect(&engines, (&end(words[0]), &end(words[1])), protocol(words[2]), port, family).to_string()
     };
     lines.map(judge).collect()
-}
-
-#[test]
-fn every_problem_is_located_and_says_what_was_expected() {
-    let parsed = parse("calico.yaml", &read(&testdata("invalid/calico.yaml")));
-    let mut list = String::new();
-    for diagnostic in &parsed.diagnostics {
-        let _ = writeln!(list, "{diagnostic}");
-    }
-    let compiler =
-        compiler(Options::default(), &[("calico.yaml", &read(&testdata("invalid/calico.yaml")))], true);
-    let Err(all) = compiler.compile(&Scope::All) else { panic!("it is invalid") };
-    let _ = writeln!(list, "\nonly beside other objects:");
-    for diagnostic in all.iter().filter(|diagnostic| !parsed.diagnostics.contains(diagnostic)) {
-        let _ = writeln!(list, "{diagnostic}");
-    }
-    insta::assert_snapshot!(list);
 }
 
 /// A state of two pods, `shop/web` and `shop/api`, a set that can be read, and these documents.

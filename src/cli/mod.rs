@@ -5,9 +5,11 @@ mod attach;
 mod config;
 mod detach;
 mod lab;
+mod lab_capture;
 mod logging;
 mod output;
 mod policy;
+mod replay;
 mod run;
 mod snippet;
 mod socket;
@@ -40,6 +42,7 @@ enum Command {
     Run(run::Args),
     Config(config::Args),
     Policy(policy::Args),
+    Replay(replay::Args),
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
@@ -55,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, log.as_deref()),
         Command::Config(args) => config::run(args),
         Command::Policy(args) => policy::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),

@@ -81,6 +81,8 @@ pub struct Frame {
     pub gso: Option<Gso>,
     /// Set on frames from and to a datagram underlay.
     pub outer: Option<Outer>,
+    /// A number by which a tool knows the packet again in what becomes of it; 0 on frames that ports bring.
+    pub tag: u64,
 }
 
 impl Frame {
@@ -93,6 +95,7 @@ impl Frame {
             checksum: Checksum::Complete,
             gso: None,
             outer: None,
+            tag: 0,
         }
     }
 
@@ -105,6 +108,7 @@ impl Frame {
             checksum: Checksum::Complete,
             gso: None,
             outer: None,
+            tag: 0,
         }
     }
 
@@ -127,6 +131,7 @@ impl Frame {
         self.checksum = Checksum::Complete;
         self.gso = None;
         self.outer = None;
+        self.tag = 0;
     }
 
     /// Replaces the contents by a copy of `bytes`, cut at the capacity.

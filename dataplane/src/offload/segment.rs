@@ -133,6 +133,7 @@ impl<'a> Cut<'a> {
                 return Err(SegmentError::BadMetadata);
             }
             piece.outer = frame.outer;
+            piece.tag = frame.tag;
             out.push(piece);
         }
         Ok(count)

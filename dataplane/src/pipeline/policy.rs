@@ -187,7 +187,7 @@ impl Pipeline {
     fn open_connection(
         &mut self,
         generation: &Generation,
-        packet: &Packet,
+        packet: &mut Packet,
         asked: Option<Asked>,
         questions: &Questions,
         now: Timestamp,
@@ -225,7 +225,7 @@ impl Pipeline {
     fn allowed(
         &mut self,
         generation: &Generation,
-        packet: &Packet,
+        packet: &mut Packet,
         asked: Option<Asked>,
         questions: &Questions,
     ) -> Result<(), DropReason> {
@@ -235,6 +235,7 @@ impl Pipeline {
             let flow = Flow::of(packet).ok_or(DropReason::BadHeader)?;
             keys(generation, &flow).map(|key| key.map(|key| (key, generation.classifier.classify(&key))))
         };
+        packet.judged = answers.map(|answer| answer.map(|(_, verdict)| verdict));
         for (key, verdict) in answers.into_iter().flatten() {
             if verdict.action == Action::Deny {
                 self.deny(generation, &key, verdict);

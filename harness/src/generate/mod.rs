@@ -9,6 +9,7 @@
 //! tier to tier on a port, a whole namespace let in, DNS, blocks of outside addresses with exceptions, port
 //! ranges and named ports. The same shape and seed give the same text for ever.
 
+mod capture;
 mod rng;
 
 use std::fmt::Write as _;
@@ -16,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use policy_compiler::{Cluster, Direction, Key, SubjectId};
 
+pub use capture::{CaptureShape, Made, MakeError};
 pub use rng::Rng;
 
 /// How large a cluster is to be.

@@ -2,6 +2,7 @@
 
 use super::ParseOutput;
 use super::calico::{CalicoNetworkSet, CalicoTier, read_calico_policy};
+use super::cilium;
 use super::cluster_policy::read_cluster_policy;
 use super::diagnostic::{Diagnostic, Severity};
 use super::meta::read_meta;
@@ -18,25 +19,8 @@ use super::words::{quoted, shortened};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What this release reads.
-const KINDS: [Kind; 16] = [
-    Kind::Namespace,
-    Kind::Node,
-    Kind::Pod,
-    Kind::ServiceAccount,
-    Kind::NetworkPolicy,
-    Kind::ClusterNetworkPolicy,
-    Kind::AdminNetworkPolicy,
-    Kind::BaselineAdminNetworkPolicy,
-    Kind::CalicoTier,
-    Kind::CalicoNetworkPolicy,
-    Kind::CalicoGlobalNetworkPolicy,
-    Kind::CalicoStagedNetworkPolicy,
-    Kind::CalicoStagedGlobalNetworkPolicy,
-    Kind::CalicoStagedKubernetesNetworkPolicy,
-    Kind::CalicoNetworkSet,
-    Kind::CalicoGlobalNetworkSet,
-];
+/// What this release reads: everything it has a name for.
+const KINDS: [Kind; 19] = Kind::ALL;
 
 /// Problems of a file that are no object's before the rest of it is left unread.
 const MAX_FILE_PROBLEMS: usize = 1000;
@@ -321,8 +305,16 @@ fn read_object(
         Kind::CalicoNetworkSet | Kind::CalicoGlobalNetworkSet => {
             Object::CalicoNetworkSet(CalicoNetworkSet::read(&mut reader, raw, root.mark, entries))
         }
-        // Not among `KINDS`.
-        _ => return 0,
+        Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy => {
+            let mut policy = cilium::read_policy(&mut reader, raw, root.mark, entries);
+            if !tree.problems.is_empty() {
+                policy.unreadable = Some(reader.provenance(root.mark));
+            }
+            Object::CiliumPolicy(policy)
+        }
+        Kind::CiliumCidrGroup => {
+            Object::CiliumCidrGroup(cilium::read_cidr_group(&mut reader, raw, root.mark, entries))
+        }
     };
     let diagnostics = reader.into_diagnostics();
     output.diagnostics.extend(diagnostics.iter().cloned());

@@ -30,7 +30,11 @@ pub use calico::{
     CalicoPolicyBody, CalicoPolicySpec, CalicoPort, CalicoRule, CalicoRuleBody, CalicoSelector,
     CalicoServiceAccounts, CalicoSubject, CalicoTier, IpFamily, LabelTest, SelectorError, StagedAction,
 };
-pub use cilium::{CiliumCidrGroup, CiliumPolicy};
+pub use cilium::{
+    CiliumCidrGroup, CiliumCidrGroups, CiliumDnsMatch, CiliumEntity, CiliumHttpRule, CiliumKey,
+    CiliumL7Rules, CiliumPeer, CiliumPolicy, CiliumPort, CiliumPortRule, CiliumRequirement, CiliumRule,
+    CiliumRuleBody, CiliumSelector, CiliumSpec, CiliumSubject,
+};
 pub use cluster_policy::{
     ClusterAction, ClusterPeer, ClusterPlace, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule,
     ClusterRuleBody, ClusterTier,

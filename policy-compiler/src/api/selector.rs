@@ -39,8 +39,28 @@ impl Selector {
 }
 
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
+
+/// What keys of a selector look like.
+pub(crate) struct KeySyntax {
+    /// Whether it is one.
+    pub(crate) is_key: fn(&str) -> bool,
+    /// What to say was expected.
+    pub(crate) expected: &'static str,
+}
+
+const LABEL_KEYS: KeySyntax = KeySyntax { is_key: is_label_key, expected: LABEL_KEY_EXPECTED };
+
 /// Reads a label selector as the API server validates it. `None`: it could not be read.
 pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Selector> {
+    read_selector_of(reader, node, &LABEL_KEYS)
+}
+
+/// The same, where keys are written in another way than those of Kubernetes; they are kept as written.
+pub(crate) fn read_selector_of<'t>(
+    reader: &mut Reader<'t>,
+    node: &'t Node,
+    keys: &KeySyntax,
+) -> Option<Selector> {
     let errors = reader.error_count();
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["matchLabels", "matchExpressions"]);
@@ -48,11 +68,11 @@ pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
     reader.field(entries, "matchLabels", |reader, node| {
         for entry in reader.mapping(node).unwrap_or_default() {
             reader.within(&entry.key, |reader| {
-                if !is_label_key(&entry.key) {
+                if !(keys.is_key)(&entry.key) {
                     reader.error(
                         entry.key_mark,
                         format!("{} is not a label key", quoted(&entry.key)),
-                        LABEL_KEY_EXPECTED,
+                        keys.expected,
                     );
                 }
                 // A null value is the empty value, as the API server decodes it.
@@ -66,7 +86,7 @@ pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
     });
     reader.field(entries, "matchExpressions", |reader, node| {
         reader.each(node, |reader, node| {
-            if let Some(requirement) = read_expression(reader, node) {
+            if let Some(requirement) = read_expression(reader, node, keys) {
                 requirements.push(requirement);
             }
         });
@@ -85,13 +105,13 @@ fn read_value<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<&'t str> {
     Some(value)
 }
 
-fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Requirement> {
+fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node, keys: &KeySyntax) -> Option<Requirement> {
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["key", "operator", "values"]);
     let key = reader.field(entries, "key", |reader, node| {
         let key = reader.string(node)?;
-        if !is_label_key(key) {
-            reader.error(node.mark, format!("{} is not a label key", quoted(key)), LABEL_KEY_EXPECTED);
+        if !(keys.is_key)(key) {
+            reader.error(node.mark, format!("{} is not a label key", quoted(key)), keys.expected);
         }
         Some(key.to_owned())
     });

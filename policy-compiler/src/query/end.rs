@@ -61,6 +61,8 @@ pub fn ends(judges: &[&Judge]) -> Vec<End> {
     for judge in judges {
         let cluster = &judge.compiled().cluster;
         taken.extend(cluster.pod_addresses.keys().map(|&address| IpNet::from(address)));
+        // Several pods' address is nobody's, and yet not outside.
+        taken.extend(cluster.conflicts.iter().map(|&(address, _)| IpNet::from(address)));
         for node in &cluster.nodes {
             for &address in &node.addresses {
                 nodes.entry(address).or_insert_with(|| format!("node {} ({address})", node.name));

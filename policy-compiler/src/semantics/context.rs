@@ -13,6 +13,8 @@ pub struct Context<'o> {
     pub network_sets: NetworkSets<'o>,
     /// Cilium's CIDR groups, which its rules name.
     pub cidr_groups: Vec<&'o CiliumCidrGroup>,
+    /// Some Node is labelled as one the API server runs on.
+    pub control_plane: bool,
     /// A policy of Calico's that is in force, if there is one. Cilium's policies do not mix with it: each language
     /// decides alone what a pod without rules may do.
     pub calico: Option<&'o ObjectKey>,
@@ -35,6 +37,7 @@ impl<'o> Context<'o> {
                 Object::Namespace(namespace) => {
                     context.network_sets.namespaces.insert(&namespace.meta.key.name, namespace);
                 }
+                Object::Node(node) => context.control_plane |= super::cilium::is_control_plane(node),
                 Object::CiliumCidrGroup(group) => context.cidr_groups.push(group),
                 Object::CalicoPolicy(policy) => {
                     if super::calico::is_in_force(policy, staged) {

@@ -7,6 +7,8 @@ pub(crate) mod generate;
 #[allow(dead_code)]
 pub(crate) mod generate_calico;
 #[allow(dead_code)]
+pub(crate) mod generate_cilium;
+#[allow(dead_code)]
 pub(crate) mod generate_cluster_policy;
 
 use policy_compiler::semantics::reference::Reference;

@@ -29,6 +29,13 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(in crate::cli) struct Refused(pub(super) Vec<Diagnostic>);
 
+impl Refused {
+    /// For these reasons.
+    pub(in crate::cli) fn new(problems: Vec<Diagnostic>) -> Self {
+        Self(problems)
+    }
+}
+
 impl fmt::Display for Refused {
     /// Each problem begins with its file, line and column: editors find their way by that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

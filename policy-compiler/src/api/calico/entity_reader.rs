@@ -7,6 +7,7 @@ use super::selector::{CalicoNamespaces, CalicoSelector, SelectorError};
 use crate::api::reader::{Reader, as_integer};
 use crate::api::syntax::{cidr_expected, is_dns_subdomain, is_port_name, parse_cidr};
 use crate::api::tree::{Entry, Mark, Node, Value};
+use crate::api::words::quoted;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -110,12 +111,16 @@ fn read_nets<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<IpNet> {
                 Ok(address) => IpNet::from(address).to_string(),
                 Err(_) => cidr_expected(text).to_owned(),
             };
-            reader.error(node.mark, format!("{text:?} is not a CIDR"), &expected);
+            reader.error(node.mark, format!("{} is not a CIDR", quoted(text)), &expected);
             return;
         };
         let written = text.split_once('/').and_then(|(address, _)| address.parse::<IpAddr>().ok());
         if written.is_some_and(|written| written != net.network()) {
-            reader.error(node.mark, format!("{text:?} has bits set behind its prefix"), &net.to_string());
+            reader.error(
+                node.mark,
+                format!("{} has bits set behind its prefix", quoted(text)),
+                &net.to_string(),
+            );
         }
         nets.push(net);
     });
@@ -127,7 +132,11 @@ pub(super) fn read_cidr_or_address<'t>(reader: &mut Reader<'t>, node: &'t Node) 
     let text = reader.string(node)?;
     let net = parse_cidr(text).or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     if net.is_none() {
-        reader.error(node.mark, format!("{text:?} is neither a CIDR nor an address"), cidr_expected(text));
+        reader.error(
+            node.mark,
+            format!("{} is neither a CIDR nor an address", quoted(text)),
+            cidr_expected(text),
+        );
     }
     net
 }
@@ -158,7 +167,7 @@ fn read_ports<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<CalicoPort> {
             _ => None,
         };
         if port.is_none() {
-            reader.error(node.mark, format!("{text:?} is not a port"), expected);
+            reader.error(node.mark, format!("{} is not a port", quoted(text)), expected);
         }
         ports.extend(port);
     });
@@ -173,7 +182,7 @@ fn read_service_accounts<'t>(reader: &mut Reader<'t>, node: &'t Node) -> CalicoS
         reader.each(node, |reader, node| {
             let Some(name) = reader.string(node) else { return };
             if !is_dns_subdomain(name) {
-                let message = format!("{name:?} is not the name of a service account");
+                let message = format!("{} is not the name of a service account", quoted(name));
                 reader.error(node.mark, message, "lower case letters, digits, '-' and '.'");
             }
             accounts.names.push(name.to_owned());

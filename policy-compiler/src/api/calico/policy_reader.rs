@@ -14,6 +14,7 @@ use crate::api::object::Kind;
 use crate::api::policy_reader::read_policy_of;
 use crate::api::reader::Reader;
 use crate::api::tree::{Entry, Mark, Node, Value};
+use crate::api::words::quoted;
 
 const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const SPEC: [&str; 8] =
@@ -69,8 +70,7 @@ fn read_staged_action<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Sta
         "Learn" => StagedAction::Learn,
         "Ignore" => StagedAction::Ignore,
         other => {
-            let message = format!("{other:?} is not a staged action");
-            reader.error(node.mark, message, "Set, Delete, Learn or Ignore");
+            reader.unknown_word(node.mark, other, "a staged action", &["Set", "Delete", "Learn", "Ignore"]);
             return None;
         }
     })
@@ -134,7 +134,7 @@ fn read_spec_of<'t>(
         && prefix != tier
         && !OTHERS.contains(&prefix)
     {
-        let message = format!("the name begins with {prefix:?}, but the tier is {tier:?}");
+        let message = format!("the name begins with {}, but the tier is {}", quoted(prefix), quoted(tier));
         reader.warning(mark, message, "spec.tier and the first part of the name to be the same");
     }
     policy
@@ -223,7 +223,7 @@ fn read_types<'t>(reader: &mut Reader<'t>, policy: &mut CalicoPolicySpec, node: 
             Some("Ingress") => &mut ingress,
             Some("Egress") => &mut egress,
             Some(other) => {
-                reader.error(node.mark, format!("{other:?} is not a policy type"), "Ingress or Egress");
+                reader.unknown_word(node.mark, other, "a policy type", &["Ingress", "Egress"]);
                 return;
             }
             None => return,

@@ -2,8 +2,9 @@
 
 use super::entity_reader::{read_entity, refuse};
 use super::rule::{CalicoAction, CalicoIcmp, CalicoRule, CalicoRuleBody, IpFamily};
-use crate::api::reader::{Reader, as_integer, closest};
+use crate::api::reader::{Reader, as_integer};
 use crate::api::tree::{Entry, Node, Value};
+use crate::api::words::quoted;
 
 const RULE_FIELDS: [&str; 10] = [
     "action",
@@ -112,11 +113,7 @@ fn read_action<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CalicoActi
         "Log" => CalicoAction::Log,
         "Pass" => CalicoAction::Pass,
         other => {
-            let mut message = format!("{other:?} is not an action");
-            if let Some(meant) = closest(other, &ACTIONS) {
-                message = format!("{message}, did you mean {meant}?");
-            }
-            reader.error(node.mark, message, "Allow, Deny, Log or Pass");
+            reader.unknown_word(node.mark, other, "an action", &ACTIONS);
             return None;
         }
     })
@@ -134,7 +131,7 @@ fn read_number<'t>(
     };
     let number = number.filter(|number| range.contains(number));
     if number.is_none() {
-        let shown = node.text().map_or_else(|| "this".to_owned(), |text| format!("{text:?}"));
+        let shown = node.text().map_or_else(|| "this".to_owned(), quoted);
         let expected = format!("a number from {} to {}, without quotes", range.start(), range.end());
         reader.error(node.mark, format!("{shown} is not {what}"), &expected);
     }
@@ -165,12 +162,14 @@ fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u8> {
     let is_digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     let number = text.parse::<u8>().ok().filter(|&number| is_digits && number > 0 && !text.starts_with('0'));
     if number.is_none() {
-        let mut message = format!("{text:?} is not a protocol");
         let meant = PROTOCOLS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-        if let Some((meant, _)) = meant {
-            message = format!("{message}, did you mean {meant}?");
+        let help = meant.map_or_else(String::new, |(meant, _)| format!("did you mean {meant:?}?"));
+        let message = format!("{} is not a protocol", quoted(text));
+        if help.is_empty() {
+            reader.error(node.mark, message, EXPECTED);
+        } else {
+            reader.error_with_help(node.mark, message, EXPECTED, help);
         }
-        reader.error(node.mark, message, EXPECTED);
     }
     number
 }

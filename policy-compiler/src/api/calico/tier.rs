@@ -5,6 +5,7 @@ use crate::api::meta::{Meta, RawMeta};
 use crate::api::reader::Reader;
 use crate::api::syntax::is_dns_label;
 use crate::api::tree::{Entry, Mark, Node, Value};
+use crate::api::words::quoted;
 use std::cmp::Ordering;
 
 /// `order` of a tier or of a policy: low first, missing ones last.
@@ -96,7 +97,7 @@ fn read_default_action<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<&'
     let text = reader.string(node)?;
     let known = DEFAULT_ACTIONS.into_iter().find(|known| *known == text);
     if known.is_none() {
-        reader.error(node.mark, format!("{text:?} is not a default action"), "Deny or Pass");
+        reader.unknown_word(node.mark, text, "a default action", &DEFAULT_ACTIONS);
     }
     known
 }
@@ -114,7 +115,7 @@ pub(super) fn read_order<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<
         _ => None,
     };
     if number.is_none() {
-        let shown = node.text().map_or_else(|| "this".to_owned(), |text| format!("{text:?}"));
+        let shown = node.text().map_or_else(|| "this".to_owned(), quoted);
         reader.error(node.mark, format!("{shown} is not an order"), "a number like 100, without quotes");
     }
     // Minus zero is zero.
@@ -134,6 +135,10 @@ pub(super) fn read_tier_name<'t>(
     if is_dns_label(name) {
         return Some(name.to_owned());
     }
-    reader.error(node.mark, format!("{name:?} is not the name of a tier"), "a name like default or security");
+    reader.error(
+        node.mark,
+        format!("{} is not the name of a tier", quoted(name)),
+        "a name like default or security",
+    );
     None
 }

@@ -4,6 +4,7 @@
 //! reads `has(`, `all(` and `global(` as one word each, and so does this.
 
 use super::SelectorError;
+use crate::api::words::quoted;
 
 /// What a word is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, SelectorError> {
                     let word = lexer.take_while(is_label_part);
                     let error = SelectorError {
                         at,
-                        ..lexer.error(format!("{word:?} where a part of the selector ended"), JOINED)
+                        ..lexer.error(format!("{} where a part of the selector ended", quoted(word)), JOINED)
                     };
                     return Err(if word.is_empty() { lexer.unexpected(first) } else { error });
                 }
@@ -182,7 +183,7 @@ impl<'s> Lexer<'s> {
         }
         let word = self.rest.split([' ', '\t', '(', '\'', '"', '{']).next().unwrap_or_default();
         let expected = if label == "not" { "\"!\" instead of \"not\"" } else { OPERATORS };
-        Err(self.error(format!("{word:?} is not an operator"), expected))
+        Err(self.error(format!("{} is not an operator", quoted(word)), expected))
     }
 
     /// A function or a label.

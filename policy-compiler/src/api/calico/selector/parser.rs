@@ -2,6 +2,7 @@
 
 use super::lexer::{Kind, Token, tokens};
 use super::{CalicoSelector, LabelTest, MAX_DEPTH, SelectorError};
+use crate::api::words::{quoted, shortened};
 
 struct Parser<'s> {
     tokens: std::iter::Peekable<std::vec::IntoIter<Token<'s>>>,
@@ -31,9 +32,9 @@ fn unexpected(kind: Kind<'_>) -> String {
 
 fn shown(kind: Kind<'_>) -> String {
     let sign = match kind {
-        Kind::Label(label) => return format!("label {label:?}"),
-        Kind::Text(text) => return format!("string {text:?}"),
-        Kind::Has(label) => return format!("has({label})"),
+        Kind::Label(label) => return format!("label {}", quoted(label)),
+        Kind::Text(text) => return format!("string {}", quoted(text)),
+        Kind::Has(label) => return format!("has({})", shortened(label)),
         Kind::All => "all()",
         Kind::Global => "global()",
         Kind::Equal => "==",
@@ -129,8 +130,12 @@ impl Parser<'_> {
     fn comparison(&mut self, label: &str, at: usize) -> Result<CalicoSelector, SelectorError> {
         let operators = "==, !=, in, not in, contains, starts with or ends with";
         let Some(operator) = self.tokens.next() else {
-            let expected = format!("{operators}, or has({label})");
-            return Err(error(self.end, format!("the selector ends after label {label:?}"), expected));
+            let expected = format!("{operators}, or has({})", shortened(label));
+            return Err(error(
+                self.end,
+                format!("the selector ends after label {}", quoted(label)),
+                expected,
+            ));
         };
         let (test, negated) = match operator.kind {
             Kind::Equal => (LabelTest::In(vec![self.string()?]), false),
@@ -146,7 +151,7 @@ impl Parser<'_> {
                     ("has" | "all" | "global", Kind::Open) => (at, format!("{label}( without a space")),
                     _ => (operator.at, operators.to_owned()),
                 };
-                return Err(error(at, format!("{} after label {label:?}", shown(kind)), expected));
+                return Err(error(at, format!("{} after label {}", shown(kind), quoted(label)), expected));
             }
         };
         let test = CalicoSelector::Label(label.to_owned(), test);
@@ -157,6 +162,7 @@ impl Parser<'_> {
         match self.tokens.next() {
             Some(Token { kind: Kind::Text(text), .. }) => Ok(text.to_owned()),
             Some(Token { kind: Kind::Label(word), at }) => {
+                let word = shortened(word);
                 Err(error(at, format!("{word} without quotes"), format!("'{word}'")))
             }
             Some(token) => Err(error(token.at, unexpected(token.kind), "a string in ' or \"")),
