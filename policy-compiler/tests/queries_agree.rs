@@ -266,7 +266,9 @@ fn every_case_has_the_verdicts_of_its_table() {
             }
             let family = family.first().map_or(String::new(), |family| format!(r#","family":{family}"#));
             let wire = match (protocol, port.parse::<u16>()) {
-                ("ICMP" | "ICMPv6", Ok(port)) => format!(r#""icmp_type":{},"icmp_code":{}"#, port >> 8, port & 0xff),
+                ("ICMP" | "ICMPv6", Ok(port)) => {
+                    format!(r#""icmp_type":{},"icmp_code":{}"#, port >> 8, port & 0xff)
+                }
                 _ => format!(r#""port":{port}"#),
             };
             let json = format!(r#"{{"src":"{src}","dst":"{dst}","protocol":"{protocol}",{wire}{family}}}"#);

@@ -125,7 +125,10 @@ fn cilium(
         let allows = |rule: &Rule| rule.direction == direction && rule.action == RuleAction::Allow;
         other.rules.iter().any(allows) && subjects.iter().any(|pod| other.subject.matches(&pod.attributes))
     });
-    if rules.is_empty() && !subjects.is_empty() && !allowed {
+    let denies = |rule: &Rule| rule.direction == direction && rule.action == RuleAction::Deny;
+    let mut written = scene.judge.policies_named(&policy.name);
+    let denies = written.any(|(_, policy)| policy.rules.iter().any(denies));
+    if rules.is_empty() && denies && !subjects.is_empty() && !allowed {
         findings.add(
             Lint::AllowsNobody,
             &policy.name,
