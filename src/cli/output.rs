@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use dataplane::config::ConfigError;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::policy::Refused;
@@ -60,6 +62,17 @@ impl Output {
     }
 }
 
+impl Output {
+    /// One record as it would be printed.
+    pub(super) fn render<T: Serialize>(
+        &self,
+        record: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<String> {
+        render(self.format, record, table)
+    }
+}
+
 /// A record in a form; `table` writes it for people. Ends with a line end.
 pub(super) fn render<T: Serialize>(
     format: Format,
@@ -83,6 +96,47 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Work shorter than this shows no progress.
+const LONG: Duration = Duration::from_millis(400);
+
+/// How far long work has come, on standard error if that is a terminal. Gone when dropped.
+#[derive(Debug)]
+pub(super) struct Progress {
+    what: &'static str,
+    begin: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// `what` is being counted: `pods compared`.
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, begin: Instant::now(), bar: None }
+    }
+
+    /// So much of it is done.
+    pub(super) fn at(&mut self, done: usize, all: usize) {
+        if self.begin.elapsed() < LONG {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
+            // It draws on standard error, and only if that is a terminal.
+            ProgressBar::new(all as u64)
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_message(self.what)
+        });
+        bar.set_position(done as u64);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) fn read_policy_of<'t>(
         pod_selector: Some(Selector::default()),
         applies_ingress: true,
         applies_egress: false,
+        types_written: false,
+        empty_egress: None,
         ingress: Vec::new(),
         egress: Vec::new(),
         unreadable: None,
@@ -85,6 +87,9 @@ fn read_spec<'t>(
     if let Some(rules) = reader.field(spec, "egress", |reader, node| read_rules(reader, node, "to")) {
         policy.egress = rules;
     }
+    if policy.egress.is_empty() {
+        policy.empty_egress = reader.field(spec, "egress", |reader, node| reader.provenance(node.mark));
+    }
     policy.applies_egress = !policy.egress.is_empty();
     reader.field(spec, "policyTypes", |reader, node| {
         let errors = reader.error_count();
@@ -100,6 +105,7 @@ fn read_spec<'t>(
         if reader.error_count() > errors {
             policy.unreadable = Some(reader.provenance(node.mark));
         } else if !types.is_empty() {
+            policy.types_written = true;
             policy.applies_ingress = types.contains(&"Ingress");
             policy.applies_egress = types.contains(&"Egress");
         }

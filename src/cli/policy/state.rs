@@ -17,9 +17,12 @@ const MEMORY_CEILING: usize = 4 << 30;
 /// `--state`.
 #[derive(Debug, clap::Args)]
 pub(super) struct State {
-    /// Directory of manifests (*.yaml, *.yml, *.json): Namespaces, Pods, Nodes, NetworkPolicies
+    /// Directory of manifests (*.yaml, *.yml, *.json): Namespaces, Pods, Nodes, policies
     #[arg(long = "state", value_name = "DIR")]
     directory: PathBuf,
+    /// Judge as if staged policies were in force
+    #[arg(long)]
+    staged: bool,
 }
 
 /// Why a state was refused.
@@ -45,18 +48,23 @@ impl std::error::Error for Refused {}
 impl State {
     /// The directory, to be asked. Warnings go to standard error.
     pub(super) fn judge(&self) -> Result<Judge, Refused> {
-        judge(&self.directory)
+        judge(&self.directory, self.staged)
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> String {
+        self.directory.display().to_string()
     }
 
     /// The directory with whatever is wrong with it, and what was remarked about it.
     pub(super) fn with_errors(&self) -> Result<(Judge, Vec<Diagnostic>), Refused> {
-        load(&self.directory, OnInvalid::Isolate)
+        load(&self.directory, OnInvalid::Isolate, self.staged)
     }
 }
 
-/// A directory, to be asked. Warnings go to standard error.
-pub(super) fn judge(directory: &Path) -> Result<Judge, Refused> {
-    let (judge, warnings) = load(directory, OnInvalid::Refuse)?;
+/// A directory, to be asked; `staged`: as if staged policies were in force. Warnings go to standard error.
+pub(super) fn judge(directory: &Path, staged: bool) -> Result<Judge, Refused> {
+    let (judge, warnings) = load(directory, OnInvalid::Refuse, staged)?;
     if !warnings.is_empty() {
         // If standard error is closed there is nobody to tell.
         drop(writeln!(io::stderr().lock(), "{}", shown(&warnings)));
@@ -78,18 +86,19 @@ pub(super) fn shown(problems: &[Diagnostic]) -> String {
     with_snippets(&located)
 }
 
-fn load(directory: &Path, on_invalid: OnInvalid) -> Result<(Judge, Vec<Diagnostic>), Refused> {
+fn load(directory: &Path, on_invalid: OnInvalid, staged: bool) -> Result<(Judge, Vec<Diagnostic>), Refused> {
     match read_once(directory, on_invalid) {
-        Ok(changes) => compile(changes, on_invalid),
-        Err(problems) => Err(Refused(with_those_between(directory, problems))),
+        Ok(changes) => compile(changes, on_invalid, staged),
+        Err(problems) => Err(Refused(with_those_between(directory, problems, staged))),
     }
 }
 
 /// With the problems of single objects also those that they have with one another, so that nobody has to mend the
 /// first to be told of the second.
-fn with_those_between(directory: &Path, mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+fn with_those_between(directory: &Path, mut problems: Vec<Diagnostic>, staged: bool) -> Vec<Diagnostic> {
     let isolated = read_once(directory, OnInvalid::Isolate);
-    if let Some(Err(Refused(more))) = isolated.ok().map(|changes| compile(changes, OnInvalid::Refuse)) {
+    if let Some(Err(Refused(more))) = isolated.ok().map(|changes| compile(changes, OnInvalid::Refuse, staged))
+    {
         problems.extend(more);
     }
     let mut seen = BTreeSet::new();
@@ -98,8 +107,12 @@ fn with_those_between(directory: &Path, mut problems: Vec<Diagnostic>) -> Vec<Di
     problems
 }
 
-fn compile(changes: Changes, on_invalid: OnInvalid) -> Result<(Judge, Vec<Diagnostic>), Refused> {
-    let options = Options { on_invalid, memory_ceiling: MEMORY_CEILING, ..Options::default() };
+fn compile(
+    changes: Changes,
+    on_invalid: OnInvalid,
+    staged: bool,
+) -> Result<(Judge, Vec<Diagnostic>), Refused> {
+    let options = Options { on_invalid, memory_ceiling: MEMORY_CEILING, staged, ..Options::default() };
     let mut compiler = Compiler::new(options);
     for object in changes.upserts {
         compiler.upsert(object);
