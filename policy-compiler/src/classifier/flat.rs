@@ -11,17 +11,19 @@
 //! `semantics::reference`. A position outside a table (only a damaged one has it) denies.
 
 use super::Classifier;
+use super::chunks::Chunks;
 use super::key::{Key, RuleId, Verdict};
 use super::matrix::Matrix;
 use super::port_table::PortTable;
 use super::trie::Trie;
 use crate::model::{Action, Direction};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Keys looked up level by level, so that their loads overlap.
 const BURST: usize = 32;
 const DENY: u32 = 1 << 31;
-/// An entry of the matrix that is a position in [`Flat::fans`].
+/// An entry of the matrix that is the number of a fan, not of a cell.
 pub(crate) const FAN: u32 = 1 << 31;
 
 /// Puts a verdict into 32 bits.
@@ -48,7 +50,7 @@ pub(crate) struct FlatSubject {
 }
 
 /// Source ports, where some rule asks for them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sources {
     pub(crate) table: PortTable,
     /// How many classes there are.
@@ -56,22 +58,24 @@ pub(crate) struct Sources {
 }
 
 /// The tables. Bytes: 256 KiB and 1 KiB per block for each trie, up to 130 KiB per protocol for ports, what
-/// [`Matrix`] says, 4 per class of each distinct cell and fan.
-#[derive(Debug)]
+/// [`Matrix`] says, 4 per class of each distinct cell and fan. A copy shares them: the next generation is made from one.
+#[derive(Debug, Clone)]
 pub(crate) struct Flat {
-    pub(crate) subjects: Vec<FlatSubject>,
+    pub(crate) subjects: Arc<Vec<FlatSubject>>,
     /// The own addresses of every node that subjects run on, sorted.
-    pub(crate) nodes: Vec<Vec<IpAddr>>,
+    pub(crate) nodes: Arc<Vec<Vec<IpAddr>>>,
     pub(crate) v4: Trie,
     pub(crate) v6: Trie,
-    pub(crate) ports: PortTable,
-    pub(crate) sources: Option<Sources>,
-    /// Start of a cell in `cells`, or of a fan in `fans`, by row and identity.
+    pub(crate) ports: Arc<PortTable>,
+    pub(crate) sources: Option<Arc<Sources>>,
+    /// A cell, or a fan in `fans`, by row and identity.
     pub(crate) matrix: Matrix,
-    /// Starts of cells by source class: for other addresses, then for those of the own node.
-    pub(crate) fans: Vec<u32>,
+    /// Cells by source class: for other addresses, then for those of the own node.
+    pub(crate) fans: Chunks,
     /// Packed verdicts by class, cell after cell.
-    pub(crate) cells: Vec<u32>,
+    pub(crate) cells: Chunks,
+    /// Classes of a cell.
+    pub(crate) stride: usize,
     /// Rule ids of a pod talking to itself: egress, ingress.
     pub(crate) self_traffic: [RuleId; 2],
 }
@@ -100,21 +104,21 @@ impl Flat {
         let entry = identity.and_then(|identity| self.matrix.get(row, identity));
         let entry = entry.ok_or(Verdict::UNKNOWN_SUBJECT)?;
         if entry & FAN == 0 {
-            return Ok(entry as usize);
+            return Ok(entry as usize * self.stride);
         }
         self.fan(key, subject, remote, (entry & !FAN) as usize).ok_or(Verdict::UNKNOWN_SUBJECT)
     }
 
     /// The cell of a pair that depends on more than the identity.
     #[inline(never)]
-    fn fan(&self, key: &Key, subject: &FlatSubject, remote: IpAddr, start: usize) -> Option<usize> {
+    fn fan(&self, key: &Key, subject: &FlatSubject, remote: IpAddr, fan: usize) -> Option<usize> {
         let (class, classes) = match &self.sources {
             Some(sources) => (sources.table.lookup(key.protocol, key.src_port)?, sources.classes),
             None => (0, 1),
         };
         let own = self.nodes.get(subject.node as usize).is_some_and(|own| own.binary_search(&remote).is_ok());
-        let place = start + usize::from(class) + if own { classes } else { 0 };
-        self.fans.get(place).map(|&cell| cell as usize)
+        let place = (fan * 2 + usize::from(own)) * classes + usize::from(class);
+        self.fans.get(place).map(|cell| cell as usize * self.stride)
     }
 
     #[inline]
@@ -123,7 +127,7 @@ impl Flat {
             Err(verdict) => verdict,
             Ok(start) => class
                 .and_then(|class| self.cells.get(start + usize::from(class)))
-                .map_or(Verdict::UNKNOWN_SUBJECT, |&packed| unpack(packed)),
+                .map_or(Verdict::UNKNOWN_SUBJECT, unpack),
         }
     }
 }
@@ -162,7 +166,8 @@ impl Classifier for Flat {
             + self.ports.memory_bytes()
             + self.sources.as_ref().map_or(0, |sources| sources.table.memory_bytes())
             + self.matrix.memory_bytes()
-            + (self.fans.len() + self.cells.len()) * 4
+            + self.fans.memory_bytes()
+            + self.cells.memory_bytes()
             + self.subjects.len() * size_of::<FlatSubject>()
             + self.nodes.iter().map(|own| size_of_val(&own[..])).sum::<usize>()
     }

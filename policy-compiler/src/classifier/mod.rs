@@ -1,6 +1,7 @@
 //! Engines that answer packets. All stand behind [`Classifier`] and must answer alike:
 //! `flat` in constant time for the packet path, `linear` rule by rule as the oracle engine.
 
+pub(crate) mod chunks;
 pub(crate) mod flat;
 pub(crate) mod linear;
 pub(crate) mod matrix;

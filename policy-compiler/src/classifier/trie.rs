@@ -1,11 +1,13 @@
-//! Longest-prefix match by flat tables: 16 bits, then 8 at a time, leaf-pushed, equal blocks stored once.
+//! Longest-prefix match by flat tables: 16 bits, then 8 at a time, leaf-pushed.
 //!
 //! An entry is a leaf (its value) or the position of a block of 256 further entries (high bit set). IPv4 takes
-//! at most three loads, IPv6 as many as the prefixes around the address are deep, 15 at most. Prefixes are
-//! inserted shortest first, so that a longer one overwrites its part. 256 KiB for the root, 1 KiB per block.
+//! at most three loads, IPv6 as many as the prefixes around the address are deep, 15 at most. A prefix overwrites
+//! all longer ones, so these are inserted after it. Copies share what did not change (see [`Chunks`]).
+//! 256 KiB for the root, 1 KiB per block.
 //! Known weakness: sparse IPv6 host prefixes take up to 14 blocks each; pods dense under one /64 share them.
 
-use ahash::AHashMap;
+use super::chunks::Chunks;
+use std::sync::Arc;
 
 const CHILD: u32 = 1 << 31;
 const ROOT: usize = 1 << 16;
@@ -16,18 +18,21 @@ pub(crate) const ROOT_BYTES: usize = ROOT * 4;
 /// Bytes of one further block.
 pub(crate) const BLOCK_BYTES: usize = BLOCK * 4;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Trie {
-    entries: Vec<u32>,
+    root: Arc<[u32]>,
+    blocks: Chunks,
+    /// Blocks that are not part of it.
+    free: Vec<u32>,
 }
 
 impl Trie {
     /// A trie in which every address has the value.
     pub(crate) fn new(value: u32) -> Self {
-        Self { entries: vec![value & !CHILD; ROOT] }
+        Self { root: vec![value & !CHILD; ROOT].into(), blocks: Chunks::default(), free: Vec::new() }
     }
 
-    /// Gives a prefix a value. Every prefix must come after all shorter ones.
+    /// Gives a prefix a value; longer prefixes inside it are forgotten.
     ///
     /// `None`: the address has fewer bits than the prefix, or the table is full.
     pub(crate) fn insert(&mut self, address: &[u8], prefix_len: u8, value: u32) -> Option<()> {
@@ -36,100 +41,96 @@ impl Trie {
         let (head, rest) = address.split_first_chunk::<2>()?;
         let root = usize::from(u16::from_be_bytes(*head));
         if prefix_len <= 16 {
-            return self.fill(0, ROOT, root, 16 - prefix_len, value);
+            let span = 1_usize << (16 - prefix_len);
+            let start = root & !(span - 1);
+            for position in start..start + span {
+                self.write_root(position, value)?;
+            }
+            return Some(());
         }
-        let mut slot = root;
+        // The root is copied only where it changes.
+        let entry = *self.root.get(root)?;
+        let mut block = self.child(entry)?;
+        self.write_root(root, block | CHILD)?;
         let mut left = prefix_len - 16;
         for &byte in rest {
-            let block = self.child(slot)?;
+            let place = block as usize + usize::from(byte);
             if left <= 8 {
-                return self.fill(block, BLOCK, usize::from(byte), 8 - left, value);
+                let span = 1_usize << (8 - left);
+                let start = block as usize + (usize::from(byte) & !(span - 1));
+                for position in start..start + span {
+                    let old = self.blocks.get(position)?;
+                    self.blocks.set(position, value)?;
+                    self.release(old);
+                }
+                return Some(());
             }
-            slot = block + usize::from(byte);
+            let entry = self.blocks.get(place)?;
+            block = self.child(entry)?;
+            self.blocks.set(place, block | CHILD)?;
             left -= 8;
         }
         None
     }
 
-    /// Fills `2^free` entries of a table that starts at `base`; `index` lies in the filled part.
-    fn fill(&mut self, base: usize, size: usize, index: usize, free: usize, value: u32) -> Option<()> {
-        let span = 1_usize << free;
-        let start = index & !(span - 1);
-        debug_assert!(start + span <= size, "the part lies inside its table");
-        self.entries.get_mut(base + start..base + start + span)?.fill(value);
+    fn write_root(&mut self, position: usize, value: u32) -> Option<()> {
+        let old = *self.root.get(position)?;
+        if old != value {
+            *Arc::make_mut(&mut self.root).get_mut(position)? = value;
+            self.release(old);
+        }
         Some(())
     }
 
     /// The block below an entry; a leaf becomes a block that says the same.
-    fn child(&mut self, slot: usize) -> Option<usize> {
-        let entry = *self.entries.get(slot)?;
+    fn child(&mut self, entry: u32) -> Option<u32> {
         if entry & CHILD != 0 {
-            return usize::try_from(entry & !CHILD).ok();
+            return Some(entry & !CHILD);
         }
-        let block = self.entries.len();
-        let pointer = u32::try_from(block).ok().filter(|pointer| pointer & CHILD == 0)?;
-        self.entries.resize(block + BLOCK, entry);
-        *self.entries.get_mut(slot)? = pointer | CHILD;
+        if let Some(block) = self.free.pop() {
+            self.blocks.fill(block as usize, BLOCK, entry)?;
+            return Some(block);
+        }
+        let block = u32::try_from(self.blocks.len()).ok().filter(|block| block & CHILD == 0)?;
+        self.blocks.resize(block as usize + BLOCK, entry);
         Some(block)
     }
 
-    /// Stores equal blocks once. Call when all prefixes are in.
-    pub(crate) fn compact(&mut self) {
-        // Children come after their parents, so walking backwards meets every child in its final form.
-        let count = (self.entries.len() - ROOT) / BLOCK;
-        let mut blocks: Vec<[u32; BLOCK]> = Vec::new();
-        let mut known: AHashMap<[u32; BLOCK], u32> = AHashMap::new();
-        let mut place = vec![0_u32; count];
-        for block in (0..count).rev() {
-            let start = ROOT + block * BLOCK;
-            let Some(entries) = self.entries.get(start..).and_then(<[u32]>::first_chunk::<BLOCK>) else {
-                return;
-            };
-            let mut entries = *entries;
-            relocate(&mut entries, &place);
-            let next = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
-            let id = *known.entry(entries).or_insert_with(|| {
-                blocks.push(entries);
-                next
-            });
-            if let Some(place) = place.get_mut(block) {
-                *place = id;
+    /// Gives back the blocks below an entry that is no longer in the trie. As deep as an address has bytes.
+    fn release(&mut self, entry: u32) {
+        if entry & CHILD == 0 {
+            return;
+        }
+        let block = entry & !CHILD;
+        for place in block as usize..block as usize + BLOCK {
+            if let Some(below) = self.blocks.get(place) {
+                self.release(below);
             }
         }
-        self.entries.truncate(ROOT);
-        relocate(&mut self.entries, &place);
-        for block in blocks {
-            self.entries.extend(block);
-        }
-        self.entries.shrink_to_fit();
+        self.free.push(block);
     }
 
     /// The value of the longest prefix that holds the address. `None` only for a table that is damaged.
     #[inline]
     pub(crate) fn lookup<const N: usize>(&self, address: [u8; N]) -> Option<u32> {
         let (head, rest) = address.split_first_chunk::<2>()?;
-        let mut entry = *self.entries.get(usize::from(u16::from_be_bytes(*head)))?;
+        let mut entry = *self.root.get(usize::from(u16::from_be_bytes(*head)))?;
         for &byte in rest {
             if entry & CHILD == 0 {
                 break;
             }
-            entry = *self.entries.get((entry & !CHILD) as usize + usize::from(byte))?;
+            entry = self.blocks.get((entry & !CHILD) as usize + usize::from(byte))?;
         }
         Some(entry)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.entries.len() * 4
+        ROOT_BYTES + self.blocks.memory_bytes()
     }
-}
 
-/// Points entries at the places their blocks have moved to: `place[old block number]`.
-fn relocate(entries: &mut [u32], place: &[u32]) {
-    for entry in entries.iter_mut().filter(|entry| **entry & CHILD != 0) {
-        let old = ((*entry & !CHILD) as usize - ROOT) / BLOCK;
-        let new = place.get(old).copied().unwrap_or(0) as usize;
-        // Not above the old position, which fitted.
-        *entry = u32::try_from(ROOT + new * BLOCK).unwrap_or(0) | CHILD;
+    /// Bytes in use, without what is spare in pieces.
+    pub(crate) fn used_bytes(&self) -> usize {
+        ROOT_BYTES + (self.blocks.len() - self.free.len() * BLOCK) * 4
     }
 }
 
@@ -145,7 +146,6 @@ mod tests {
         {
             assert_eq!(trie.insert(&address, prefix_len, value), Some(()));
         }
-        trie.compact();
         for (address, value) in [
             ([9, 255, 255, 255], 0),
             ([10, 0, 0, 0], 1),
@@ -161,15 +161,27 @@ mod tests {
     }
 
     #[test]
-    fn equal_blocks_are_stored_once() {
+    fn a_shorter_prefix_gives_back_what_was_inside() {
         let mut trie = Trie::new(0);
-        for second in 0..=255 {
-            assert_eq!(trie.insert(&[10, second, 1, 1], 32, 7), Some(()));
+        let mut used = 0;
+        for round in 0..50 {
+            for host in 0..=255 {
+                assert_eq!(trie.insert(&[10, 1, host, round], 32, 7), Some(()));
+            }
+            let before = trie.clone();
+            if round == 0 {
+                used = trie.memory_bytes();
+                assert_eq!(trie.used_bytes(), ROOT_BYTES + 257 * BLOCK_BYTES);
+            }
+            assert_eq!(trie.insert(&[10, 0, 0, 0], if round % 2 == 0 { 8 } else { 16 }, 0), Some(()));
+            if round % 2 != 0 {
+                assert_eq!(trie.insert(&[10, 1, 0, 0], 16, 0), Some(()));
+            }
+            assert_eq!(trie.used_bytes(), ROOT_BYTES);
+            assert_eq!(before.lookup([10, 1, 9, round]), Some(7), "a copy stays as it was");
+            assert_eq!(trie.lookup([10, 1, 9, round]), Some(0));
+            assert_eq!(trie.memory_bytes(), used);
         }
-        trie.compact();
-        assert_eq!(trie.memory_bytes(), ROOT_BYTES + 2 * BLOCK_BYTES);
-        assert_eq!(trie.lookup([10, 9, 1, 1]), Some(7));
-        assert_eq!(trie.lookup([10, 9, 1, 2]), Some(0));
     }
 
     #[test]
@@ -178,7 +190,6 @@ mod tests {
         let host = 0x2001_0db8_0042_0001_0000_0000_0000_0005_u128.to_be_bytes();
         assert_eq!(trie.insert(&host, 61, 1), Some(()));
         assert_eq!(trie.insert(&host, 128, 2), Some(()));
-        trie.compact();
         assert_eq!(trie.lookup(host), Some(2));
         assert_eq!(trie.lookup((u128::from_be_bytes(host) ^ 1).to_be_bytes()), Some(1));
         assert_eq!(trie.lookup([0; 16]), Some(0));

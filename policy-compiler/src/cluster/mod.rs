@@ -3,12 +3,13 @@
 //! A pod is *live* unless it has finished; host-network pods are part of their node. An address a live pod
 //! shows is that pod, whatever else claims it; an address two live pods show is in conflict.
 
+mod shelves;
 mod view;
 
-pub(crate) use view::{CutOff, LivePod, Looks, View};
+pub use shelves::{ByAddress, Shelves};
+pub(crate) use view::{CutOff, LivePod, View};
 
 use ipnet::IpNet;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -101,15 +102,15 @@ pub struct NodeView {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cluster {
     /// The pods connections are judged for, sorted by name; the index is the [`SubjectId`].
-    pub subjects: Vec<Subject>,
+    pub subjects: Shelves<Subject>,
     /// Pods in scope that are no subjects.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Shelves<Waiting>,
     /// All nodes, sorted by name.
-    pub nodes: Vec<NodeView>,
+    pub nodes: Shelves<NodeView>,
     /// With a node's scope: every address that counts as that node towards its pods, sorted.
     pub own_node: Vec<IpAddr>,
     /// Addresses that several live pods show, with those pods.
     pub conflicts: Vec<(IpAddr, Vec<PodName>)>,
     /// Addresses of all live pods of the cluster that one pod alone shows.
-    pub pod_addresses: BTreeMap<IpAddr, PodName>,
+    pub pod_addresses: ByAddress<PodName>,
 }

@@ -428,7 +428,9 @@ fn what_blows_up_is_refused_within_the_ceiling() {
     {
         match flat(&view, &model(rules), 8 << 20) {
             Ok(_) => panic!("{expected} were not counted"),
-            Err(too_large) => assert!(["cells", expected].contains(&too_large.part), "{too_large:?}"),
+            Err(too_large) => {
+                assert!(["rules", "cells", expected].contains(&too_large.part), "{too_large:?}");
+            }
         }
     }
 }
