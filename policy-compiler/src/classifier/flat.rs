@@ -84,8 +84,8 @@ impl Flat {
     #[inline]
     fn identity(&self, address: IpAddr) -> Option<u32> {
         match address {
-            IpAddr::V4(address) => self.v4.lookup(address.octets()),
-            IpAddr::V6(address) => self.v6.lookup(address.octets()),
+            IpAddr::V4(address) => self.v4.lookup_v4(address.octets()),
+            IpAddr::V6(address) => self.v6.lookup_v6(address.octets()),
         }
     }
 

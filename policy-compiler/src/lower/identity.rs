@@ -13,7 +13,7 @@
 use super::TooLarge;
 use super::catalogue::{Catalogue, Numbering, Resolved};
 use crate::api::{IpBlock, Labels};
-use crate::classifier::trie::{BLOCK_BYTES, ROOT_BYTES, Trie};
+use crate::classifier::trie::{BLOCK_BYTES, MOST_PER_PREFIX, ROOT_BYTES, Trie};
 use crate::cluster::View;
 use crate::model::Peer;
 use ipnet::IpNet;
@@ -142,7 +142,8 @@ impl Family {
                 }
             }
         }
-        ROOT_BYTES.saturating_add(blocks.saturating_mul(BLOCK_BYTES))
+        let most = if self.v4 { usize::MAX } else { self.marks.len().saturating_mul(MOST_PER_PREFIX) };
+        ROOT_BYTES.saturating_add(blocks.saturating_mul(BLOCK_BYTES).min(most))
     }
 
     /// Builds the trie from the marks.
