@@ -28,6 +28,13 @@ impl Chunks {
         Some(piece[position & (PIECE - 1)])
     }
 
+    /// As [`Self::get`] for a position that is known to be inside; beyond the end it may be anything.
+    #[inline]
+    pub(crate) fn read(&self, position: usize) -> Option<u32> {
+        let piece = self.pieces.get(position >> BITS)?;
+        Some(piece[position & (PIECE - 1)])
+    }
+
     /// The number to be changed. `None` beyond the end.
     pub(crate) fn get_mut(&mut self, position: usize) -> Option<&mut u32> {
         if position >= self.len {

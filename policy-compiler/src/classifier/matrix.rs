@@ -37,15 +37,15 @@ impl Matrix {
         rows.saturating_mul(identities.div_ceil(PAGE)).saturating_mul(4)
     }
 
-    /// The entry. `None` for a row or an identity that is not there.
+    /// The entry of a row that is there. `None` for an identity that is not.
     #[inline]
     pub(crate) fn get(&self, row: u32, identity: u32) -> Option<u32> {
         let (page, place) = (identity as usize / PAGE, identity as usize % PAGE);
         if page >= self.width {
             return None;
         }
-        let start = self.top.get(row as usize * self.width + page)?;
-        self.pages.get(start as usize + place)
+        let start = self.top.read(row as usize * self.width + page)?;
+        self.pages.read(start as usize + place)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -161,7 +161,7 @@ mod tests {
             }
             assert_eq!(before.get(row, 130), Some(77), "a copy stays as it was");
         }
-        assert_eq!((matrix.get(3, 0), matrix.get(0, 1 << 20), before.get(0, 1999)), (None, None, None));
+        assert_eq!((matrix.get(1 << 20, 0), matrix.get(0, 1 << 20), before.get(0, 1999)), (None, None, None));
         assert_eq!(before.used_bytes(), Matrix::top_bytes(3, 1000) + 6 * PAGE_BYTES);
     }
 

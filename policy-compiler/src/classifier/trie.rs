@@ -228,9 +228,9 @@ impl Trie {
         let [_, _, third, fourth] = address;
         let mut entry = *self.root.get((u32::from_be_bytes(address) >> 16) as usize)?;
         if entry & BLOCK_TAG != 0 {
-            entry = self.blocks.get((entry & !TAGS) as usize + usize::from(third))?;
+            entry = self.blocks.read((entry & !TAGS) as usize + usize::from(third))?;
             if entry & BLOCK_TAG != 0 {
-                entry = self.blocks.get((entry & !TAGS) as usize + usize::from(fourth))?;
+                entry = self.blocks.read((entry & !TAGS) as usize + usize::from(fourth))?;
             }
         }
         Some(entry)
@@ -244,7 +244,7 @@ impl Trie {
         let mut at = 2;
         while entry & TAGS != 0 {
             if entry & BLOCK_TAG != 0 {
-                entry = self.blocks.get((entry & !TAGS) as usize + usize::from(*address.get(at)?))?;
+                entry = self.blocks.read((entry & !TAGS) as usize + usize::from(*address.get(at)?))?;
                 at += 1;
             } else {
                 let skip = self.skip_at(entry & !TAGS)?;

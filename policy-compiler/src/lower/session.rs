@@ -20,12 +20,12 @@ use super::port_class::{self, PortClasses};
 use super::rows::{FixedRules, Rows, SubjectView};
 use crate::api::NamedPort;
 use crate::classifier::chunks::Chunks;
-use crate::classifier::flat::{Flat, FlatSubject, Sources};
+use crate::classifier::flat::{Flat, FlatSubject, Sources, pack};
 use crate::classifier::matrix::Matrix;
 use crate::classifier::port_table::{self, PortTable};
 use crate::classifier::{RuleId, RuleInfo, RuleTable};
 use crate::cluster::{LivePod, View};
-use crate::model::{Model, Peer, Policy, PolicyName};
+use crate::model::{Action, Model, Peer, Policy, PolicyName};
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -133,7 +133,7 @@ impl Session {
             fans: Chunks::default(),
             cells: Chunks::default(),
             stride: classes[0].count,
-            self_traffic: fixed.self_traffic,
+            self_traffic: [0; 2],
         };
         let cells = Cells::new(classes, fixed.not_isolated, 0, ceiling);
         let mut session = Self {
@@ -153,6 +153,9 @@ impl Session {
             built: [0; 3],
         };
         session.admit()?;
+        for (cell, rule) in session.flat.self_traffic.iter_mut().zip(session.fixed.self_traffic) {
+            *cell = session.cells.whole(pack(Action::Allow, rule))?;
+        }
         let mut subjects = Vec::with_capacity(view.subjects.len());
         for (&position, live) in
             view.subjects.iter().filter_map(|position| Some((position, view.pods.get(*position)?)))
@@ -235,14 +238,9 @@ impl Session {
     }
 
     fn flat_subject(&mut self, live: &LivePod<'_>, rows: [u32; 4]) -> FlatSubject {
-        let mut own = [None; 2];
-        if live.cut_off.is_none() {
-            for (slot, &address) in own.iter_mut().zip(&live.pod.pod_ips) {
-                *slot = Some(address);
-            }
-        }
+        let own = if live.cut_off.is_none() { &live.pod.pod_ips[..] } else { &[] };
         let node = self.nodes.get(&live.pod.node_name).copied().unwrap_or(u32::MAX);
-        FlatSubject { own, rows, node }
+        FlatSubject::new(own, rows, node)
     }
 
     fn fill(&mut self) -> Result<(), TooLarge> {
