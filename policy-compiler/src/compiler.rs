@@ -1,6 +1,10 @@
 //! Holds the objects of a cluster and compiles them into one generation's tables.
 //!
-//! Cost: `upsert` and `delete` are map operations; `compile` is a full build from the objects.
+//! Cost: `upsert` and `delete` are map operations; the first `compile` is a full build from the objects, later ones of the
+//! same scope cost what changed, where that is pods and policies (see `incremental`). A [`Compiled`] never changes: the
+//! next one shares the pieces that stayed the same.
+
+mod incremental;
 
 use crate::api::{Diagnostic, Kind, Object, ObjectKey, Origin, Severity};
 use crate::classifier::{Classifier, RuleTable};
@@ -8,9 +12,10 @@ use crate::cluster::{Cluster, CutOff, View};
 use crate::lower::{self, TooLarge};
 use crate::model::Model;
 use crate::semantics::{self, Context, reference::Reference};
+use incremental::{Changes, State};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What to do about objects the API server would refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -96,16 +101,32 @@ impl std::fmt::Debug for Compiled {
 }
 
 /// The objects of a cluster.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Compiler {
     options: Options,
     objects: BTreeMap<ObjectKey, Object>,
+    last: Mutex<Last>,
+}
+
+/// The last compilation and what changed since.
+#[derive(Debug, Default)]
+struct Last {
+    state: Option<State>,
+    changes: Changes,
+    full_builds: u64,
+}
+
+impl Clone for Compiler {
+    /// The copy's first compilation is a full build.
+    fn clone(&self) -> Self {
+        Self { options: self.options.clone(), objects: self.objects.clone(), last: Mutex::default() }
+    }
 }
 
 impl Compiler {
     /// A compiler without objects.
     pub fn new(options: Options) -> Self {
-        Self { options, objects: BTreeMap::new() }
+        Self { options, objects: BTreeMap::new(), last: Mutex::default() }
     }
 
     /// Its settings.
@@ -116,16 +137,40 @@ impl Compiler {
     /// Adds an object, or replaces the one of the same kind, namespace and name. That two sources hold the
     /// same object is for the sources to find.
     pub fn upsert(&mut self, object: Object) {
-        self.objects.insert(object.key().clone(), object);
+        let key = object.key().clone();
+        let before = self.objects.insert(key.clone(), object);
+        self.note_change(key, before);
     }
 
     /// Removes an object; whether it was there.
     pub fn delete(&mut self, key: &ObjectKey) -> bool {
-        self.objects.remove(key).is_some()
+        let before = self.objects.remove(key);
+        let known = before.is_some();
+        if known {
+            self.note_change(key.clone(), before);
+        }
+        known
+    }
+
+    fn note_change(&mut self, key: ObjectKey, before: Option<Object>) {
+        let last = self.last.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if last.state.is_some() {
+            // What counts is how it was when last compiled.
+            last.changes.entry(key).or_insert(before);
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many compilations built everything, rather than change what the one before had built.
+    pub fn full_builds(&self) -> u64 {
+        self.last().full_builds
     }
 
     /// All objects, sorted by kind, namespace and name.
-    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+    pub fn objects(&self) -> impl Iterator<Item = &Object> + Clone {
         self.objects.values()
     }
 
@@ -148,25 +193,42 @@ impl Compiler {
         {
             return Err(vec![problem]);
         }
-        let view = self.view(scope);
-        let model = self.model();
+        let mut last = self.last();
+        let changes = std::mem::take(&mut last.changes);
+        if engine == Engine::Flat
+            && let Some(state) = last.state.take()
+            && let Some((state, compiled)) = state.apply(&self.objects, &changes, (scope, &self.options))
+        {
+            last.state = Some(state);
+            return Ok(compiled);
+        }
+        last.state = None;
+        last.full_builds += 1;
+        let mut view = self.view(scope);
+        let context = self.context();
+        let mut conflicts: Vec<Diagnostic> =
+            view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)).collect();
+        conflicts
+            .extend(view.cut_offs.iter().filter_map(|cut_off| problems::misplaced(&self.objects, cut_off)));
+        conflicts.extend(view.contradictions.iter().cloned());
         let mut errors: Vec<Diagnostic> =
             self.problems().filter(|problem| problem.is_error()).cloned().collect();
         let (of_context, doubts): (Vec<_>, Vec<_>) =
-            semantics::problems(self.objects(), &self.context()).into_iter().partition(Diagnostic::is_error);
+            semantics::problems(self.objects(), &context).into_iter().partition(Diagnostic::is_error);
         errors.extend(of_context);
-        errors.extend(view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)));
-        errors.extend(view.cut_offs.iter().filter_map(|cut_off| problems::misplaced(&self.objects, cut_off)));
-        errors.extend(view.contradictions.iter().cloned());
+        errors.extend(conflicts.iter().cloned());
         errors.sort_by(|a, b| a.origin.cmp(&b.origin));
         if self.options.on_invalid == OnInvalid::Refuse && !errors.is_empty() {
             return Err(errors);
         }
-        let (classifier, rules) = match engine {
-            Engine::Flat => lower::flat(&view, &model, self.options.memory_ceiling)
-                .map_err(|too_large| vec![too_large_diagnostic(too_large, self.options.memory_ceiling)])?,
-            Engine::Linear => lower::linear(&view, &model),
-        };
+        let model = semantics::model(self.objects(), &context);
+        if engine == Engine::Flat {
+            let settings = (scope, &self.options);
+            let state = State::new(self.objects(), &mut view, &model, &context, settings, conflicts)
+                .map_err(|too_large| vec![too_large_diagnostic(too_large, self.options.memory_ceiling)])?;
+            return Ok(last.state.insert(state).compiled());
+        }
+        let (classifier, rules) = lower::linear(&view, &model);
         let warnings = self.problems().filter(|problem| !problem.is_error()).cloned().chain(doubts).collect();
         Ok(Compiled { classifier, rules: Arc::new(rules), cluster: view.cluster, warnings, degraded: errors })
     }

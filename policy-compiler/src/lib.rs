@@ -49,7 +49,11 @@ pub mod model;
 pub mod api;
 
 pub use api::{Diagnostic, Kind, Object, ObjectKey, Origin, ParseOutput, Provenance, Severity, parse};
-pub use classifier::{Classifier, Key, RuleId, RuleInfo, RuleKind, RuleTable, Step, Verdict};
-pub use cluster::{Cluster, Misplacement, NodeView, PodName, Subject, SubjectId, WaitReason, Waiting};
+pub use classifier::{
+    Classifier, Key, Pair, PairVerdict, RuleId, RuleInfo, RuleKind, RuleTable, Step, Verdict,
+};
+pub use cluster::{
+    ByAddress, Cluster, Misplacement, NodeView, PodName, Shelves, Subject, SubjectId, WaitReason, Waiting,
+};
 pub use compiler::{Compiled, Compiler, Engine, OnInvalid, Options, Scope};
 pub use model::{Action, Direction, PolicyName};

@@ -52,7 +52,8 @@ pub(crate) struct Nodes(Vec<Node>);
 impl Nodes {
     pub(crate) fn new(compiler: &Compiler) -> Self {
         let views = compiler.cluster(&Scope::All).nodes;
-        let numbered: Vec<(u8, NodeView)> = (1..).zip(views).collect();
+        let numbered: Vec<(u8, NodeView)> =
+            (1..).zip(&views).map(|(number, view)| (number, view.clone())).collect();
         let nodes = numbered.iter().map(|(number, view)| {
             let compiled = match compiler.compile(&Scope::Node(view.name.clone())) {
                 Ok(compiled) => compiled,

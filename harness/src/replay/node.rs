@@ -3,7 +3,6 @@
 //! Identity, settings and generation come from the same code as in the daemon. What only a live host knows is
 //! made up, once and for all: MACs of the underlay and of pods (those that CNI plugins derive from the address).
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use dataplane::node::{Identity, configured_addresses, settings, vteps};
 use dataplane::pipeline::Settings;
 use dataplane::state::read_once;
 use dataplane::tables::{EndpointIds, Generation};
-use policy_compiler::{Compiler, Diagnostic, OnInvalid, Options, PodName, Scope};
+use policy_compiler::{ByAddress, Compiler, Diagnostic, OnInvalid, Options, PodName, Scope};
 use vxlan::mac::Mac;
 
 use super::ReplayError;
@@ -31,7 +30,7 @@ pub struct NodeState {
     /// What packets are judged and forwarded by.
     pub generation: Arc<Generation>,
     /// Pods of the whole cluster, by address.
-    pub pods: BTreeMap<IpAddr, PodName>,
+    pub pods: ByAddress<PodName>,
     /// What was remarked about the manifests.
     pub warnings: Vec<Diagnostic>,
     /// MTU of pods and of the node's port.

@@ -3,16 +3,17 @@
 //!
 //! A reason is a *base* (what decided) reached on a *way* (what was logged, passed or left undecided before). Ways
 //! share their beginnings: a way is a step after another way. So a rule behind a thousand logging ones costs one
-//! more step while compiling, and its whole way only in the finished [`RuleTable`]; that is what
+//! more step while compiling, and its whole way only in the finished [`super::RuleTable`]; that is what
 //! [`RuleInterner::bytes`] counts, before it is made.
 
 use super::key::RuleId;
-use super::rules::{RuleInfo, RuleKind, RuleTable, Step};
+use super::rules::{RuleInfo, RuleKind, Step};
 use crate::api::{ObjectKey, Provenance};
 use crate::model::{Action, Direction};
 use ahash::AHashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
+use std::sync::Arc;
 
 /// What decided, without the way to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,9 +149,9 @@ impl RuleInterner {
     }
 
     /// All ids, written out.
-    pub(crate) fn finish(&self) -> RuleTable {
+    pub(crate) fn finish(&self) -> Vec<Arc<RuleInfo>> {
         let count = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        RuleTable::new((0..count).filter_map(|id| self.info(RuleId(id))).collect())
+        (0..count).filter_map(|id| self.info(RuleId(id)).map(Arc::new)).collect()
     }
 }
 
@@ -185,7 +186,7 @@ fn info_bytes(info: &RuleInfo) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{RuleInterner, Way};
-    use crate::classifier::{RuleId, RuleInfo, RuleKind, Step};
+    use crate::classifier::{RuleId, RuleInfo, RuleKind, RuleTable, Step};
     use crate::model::{Action, Direction};
 
     #[test]
@@ -199,7 +200,7 @@ mod tests {
         let ids = [Way::DIRECT, first, second].map(|way| interner.rule(base, way));
         assert_eq!(ids, [RuleId(1), RuleId(2), RuleId(3)]);
         assert_eq!(interner.rule(base, second), RuleId(3));
-        let table = interner.finish();
+        let table = RuleTable::shared(interner.finish());
         let ways = ids.map(|id| table.get(id).via.len());
         assert_eq!(ways, [0, 1, 2]);
         assert_eq!(table.get(RuleId(3)).via[1], Step::Undecided { tier: "baseline".to_owned() });

@@ -39,6 +39,47 @@ impl Key {
     }
 }
 
+/// A connection to be judged at each of its ends that is a subject: what two [`Key`]s say, with one pair of lookups of
+/// addresses and one of ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pair {
+    /// The subject that opens it, if it is one.
+    pub source: Option<SubjectId>,
+    /// The subject it is opened to, if it is one.
+    pub destination: Option<SubjectId>,
+    /// Who opens the connection.
+    pub src: IpAddr,
+    /// To whom.
+    pub dst: IpAddr,
+    /// As in [`Key`].
+    pub protocol: u8,
+    /// As in [`Key`].
+    pub src_port: u16,
+    /// As in [`Key`].
+    pub dst_port: u16,
+}
+
+impl Pair {
+    /// What is asked at one end, if that is a subject.
+    pub fn key(&self, direction: Direction) -> Option<Key> {
+        let subject = match direction {
+            Direction::Egress => self.source?,
+            Direction::Ingress => self.destination?,
+        };
+        let &Self { src, dst, protocol, src_port, dst_port, .. } = self;
+        Some(Key { subject, direction, src, dst, protocol, src_port, dst_port })
+    }
+}
+
+/// The answers at both ends; none where there is no subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PairVerdict {
+    /// What the source's policies say.
+    pub egress: Option<Verdict>,
+    /// What the destination's policies say.
+    pub ingress: Option<Verdict>,
+}
+
 /// Number of a rule in the [`super::RuleTable`] of the same compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u32);

@@ -150,7 +150,7 @@ pub(crate) struct Linear {
     pub(crate) not_isolated: [RuleId; 2],
     pub(crate) own_node: RuleId,
     /// What the ids above and those of rules stand for, by id.
-    pub(crate) direct: Vec<RuleInfo>,
+    pub(crate) direct: Vec<Arc<RuleInfo>>,
     /// Rules on ways met while judging; their ids come after `direct`.
     pub(crate) later: Arc<LaterRules>,
 }
@@ -161,7 +161,7 @@ impl Linear {
         if via.is_empty() {
             return Verdict { action, rule };
         }
-        let info = self.direct.get(rule.0 as usize).cloned();
+        let info = self.direct.get(rule.0 as usize).map(|info| info.as_ref().clone());
         let position = info.and_then(|info| self.later.add(RuleInfo { via, ..info }));
         let rule = position.and_then(|position| u32::try_from(self.direct.len().checked_add(position)?).ok());
         rule.map_or(Verdict::UNKNOWN_SUBJECT, |rule| Verdict { action, rule: RuleId(rule) })

@@ -1,6 +1,7 @@
 //! Engines that answer packets. All stand behind [`Classifier`] and must answer alike:
 //! `flat` in constant time for the packet path, `linear` rule by rule as the oracle engine.
 
+pub(crate) mod chunks;
 pub(crate) mod flat;
 pub(crate) mod linear;
 pub(crate) mod matrix;
@@ -13,9 +14,11 @@ mod key;
 mod rules;
 
 pub(crate) use interner::{Base, RuleInterner, StepId, Way};
-pub use key::{Key, RuleId, Verdict};
+pub use key::{Key, Pair, PairVerdict, RuleId, Verdict};
 pub(crate) use rules::LaterRules;
 pub use rules::{RuleInfo, RuleKind, RuleTable, Step};
+
+use crate::model::Direction;
 
 /// An immutable compiled policy set. Shared by all workers without locks.
 pub trait Classifier: Send + Sync {
@@ -26,6 +29,15 @@ pub trait Classifier: Send + Sync {
     fn classify_batch(&self, keys: &[Key], out: &mut [Verdict]) {
         for (key, verdict) in keys.iter().zip(out) {
             *verdict = self.classify(key);
+        }
+    }
+
+    /// Judges connections at both ends. Pairs up to the shorter of the two slices are answered.
+    fn classify_pairs(&self, pairs: &[Pair], out: &mut [PairVerdict]) {
+        for (pair, verdict) in pairs.iter().zip(out) {
+            let [egress, ingress] =
+                Direction::ALL.map(|direction| pair.key(direction).map(|key| self.classify(&key)));
+            *verdict = PairVerdict { egress, ingress };
         }
     }
 

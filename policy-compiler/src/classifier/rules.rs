@@ -181,25 +181,26 @@ impl fmt::Display for RuleInfo {
 /// All rules that can decide, by id. The oracle engine meets ways to a rule only when it judges: those come later.
 #[derive(Debug, Clone)]
 pub struct RuleTable {
-    rules: Vec<RuleInfo>,
+    /// Shared by the tables of one generation and the next.
+    rules: Vec<Arc<RuleInfo>>,
     later: Option<Arc<LaterRules>>,
 }
 
 impl Default for RuleTable {
     /// The table of a classifier that knows no subject: id 0 alone.
     fn default() -> Self {
-        Self::new(vec![UNKNOWN])
+        Self::shared(vec![Arc::new(UNKNOWN)])
     }
 }
 
 const UNKNOWN: RuleInfo = RuleInfo::direct(Action::Deny, Direction::Ingress, RuleKind::UnknownSubject);
 
 impl RuleTable {
-    pub(crate) fn new(rules: Vec<RuleInfo>) -> Self {
+    pub(crate) fn shared(rules: Vec<Arc<RuleInfo>>) -> Self {
         Self { rules, later: None }
     }
 
-    pub(crate) fn with_later(rules: Vec<RuleInfo>, later: Arc<LaterRules>) -> Self {
+    pub(crate) fn with_later(rules: Vec<Arc<RuleInfo>>, later: Arc<LaterRules>) -> Self {
         Self { rules, later: Some(later) }
     }
 
@@ -207,7 +208,7 @@ impl RuleTable {
     pub fn get(&self, id: RuleId) -> &RuleInfo {
         const NOBODY: &RuleInfo = &UNKNOWN;
         let later = || self.later.as_ref()?.get((id.0 as usize).checked_sub(self.rules.len())?);
-        self.rules.get(id.0 as usize).or_else(later).unwrap_or(NOBODY)
+        self.rules.get(id.0 as usize).map(Arc::as_ref).or_else(later).unwrap_or(NOBODY)
     }
 
     /// How many there are; ids are below this.
@@ -283,7 +284,7 @@ mod tests {
     #[test]
     fn rules_met_later_keep_their_place() {
         let later = Arc::new(LaterRules::default());
-        let table = RuleTable::with_later(vec![UNKNOWN], Arc::clone(&later));
+        let table = RuleTable::with_later(vec![Arc::new(UNKNOWN)], Arc::clone(&later));
         let info = |number: usize| RuleInfo {
             via: vec![Step::Undecided { tier: number.to_string() }],
             ..RuleInfo::direct(Action::Allow, Direction::Egress, RuleKind::NotIsolated)

@@ -1,141 +1,274 @@
-//! Longest-prefix match by flat tables: 16 bits, then 8 at a time, leaf-pushed, equal blocks stored once.
+//! Longest-prefix match by flat tables: 16 bits, then 8 at a time, leaf-pushed.
 //!
-//! An entry is a leaf (its value) or the position of a block of 256 further entries (high bit set). IPv4 takes
-//! at most three loads, IPv6 as many as the prefixes around the address are deep, 15 at most. Prefixes are
-//! inserted shortest first, so that a longer one overwrites its part. 256 KiB for the root, 1 KiB per block.
-//! Known weakness: sparse IPv6 host prefixes take up to 14 blocks each; pods dense under one /64 share them.
+//! An entry is a leaf (its value), the position of a block of 256 further entries, or (IPv6 only) a *skip*: bytes that
+//! all prefixes below have in common, compared at once. IPv4 takes at most three loads; IPv6 two or three more than pods
+//! have levels of numbering (node, pod), whatever the length of their common prefix, 15 at most. A prefix overwrites all
+//! longer ones, so these are inserted after it. Copies share what did not change (see [`Chunks`]).
+//! 256 KiB for the root, 1 KiB per block, 48 bytes per skip; a prefix takes two blocks and two skips at most.
 
-use ahash::AHashMap;
+use super::chunks::Chunks;
+use std::sync::Arc;
 
-const CHILD: u32 = 1 << 31;
+/// The entry is the position of a block.
+const BLOCK_TAG: u32 = 1 << 31;
+/// The entry is the number of a skip.
+const SKIP_TAG: u32 = 1 << 30;
+const TAGS: u32 = BLOCK_TAG | SKIP_TAG;
 const ROOT: usize = 1 << 16;
 const BLOCK: usize = 1 << 8;
+/// Skips that are copied together.
+const SHELF: usize = 64;
 
 /// Bytes of the root table.
 pub(crate) const ROOT_BYTES: usize = ROOT * 4;
 /// Bytes of one further block.
 pub(crate) const BLOCK_BYTES: usize = BLOCK * 4;
+/// Bytes that one prefix takes at most.
+pub(crate) const MOST_PER_PREFIX: usize = 2 * (BLOCK_BYTES + size_of::<Skip>());
 
-#[derive(Debug)]
+/// Bytes that have to be these for an address to be further inside.
+#[derive(Debug, Clone, Copy, Default)]
+struct Skip {
+    /// The address, and which of its bits are compared.
+    expected: u128,
+    mask: u128,
+    /// The byte that is looked at next.
+    next: usize,
+    inside: u32,
+    outside: u32,
+}
+
+#[derive(Debug, Clone)]
 pub(crate) struct Trie {
-    entries: Vec<u32>,
+    root: Arc<[u32]>,
+    blocks: Chunks,
+    /// Blocks that are not part of it.
+    free: Vec<u32>,
+    skips: Vec<Arc<[Skip; SHELF]>>,
+    free_skips: Vec<u32>,
+}
+
+/// A prefix on its way down: address left-aligned, bits, value.
+#[derive(Clone, Copy)]
+struct Path {
+    address: u128,
+    len: usize,
+    value: u32,
+    /// Whether bytes may be skipped.
+    skips: bool,
+}
+
+impl Path {
+    fn byte(&self, at: usize) -> usize {
+        byte(self.address, at)
+    }
+}
+
+fn byte(address: u128, at: usize) -> usize {
+    usize::from(address.to_be_bytes().get(at).copied().unwrap_or(0))
+}
+
+/// The bits of bytes `from..to`.
+fn mask(from: usize, to: usize) -> u128 {
+    let head = |bytes: usize| u128::MAX.checked_shl(128_u32.saturating_sub(bytes as u32 * 8)).unwrap_or(0);
+    head(to) & !head(from)
 }
 
 impl Trie {
     /// A trie in which every address has the value.
     pub(crate) fn new(value: u32) -> Self {
-        Self { entries: vec![value & !CHILD; ROOT] }
+        Self {
+            root: vec![value & !TAGS; ROOT].into(),
+            blocks: Chunks::default(),
+            free: Vec::new(),
+            skips: Vec::new(),
+            free_skips: Vec::new(),
+        }
     }
 
-    /// Gives a prefix a value. Every prefix must come after all shorter ones.
+    /// Gives a prefix a value; longer prefixes inside it are forgotten.
     ///
     /// `None`: the address has fewer bits than the prefix, or the table is full.
     pub(crate) fn insert(&mut self, address: &[u8], prefix_len: u8, value: u32) -> Option<()> {
-        let value = value & !CHILD;
-        let prefix_len = usize::from(prefix_len);
-        let (head, rest) = address.split_first_chunk::<2>()?;
-        let root = usize::from(u16::from_be_bytes(*head));
-        if prefix_len <= 16 {
-            return self.fill(0, ROOT, root, 16 - prefix_len, value);
+        let len = usize::from(prefix_len);
+        if address.len() > 16 || len > address.len() * 8 {
+            return None;
         }
-        let mut slot = root;
-        let mut left = prefix_len - 16;
-        for &byte in rest {
-            let block = self.child(slot)?;
-            if left <= 8 {
-                return self.fill(block, BLOCK, usize::from(byte), 8 - left, value);
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(address).for_each(|(byte, given)| *byte = *given);
+        let path = Path {
+            address: u128::from_be_bytes(bytes),
+            len,
+            value: value & !TAGS,
+            skips: address.len() == 16,
+        };
+        let root = (path.address >> 112) as usize;
+        let span = 1_usize << 16_usize.saturating_sub(len);
+        for position in root & !(span - 1)..(root & !(span - 1)) + span {
+            let before = *self.root.get(position)?;
+            let after = self.put(before, 2, path)?;
+            // The root is copied only where it changes.
+            if before != after {
+                *Arc::make_mut(&mut self.root).get_mut(position)? = after;
             }
-            slot = block + usize::from(byte);
-            left -= 8;
         }
-        None
-    }
-
-    /// Fills `2^free` entries of a table that starts at `base`; `index` lies in the filled part.
-    fn fill(&mut self, base: usize, size: usize, index: usize, free: usize, value: u32) -> Option<()> {
-        let span = 1_usize << free;
-        let start = index & !(span - 1);
-        debug_assert!(start + span <= size, "the part lies inside its table");
-        self.entries.get_mut(base + start..base + start + span)?.fill(value);
         Some(())
     }
 
-    /// The block below an entry; a leaf becomes a block that says the same.
-    fn child(&mut self, slot: usize) -> Option<usize> {
-        let entry = *self.entries.get(slot)?;
-        if entry & CHILD != 0 {
-            return usize::try_from(entry & !CHILD).ok();
+    /// What an entry becomes that is reached with `at` bytes of the address behind it. As deep as an address has bytes.
+    fn put(&mut self, entry: u32, at: usize, path: Path) -> Option<u32> {
+        if path.len <= at * 8 {
+            self.release(entry);
+            return Some(path.value);
         }
-        let block = self.entries.len();
-        let pointer = u32::try_from(block).ok().filter(|pointer| pointer & CHILD == 0)?;
-        self.entries.resize(block + BLOCK, entry);
-        *self.entries.get_mut(slot)? = pointer | CHILD;
+        if entry & SKIP_TAG != 0 {
+            return self.put_at_skip(entry & !TAGS, at, path);
+        }
+        if entry & BLOCK_TAG != 0 {
+            self.put_in_block(entry & !TAGS, at, path)?;
+            return Some(entry);
+        }
+        // A leaf: nothing is known further down but this prefix.
+        let last = if path.skips { (path.len - 1) / 8 } else { at };
+        let block = self.block(entry)?;
+        self.put_in_block(block, last, path)?;
+        self.skip(path.address, at, last, block | BLOCK_TAG, entry)
+    }
+
+    fn put_in_block(&mut self, block: u32, at: usize, path: Path) -> Option<()> {
+        let free = ((at + 1) * 8).saturating_sub(path.len).min(8);
+        let span = 1_usize << free;
+        let start = block as usize + (path.byte(at) & !(span - 1));
+        for position in start..start + span {
+            let before = self.blocks.get(position)?;
+            let after = self.put(before, at + 1, path)?;
+            self.blocks.set(position, after)?;
+        }
+        Some(())
+    }
+
+    fn put_at_skip(&mut self, number: u32, at: usize, path: Path) -> Option<u32> {
+        let skip = *self.skip_at(number)?;
+        let parts =
+            |place: &usize| path.byte(*place) != byte(skip.expected, *place) || path.len <= (place + 1) * 8;
+        let Some(parting) = (at..skip.next).find(parts) else {
+            let inside = self.put(skip.inside, skip.next, path)?;
+            if inside != skip.inside {
+                self.skip_mut(number)?.inside = inside;
+            }
+            return Some(number | SKIP_TAG);
+        };
+        let rest = self.skip(skip.expected, parting + 1, skip.next, skip.inside, skip.outside)?;
+        let block = self.block(skip.outside)?;
+        self.blocks.set(block as usize + byte(skip.expected, parting), rest)?;
+        self.put_in_block(block, parting, path)?;
+        self.free_skips.push(number);
+        self.skip(path.address, at, parting, block | BLOCK_TAG, skip.outside)
+    }
+
+    /// An entry for addresses that have the bytes `from..to` of this one; without such bytes what is inside.
+    fn skip(&mut self, address: u128, from: usize, to: usize, inside: u32, outside: u32) -> Option<u32> {
+        if from >= to {
+            return Some(inside);
+        }
+        let mask = mask(from, to);
+        let skip = Skip { expected: address & mask, mask, next: to, inside, outside };
+        if self.free_skips.is_empty() {
+            let first = u32::try_from(self.skips.len() * SHELF).ok().filter(|first| first & TAGS == 0)?;
+            self.skips.push(Arc::new([Skip::default(); SHELF]));
+            self.free_skips.extend((first..first + SHELF as u32).rev());
+        }
+        let number = self.free_skips.pop()?;
+        *self.skip_mut(number)? = skip;
+        Some(number | SKIP_TAG)
+    }
+
+    #[inline]
+    fn skip_at(&self, number: u32) -> Option<&Skip> {
+        Some(&self.skips.get(number as usize / SHELF)?[number as usize % SHELF])
+    }
+
+    fn skip_mut(&mut self, number: u32) -> Option<&mut Skip> {
+        let shelf = self.skips.get_mut(number as usize / SHELF)?;
+        Some(&mut Arc::make_mut(shelf)[number as usize % SHELF])
+    }
+
+    /// A block that says one thing throughout.
+    fn block(&mut self, entry: u32) -> Option<u32> {
+        if let Some(block) = self.free.pop() {
+            self.blocks.fill(block as usize, BLOCK, entry)?;
+            return Some(block);
+        }
+        let block = u32::try_from(self.blocks.len()).ok().filter(|block| block & TAGS == 0)?;
+        self.blocks.resize(block as usize + BLOCK, entry);
         Some(block)
     }
 
-    /// Stores equal blocks once. Call when all prefixes are in.
-    pub(crate) fn compact(&mut self) {
-        // Children come after their parents, so walking backwards meets every child in its final form.
-        let count = (self.entries.len() - ROOT) / BLOCK;
-        let mut blocks: Vec<[u32; BLOCK]> = Vec::new();
-        let mut known: AHashMap<[u32; BLOCK], u32> = AHashMap::new();
-        let mut place = vec![0_u32; count];
-        for block in (0..count).rev() {
-            let start = ROOT + block * BLOCK;
-            let Some(entries) = self.entries.get(start..).and_then(<[u32]>::first_chunk::<BLOCK>) else {
-                return;
-            };
-            let mut entries = *entries;
-            relocate(&mut entries, &place);
-            let next = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
-            let id = *known.entry(entries).or_insert_with(|| {
-                blocks.push(entries);
-                next
-            });
-            if let Some(place) = place.get_mut(block) {
-                *place = id;
+    /// Gives back what is below an entry that is no longer in the trie. As deep as an address has bytes.
+    fn release(&mut self, entry: u32) {
+        if entry & SKIP_TAG != 0 {
+            if let Some(&skip) = self.skip_at(entry & !TAGS) {
+                self.release(skip.inside);
             }
+            self.free_skips.push(entry & !TAGS);
+        } else if entry & BLOCK_TAG != 0 {
+            let block = entry & !TAGS;
+            for place in block as usize..block as usize + BLOCK {
+                if let Some(below) = self.blocks.get(place) {
+                    self.release(below);
+                }
+            }
+            self.free.push(block);
         }
-        self.entries.truncate(ROOT);
-        relocate(&mut self.entries, &place);
-        for block in blocks {
-            self.entries.extend(block);
-        }
-        self.entries.shrink_to_fit();
     }
 
-    /// The value of the longest prefix that holds the address. `None` only for a table that is damaged.
+    /// The value of the longest prefix that holds an IPv4 address. `None` only for a table that is damaged.
     #[inline]
-    pub(crate) fn lookup<const N: usize>(&self, address: [u8; N]) -> Option<u32> {
-        let (head, rest) = address.split_first_chunk::<2>()?;
-        let mut entry = *self.entries.get(usize::from(u16::from_be_bytes(*head)))?;
-        for &byte in rest {
-            if entry & CHILD == 0 {
-                break;
+    pub(crate) fn lookup_v4(&self, address: [u8; 4]) -> Option<u32> {
+        let [_, _, third, fourth] = address;
+        let mut entry = *self.root.get((u32::from_be_bytes(address) >> 16) as usize)?;
+        if entry & BLOCK_TAG != 0 {
+            entry = self.blocks.read((entry & !TAGS) as usize + usize::from(third))?;
+            if entry & BLOCK_TAG != 0 {
+                entry = self.blocks.read((entry & !TAGS) as usize + usize::from(fourth))?;
             }
-            entry = *self.entries.get((entry & !CHILD) as usize + usize::from(byte))?;
+        }
+        Some(entry)
+    }
+
+    /// The value of the longest prefix that holds an IPv6 address. `None` only for a table that is damaged.
+    #[inline]
+    pub(crate) fn lookup_v6(&self, address: [u8; 16]) -> Option<u32> {
+        let bits = u128::from_be_bytes(address);
+        let mut entry = *self.root.get((bits >> 112) as usize)?;
+        let mut at = 2;
+        while entry & TAGS != 0 {
+            if entry & BLOCK_TAG != 0 {
+                entry = self.blocks.read((entry & !TAGS) as usize + usize::from(*address.get(at)?))?;
+                at += 1;
+            } else {
+                let skip = self.skip_at(entry & !TAGS)?;
+                at = skip.next;
+                entry = if (bits & skip.mask) == skip.expected { skip.inside } else { skip.outside };
+            }
         }
         Some(entry)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.entries.len() * 4
+        ROOT_BYTES + self.blocks.memory_bytes() + self.skips.len() * SHELF * size_of::<Skip>()
     }
-}
 
-/// Points entries at the places their blocks have moved to: `place[old block number]`.
-fn relocate(entries: &mut [u32], place: &[u32]) {
-    for entry in entries.iter_mut().filter(|entry| **entry & CHILD != 0) {
-        let old = ((*entry & !CHILD) as usize - ROOT) / BLOCK;
-        let new = place.get(old).copied().unwrap_or(0) as usize;
-        // Not above the old position, which fitted.
-        *entry = u32::try_from(ROOT + new * BLOCK).unwrap_or(0) | CHILD;
+    /// Bytes in use, without what is spare in pieces.
+    pub(crate) fn used_bytes(&self) -> usize {
+        let skips = self.skips.len() * SHELF - self.free_skips.len();
+        ROOT_BYTES + (self.blocks.len() - self.free.len() * BLOCK) * 4 + skips * size_of::<Skip>()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK_BYTES, ROOT_BYTES, Trie};
+    use super::{BLOCK_BYTES, MOST_PER_PREFIX, ROOT_BYTES, Trie};
 
     #[test]
     fn the_longest_prefix_wins() {
@@ -145,7 +278,6 @@ mod tests {
         {
             assert_eq!(trie.insert(&address, prefix_len, value), Some(()));
         }
-        trie.compact();
         for (address, value) in [
             ([9, 255, 255, 255], 0),
             ([10, 0, 0, 0], 1),
@@ -156,20 +288,32 @@ mod tests {
             ([10, 1, 4, 0], 2),
             ([11, 0, 0, 0], 0),
         ] {
-            assert_eq!(trie.lookup(address), Some(value), "{address:?}");
+            assert_eq!(trie.lookup_v4(address), Some(value), "{address:?}");
         }
     }
 
     #[test]
-    fn equal_blocks_are_stored_once() {
+    fn a_shorter_prefix_gives_back_what_was_inside() {
         let mut trie = Trie::new(0);
-        for second in 0..=255 {
-            assert_eq!(trie.insert(&[10, second, 1, 1], 32, 7), Some(()));
+        let mut used = 0;
+        for round in 0..50 {
+            for host in 0..=255 {
+                assert_eq!(trie.insert(&[10, 1, host, round], 32, 7), Some(()));
+            }
+            let before = trie.clone();
+            if round == 0 {
+                used = trie.memory_bytes();
+                assert_eq!(trie.used_bytes(), ROOT_BYTES + 257 * BLOCK_BYTES);
+            }
+            assert_eq!(trie.insert(&[10, 0, 0, 0], if round % 2 == 0 { 8 } else { 16 }, 0), Some(()));
+            if round % 2 != 0 {
+                assert_eq!(trie.insert(&[10, 1, 0, 0], 16, 0), Some(()));
+            }
+            assert_eq!(trie.used_bytes(), ROOT_BYTES);
+            assert_eq!(before.lookup_v4([10, 1, 9, round]), Some(7), "a copy stays as it was");
+            assert_eq!(trie.lookup_v4([10, 1, 9, round]), Some(0));
+            assert_eq!(trie.memory_bytes(), used);
         }
-        trie.compact();
-        assert_eq!(trie.memory_bytes(), ROOT_BYTES + 2 * BLOCK_BYTES);
-        assert_eq!(trie.lookup([10, 9, 1, 1]), Some(7));
-        assert_eq!(trie.lookup([10, 9, 1, 2]), Some(0));
     }
 
     #[test]
@@ -178,14 +322,86 @@ mod tests {
         let host = 0x2001_0db8_0042_0001_0000_0000_0000_0005_u128.to_be_bytes();
         assert_eq!(trie.insert(&host, 61, 1), Some(()));
         assert_eq!(trie.insert(&host, 128, 2), Some(()));
-        trie.compact();
-        assert_eq!(trie.lookup(host), Some(2));
-        assert_eq!(trie.lookup((u128::from_be_bytes(host) ^ 1).to_be_bytes()), Some(1));
-        assert_eq!(trie.lookup([0; 16]), Some(0));
+        assert_eq!(trie.lookup_v6(host), Some(2));
+        assert_eq!(trie.lookup_v6((u128::from_be_bytes(host) ^ 1).to_be_bytes()), Some(1));
+        assert_eq!(trie.lookup_v6([0; 16]), Some(0));
     }
 
     #[test]
     fn a_prefix_longer_than_its_address_is_refused() {
         assert_eq!(Trie::new(0).insert(&[10, 0, 0, 0], 33, 1), None);
+    }
+
+    /// Prefixes as they are: what is inherited from none is 0.
+    fn plainly(prefixes: &[(u128, u8, u32)], address: u128) -> u32 {
+        let holds = |&&(prefix, len, _): &&(u128, u8, u32)| {
+            len == 0 || (prefix ^ address) >> (128 - u32::from(len)) == 0
+        };
+        prefixes.iter().filter(holds).max_by_key(|(_, len, _)| *len).map_or(0, |&(.., value)| value)
+    }
+
+    #[test]
+    fn any_order_of_changes_is_what_the_prefixes_say() {
+        let mut state = 0x8472_u64;
+        let mut below = |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % bound
+        };
+        for v4 in [true, false] {
+            let mut trie = Trie::new(0);
+            let mut prefixes: Vec<(u128, u8, u32)> = Vec::new();
+            for round in 0..3000_u32 {
+                // Bytes of few values, so that prefixes share beginnings of every length.
+                let bytes: [u8; 16] =
+                    std::array::from_fn(
+                        |at| if v4 && at >= 4 { 0 } else { [0, 0, 0, 1, 255][below(5) as usize] },
+                    );
+                let address = u128::from_be_bytes(bytes);
+                let most = if v4 { 32 } else { 128 };
+                let len = if below(2) == 0 { most } else { below(u64::from(most) + 1) as u8 };
+                let len = if round % 400 == 399 { 0 } else { len.max(9) };
+                let prefix =
+                    if len == 0 { 0 } else { address >> (128 - u32::from(len)) << (128 - u32::from(len)) };
+                prefixes.retain(|&(other, of, _)| {
+                    of < len || (len != 0 && (other ^ prefix) >> (128 - u32::from(len)) != 0)
+                });
+                prefixes.push((prefix, len, round + 1));
+                let used = trie.used_bytes();
+                let given = if v4 { &bytes[..4] } else { &bytes[..] };
+                assert_eq!(trie.insert(given, len, round + 1), Some(()));
+                assert!(v4 || trie.used_bytes() <= used + MOST_PER_PREFIX, "no prefix takes more");
+                for _ in 0..8 {
+                    let probe = match below(3) {
+                        0 => address,
+                        1 => address ^ (1 << if v4 { 96 + below(32) } else { below(128) }),
+                        _ => prefixes[below(prefixes.len() as u64) as usize].0,
+                    };
+                    let bytes = probe.to_be_bytes();
+                    let found = if v4 {
+                        trie.lookup_v4([bytes[0], bytes[1], bytes[2], bytes[3]])
+                    } else {
+                        trie.lookup_v6(bytes)
+                    };
+                    assert_eq!(found, Some(plainly(&prefixes, probe)), "{probe:x} in round {round}");
+                }
+                if len == 0 {
+                    assert_eq!(trie.used_bytes(), ROOT_BYTES, "all is given back");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pods_of_many_nodes_share_what_their_addresses_share() {
+        let mut trie = Trie::new(0);
+        for node in 0..100_u128 {
+            for pod in 0..50 {
+                let address = 0xfd00_0010_0244_u128 << 80 | node << 64 | pod;
+                assert_eq!(trie.insert(&address.to_be_bytes(), 128, 7), Some(()));
+            }
+        }
+        assert!(trie.used_bytes() < ROOT_BYTES + 102 * (BLOCK_BYTES + 48), "{}", trie.used_bytes());
     }
 }

@@ -4,12 +4,13 @@
 //! shows is that pod, whatever else claims it; an address two live pods show is in conflict.
 
 mod nodes;
+mod shelves;
 mod view;
 
-pub(crate) use view::{CutOff, LivePod, Looks, View};
+pub use shelves::{ByAddress, Shelves};
+pub(crate) use view::{CutOff, LivePod, View};
 
 use ipnet::IpNet;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -111,11 +112,11 @@ pub struct NodeView {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cluster {
     /// The pods connections are judged for, sorted by name; the index is the [`SubjectId`].
-    pub subjects: Vec<Subject>,
+    pub subjects: Shelves<Subject>,
     /// Pods in scope that are no subjects.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Shelves<Waiting>,
     /// All nodes, sorted by name.
-    pub nodes: Vec<NodeView>,
+    pub nodes: Shelves<NodeView>,
     /// With a node's scope: every address that counts as that node towards its pods, sorted.
     pub own_node: Vec<IpAddr>,
     /// Addresses that several live pods show, with those pods.
@@ -124,5 +125,5 @@ pub struct Cluster {
     /// and the address stays whose it is.
     pub misplaced: Vec<(PodName, IpAddr, Misplacement)>,
     /// Addresses of all live pods of the cluster that one pod alone shows.
-    pub pod_addresses: BTreeMap<IpAddr, PodName>,
+    pub pod_addresses: ByAddress<PodName>,
 }

@@ -55,15 +55,28 @@ impl LivePod<'_> {
             service_account_labels: &self.account_labels,
         }
     }
-
-    /// What two pods of one cluster have in common that no selector can tell apart.
-    pub(crate) fn looks(&self) -> Looks<'_> {
-        (self.namespace(), &self.pod.meta.labels, &self.pod.service_account)
-    }
 }
 
-/// Namespace, labels, service account.
-pub(crate) type Looks<'a> = (&'a str, &'a Labels, &'a str);
+impl<'o> LivePod<'o> {
+    /// A pod that nothing is wrong with; with it the objects it refers to, where they are there.
+    pub(crate) fn plain(
+        pod: &'o Pod,
+        namespace: Option<&Namespace>,
+        account: Option<&ServiceAccount>,
+    ) -> Self {
+        let name = &pod.meta.key.namespace;
+        let implied = || Labels::from([(NAME_LABEL.to_owned(), name.clone())]);
+        Self {
+            pod,
+            namespace_labels: Arc::new(
+                namespace.map_or_else(implied, |namespace| namespace.meta.labels.clone()),
+            ),
+            account_labels: Arc::new(account.map(|account| account.meta.labels.clone()).unwrap_or_default()),
+            addresses: pod.pod_ips.clone(),
+            cut_off: None,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct View<'o> {

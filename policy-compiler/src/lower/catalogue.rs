@@ -1,11 +1,14 @@
 //! Every rule of the model once, with its peers, port ranges and port names as small numbers.
 //!
-//! Peers are formulas over *atoms*: what a selector of pods, a block of addresses or a selector of nodes says of an
+//! Numbers are never given twice: a policy that comes later adds to the catalogue, one that goes leaves its numbers
+//! behind, until all is built anew. Peers are formulas over *atoms*: what a selector of pods, a block of addresses or a selector of nodes says of an
 //! address. An atom that many rules use has one number, and is tried once on everything it could match.
 
+use crate::api::NamedPort;
 use crate::classifier::{Base, RuleInfo, RuleInterner, RuleKind, Step, StepId};
 use crate::model::{
-    Action, Direction, Model, Peer, Peers, Policy, PortSpec, Ports, Protocol, Rule, RuleAction, Tier,
+    Action, Applies, Direction, Model, Order, Peer, Peers, PodSelection, Policy, PolicyName, PortSpec, Ports,
+    Protocol, Rule, RuleAction, Undecided,
 };
 use ahash::AHashMap;
 use std::collections::BTreeSet;
@@ -35,15 +38,44 @@ impl<T: Hash + Eq + Clone> Numbering<T> {
         }
     }
 
-    pub(crate) fn find<Q: Hash + Eq + ?Sized>(&self, thing: &Q) -> Option<usize>
-    where
-        T: std::borrow::Borrow<Q>,
-    {
+    pub(crate) fn find(&self, thing: &T) -> Option<usize> {
         self.numbers.get(thing).copied()
     }
 
     pub(crate) fn things(&self) -> &[T] {
         &self.things
+    }
+
+    pub(crate) fn get(&self, number: usize) -> Option<&T> {
+        self.things.get(number)
+    }
+
+    /// Gives a number to another thing, which has none.
+    pub(crate) fn rename(&mut self, number: usize, thing: T) {
+        self.forget(number);
+        self.numbers.insert(thing.clone(), number);
+        if let Some(slot) = self.things.get_mut(number) {
+            *slot = thing;
+        }
+    }
+
+    /// Makes a number mean nothing. It may be used again by [`Self::reuse`].
+    pub(crate) fn forget(&mut self, number: usize) {
+        if let Some(thing) = self.things.get(number)
+            && self.numbers.get(thing) == Some(&number)
+        {
+            self.numbers.remove(thing);
+        }
+    }
+
+    /// The number of a thing; a new one's is one of the forgotten, if there are any.
+    pub(crate) fn reuse(&mut self, thing: T, forgotten: &mut Vec<usize>) -> usize {
+        if let Some(number) = self.find(&thing) {
+            return number;
+        }
+        let Some(number) = forgotten.pop() else { return self.number(thing) };
+        self.rename(number, thing);
+        number
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -125,8 +157,10 @@ pub(crate) const DESTINATION: usize = 0;
 pub(crate) const SOURCE: usize = 1;
 
 #[derive(Debug)]
-pub(crate) struct Entry<'m> {
-    pub(crate) rule: &'m Rule,
+pub(crate) struct Entry {
+    pub(crate) direction: Direction,
+    /// Which of the policy's subjects it is about.
+    pub(crate) local: Option<Peer>,
     pub(crate) outcome: Outcome,
     /// `None`: anyone.
     pub(crate) peers: Option<Formula>,
@@ -134,10 +168,10 @@ pub(crate) struct Entry<'m> {
     pub(crate) ports: [PortFilter; 2],
 }
 
-impl Entry<'_> {
+impl Entry {
     /// The end whose ports are the other end's, not the subject's.
     pub(crate) fn remote_end(&self) -> usize {
-        match self.rule.direction {
+        match self.direction {
             Direction::Egress => DESTINATION,
             Direction::Ingress => SOURCE,
         }
@@ -146,31 +180,47 @@ impl Entry<'_> {
 
 /// A policy and the numbers of its rules, by direction (egress, ingress).
 #[derive(Debug)]
-pub(crate) struct PolicyEntry<'m> {
-    pub(crate) policy: &'m Policy,
+pub(crate) struct PolicyEntry {
+    pub(crate) name: PolicyName,
+    pub(crate) subject: PodSelection,
+    pub(crate) applies: [Applies; 2],
+    /// Position of its tier in [`Catalogue::tiers`].
+    pub(crate) tier: usize,
+    order: Order,
+    /// It has been taken out again.
+    pub(crate) gone: bool,
     pub(crate) rules: [Vec<usize>; 2],
 }
 
-#[derive(Debug)]
-pub(crate) struct TierEntry<'m> {
-    pub(crate) tier: &'m Tier,
-    /// In order.
-    pub(crate) policies: Vec<PolicyEntry<'m>>,
-    /// What is noted when it did not decide.
-    pub(crate) undecided: StepId,
+impl PolicyEntry {
+    /// Policies of a subject stand in this order. Those of one name are numbered in theirs.
+    pub(crate) fn place(&self) -> (usize, Order, &PolicyName) {
+        (self.tier, self.order, &self.name)
+    }
 }
 
 #[derive(Debug)]
-pub(crate) struct Catalogue<'m> {
-    pub(crate) entries: Vec<Entry<'m>>,
-    pub(crate) tiers: Vec<TierEntry<'m>>,
+pub(crate) struct TierEntry {
+    pub(crate) name: String,
+    pub(crate) undecided: Undecided,
+    /// What is noted when it did not decide.
+    pub(crate) step: StepId,
+}
+
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) policies: Vec<PolicyEntry>,
+    /// In order.
+    pub(crate) tiers: Vec<TierEntry>,
     /// Pods, Addresses and Nodes.
-    pub(crate) atoms: Numbering<&'m Peer>,
+    pub(crate) atoms: Numbering<Peer>,
     /// Of destination ports and of source ports.
     pub(crate) ranges: [Numbering<Range>; 2],
-    pub(crate) names: Numbering<(Protocol, &'m str)>,
+    pub(crate) names: Numbering<(Protocol, String)>,
     /// Numbers of the names that rules use for destination ports and for source ports.
     uses: [BTreeSet<usize>; 2],
+    new_uses: bool,
     pub(crate) interner: RuleInterner,
 }
 
@@ -182,36 +232,52 @@ pub(crate) const fn side(direction: Direction) -> usize {
     }
 }
 
-impl<'m> Catalogue<'m> {
-    pub(crate) fn new(model: &'m Model) -> Self {
+impl Catalogue {
+    pub(crate) fn new(model: &Model) -> Self {
         let mut catalogue = Self {
             entries: Vec::new(),
+            policies: Vec::new(),
             tiers: Vec::new(),
             atoms: Numbering::new(),
             ranges: [Numbering::new(), Numbering::new()],
             names: Numbering::new(),
             uses: [BTreeSet::new(), BTreeSet::new()],
+            new_uses: false,
             interner: RuleInterner::new(),
         };
         for tier in &model.tiers {
-            let policies = tier.policies.iter().map(|policy| catalogue.policy(tier, policy)).collect();
-            let undecided = catalogue.interner.step(Step::Undecided { tier: tier.name.clone() });
-            catalogue.tiers.push(TierEntry { tier, policies, undecided });
+            let step = catalogue.interner.step(Step::Undecided { tier: tier.name.clone() });
+            catalogue.tiers.push(TierEntry { name: tier.name.clone(), undecided: tier.undecided, step });
+        }
+        for (number, tier) in model.tiers.iter().enumerate() {
+            for policy in &tier.policies {
+                catalogue.add(number, policy);
+            }
         }
         catalogue
     }
 
-    fn policy(&mut self, tier: &Tier, policy: &'m Policy) -> PolicyEntry<'m> {
+    /// Adds a policy to a tier; its number.
+    pub(crate) fn add(&mut self, tier: usize, policy: &Policy) -> usize {
         let mut rules = [Vec::new(), Vec::new()];
         for rule in &policy.rules {
             rules[side(rule.direction)].push(self.entries.len());
             let entry = self.entry(tier, policy, rule);
             self.entries.push(entry);
         }
-        PolicyEntry { policy, rules }
+        self.policies.push(PolicyEntry {
+            name: policy.name.clone(),
+            subject: policy.subject.clone(),
+            applies: Direction::ALL.map(|direction| policy.applies(direction)),
+            tier,
+            order: policy.order,
+            gone: false,
+            rules,
+        });
+        self.policies.len() - 1
     }
 
-    fn entry(&mut self, tier: &Tier, policy: &'m Policy, rule: &'m Rule) -> Entry<'m> {
+    fn entry(&mut self, tier: usize, policy: &Policy, rule: &Rule) -> Entry {
         let peers = match &rule.peers {
             Peers::Any => None,
             Peers::OneOf(peers) => Some(Formula::Any(peers.iter().map(|peer| self.formula(peer)).collect())),
@@ -220,10 +286,11 @@ impl<'m> Catalogue<'m> {
             self.filter(DESTINATION, &rule.ports, &rule.not_ports),
             self.filter(SOURCE, &rule.source_ports, &rule.not_source_ports),
         ];
-        Entry { rule, outcome: self.outcome(tier, policy, rule), peers, ports }
+        let outcome = self.outcome(tier, policy, rule);
+        Entry { direction: rule.direction, local: rule.local.clone(), outcome, peers, ports }
     }
 
-    fn outcome(&mut self, tier: &Tier, policy: &Policy, rule: &Rule) -> Outcome {
+    fn outcome(&mut self, tier: usize, policy: &Policy, rule: &Rule) -> Outcome {
         let (policy, provenance) = (policy.name.clone(), rule.provenance.clone());
         let action = match rule.action {
             RuleAction::Allow => Action::Allow,
@@ -232,7 +299,8 @@ impl<'m> Catalogue<'m> {
                 return Outcome::Logged(self.interner.step(Step::Logged { policy, provenance }));
             }
             RuleAction::Pass => {
-                let step = Step::Passed { tier: tier.name.clone(), policy, provenance };
+                let tier = self.tiers.get(tier).map(|tier| tier.name.clone()).unwrap_or_default();
+                let step = Step::Passed { tier, policy, provenance };
                 return Outcome::Passed(self.interner.step(step));
             }
         };
@@ -244,9 +312,11 @@ impl<'m> Catalogue<'m> {
         Outcome::Decided(action, self.interner.base(RuleInfo::direct(action, rule.direction, kind)))
     }
 
-    fn formula(&mut self, peer: &'m Peer) -> Formula {
+    fn formula(&mut self, peer: &Peer) -> Formula {
         match peer {
-            Peer::Pods(_) | Peer::Addresses(_) | Peer::Nodes(_) => Formula::Atom(self.atoms.number(peer)),
+            Peer::Pods(_) | Peer::Addresses(_) | Peer::Nodes(_) => {
+                Formula::Atom(self.atoms.number(peer.clone()))
+            }
             Peer::OwnNode => Formula::OwnNode,
             Peer::Not(part) => Formula::Not(Box::new(self.formula(part))),
             Peer::All(parts) => Formula::All(parts.iter().map(|part| self.formula(part)).collect()),
@@ -254,7 +324,7 @@ impl<'m> Catalogue<'m> {
         }
     }
 
-    fn filter(&mut self, end: usize, only: &'m Ports, not: &'m [PortSpec]) -> PortFilter {
+    fn filter(&mut self, end: usize, only: &Ports, not: &[PortSpec]) -> PortFilter {
         let only = match only {
             Ports::Any => None,
             Ports::OneOf(specs) => Some(self.list(end, specs)),
@@ -262,7 +332,7 @@ impl<'m> Catalogue<'m> {
         PortFilter { only, not: self.list(end, not) }
     }
 
-    fn list(&mut self, end: usize, specs: &'m [PortSpec]) -> PortList {
+    fn list(&mut self, end: usize, specs: &[PortSpec]) -> PortList {
         let mut list = PortList::default();
         for spec in specs {
             match spec {
@@ -270,8 +340,8 @@ impl<'m> Catalogue<'m> {
                     list.ranges.push(self.ranges[end].number((protocol, first, last)));
                 }
                 PortSpec::Named { protocol, name } => {
-                    let name = self.names.number((*protocol, name.as_str()));
-                    self.uses[end].insert(name);
+                    let name = self.names.number((*protocol, name.clone()));
+                    self.new_uses |= self.uses[end].insert(name);
                     list.names.push(name);
                 }
             }
@@ -279,12 +349,17 @@ impl<'m> Catalogue<'m> {
         list
     }
 
+    /// Whether rules use names, or at an end, that they did not when this was last asked.
+    pub(crate) fn take_new_uses(&mut self) -> bool {
+        std::mem::take(&mut self.new_uses)
+    }
+
     /// What the names that rules use stand for on a pod. Port classes will tell these ports from all others.
-    pub(crate) fn resolve(&mut self, pod: &crate::api::Pod) -> Vec<Resolved> {
+    pub(crate) fn resolve(&mut self, named_ports: &[NamedPort]) -> Vec<Resolved> {
         let mut resolved = Vec::new();
-        for port in &pod.named_ports {
+        for port in named_ports {
             let protocol = Protocol::new(port.protocol);
-            let Some(name) = self.names.find(&(protocol, port.name.as_str())) else { continue };
+            let Some(name) = self.names.find(&(protocol, port.name.clone())) else { continue };
             resolved.push((name, port.port));
             for (uses, ranges) in self.uses.iter().zip(&mut self.ranges) {
                 if uses.contains(&name) {

@@ -9,7 +9,8 @@ use super::bits::Bits;
 use super::catalogue::{Catalogue, DESTINATION, Entry, Outcome, Resolved, SOURCE, side};
 use super::identity::Seen;
 use super::port_class::PortClasses;
-use super::rows::{FixedRules, Row};
+use super::rows::Row;
+use crate::classifier::chunks::Chunks;
 use crate::classifier::flat::{FAN, pack};
 use crate::classifier::{Base, RuleInterner, StepId, Way};
 use crate::model::Action;
@@ -21,50 +22,63 @@ pub(crate) type Matching = Vec<usize>;
 /// Steps of work allowed per byte of the ceiling: what is shared in the end still has to be found out.
 const WORK_PER_BYTE: usize = 64;
 
-/// The cells made so far.
-pub(crate) struct Cells<'a, 'm> {
-    pub(crate) catalogue: &'a mut Catalogue<'m>,
-    classes: &'a [PortClasses; 2],
-    fixed: &'a FixedRules,
+/// The cells and fans made so far.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    /// Of destination and of source ports.
+    pub(crate) classes: [PortClasses; 2],
+    not_isolated: [Base; 2],
     known: AHashMap<Box<[u32]>, u32>,
     known_fans: AHashMap<Box<[u32]>, u32>,
     /// Packed verdicts, cell after cell.
-    pub(crate) data: Vec<u32>,
-    /// Starts of cells, fan after fan.
-    pub(crate) fans: Vec<u32>,
-    /// What all tables take, those counted before included.
-    pub(crate) bytes: usize,
+    pub(crate) data: Chunks,
+    /// Cells, fan after fan.
+    pub(crate) fans: Chunks,
+    /// What all other tables take.
+    pub(crate) around: usize,
     ceiling: usize,
     work: usize,
 }
 
-impl<'a, 'm> Cells<'a, 'm> {
+impl Cells {
     pub(crate) fn new(
-        catalogue: &'a mut Catalogue<'m>,
-        classes: &'a [PortClasses; 2],
-        fixed: &'a FixedRules,
-        bytes: usize,
+        classes: [PortClasses; 2],
+        not_isolated: [Base; 2],
+        around: usize,
         ceiling: usize,
     ) -> Self {
         Self {
-            catalogue,
             classes,
-            fixed,
+            not_isolated,
             known: AHashMap::new(),
             known_fans: AHashMap::new(),
-            data: Vec::new(),
-            fans: Vec::new(),
-            bytes,
+            data: Chunks::default(),
+            fans: Chunks::default(),
+            around,
             ceiling,
             work: 0,
         }
     }
 
-    /// Counts bytes against the ceiling.
-    pub(crate) fn take(&mut self, bytes: usize, part: &'static str) -> Result<(), TooLarge> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        let needed = self.bytes.saturating_add(self.catalogue.interner.bytes());
+    /// How many cells there are.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Bytes in use, what they are found by not counted.
+    pub(crate) fn used_bytes(&self) -> usize {
+        (self.data.len() + self.fans.len()) * 4
+    }
+
+    /// Holds everything against the ceiling.
+    pub(crate) fn check(&self, part: &'static str, catalogue: &Catalogue) -> Result<(), TooLarge> {
+        let needed = self.around.saturating_add(self.used_bytes()).saturating_add(catalogue.interner.bytes());
         if needed > self.ceiling { Err(TooLarge { part, needed }) } else { Ok(()) }
+    }
+
+    /// New work is allowed anew.
+    pub(crate) fn rest(&mut self) {
+        self.work = 0;
     }
 
     fn toil(&mut self, steps: usize) -> Result<(), TooLarge> {
@@ -91,14 +105,14 @@ impl<'a, 'm> Cells<'a, 'm> {
             (0..count).map(|class| cells.get(class).copied().unwrap_or(last)).collect()
         };
         let fan: Box<[u32]> = [spread(other), spread(own)].concat().into();
-        if let Some(&start) = self.known_fans.get(&fan) {
-            return Ok(start | FAN);
+        if let Some(&number) = self.known_fans.get(&fan) {
+            return Ok(number | FAN);
         }
-        self.take(fan.len() * 4, "cells by source port")?;
-        let start = numbered(self.fans.len(), "cells by source port")?;
+        self.around_and(fan.len() * 4, "cells by source port")?;
+        let number = numbered(self.known_fans.len(), "cells by source port")?;
         self.fans.extend(&fan);
-        self.known_fans.insert(fan, start);
-        Ok(start | FAN)
+        self.known_fans.insert(fan, number);
+        Ok(number | FAN)
     }
 
     /// The cell of matching rules; where they ask for source ports, one for each source class.
@@ -107,18 +121,19 @@ impl<'a, 'm> Cells<'a, 'm> {
         row: &Row,
         matching: &Matching,
         seen: &Seen,
+        catalogue: &mut Catalogue,
     ) -> Result<Vec<u32>, TooLarge> {
-        let entries = &self.catalogue.entries;
+        let entries = &catalogue.entries;
         let asked =
             |&number: &usize| entries.get(number).is_some_and(|entry| !entry.ports[SOURCE].is_everything());
         let asking: Vec<usize> = matching.iter().copied().filter(asked).collect();
         if asking.is_empty() {
-            return Ok(vec![self.cell(row, matching, seen)?]);
+            return Ok(vec![self.cell(row, matching, seen, catalogue)?]);
         }
         let covered: Vec<Bits> = asking
             .iter()
             .filter_map(|&number| entries.get(number))
-            .map(|entry| self.covered(SOURCE, entry, row, seen))
+            .map(|entry| self.covered(SOURCE, entry, row, seen, catalogue))
             .collect();
         let count = self.classes[SOURCE].count;
         self.toil(count.saturating_mul(asking.len()))?;
@@ -136,7 +151,7 @@ impl<'a, 'm> Cells<'a, 'm> {
             } else {
                 let left: Matching =
                     matching.iter().copied().filter(|rule| !missing.contains(rule)).collect();
-                let cell = self.cell(row, &left, seen)?;
+                let cell = self.cell(row, &left, seen, catalogue)?;
                 known.insert(missing, cell);
                 cell
             };
@@ -146,12 +161,18 @@ impl<'a, 'm> Cells<'a, 'm> {
     }
 
     /// The classes of an end's ports that a rule covers.
-    fn covered(&self, end: usize, entry: &Entry<'_>, row: &Row, seen: &Seen) -> Bits {
-        let names = if end == entry.remote_end() { &seen.names } else { &row.names };
-        covered(self.catalogue, &self.classes[end], end, entry, names)
+    fn covered(&self, end: usize, entry: &Entry, row: &Row, seen: &Seen, catalogue: &Catalogue) -> Bits {
+        let names = if end == entry.remote_end() { &seen.names } else { row.names() };
+        covered(catalogue, &self.classes[end], end, entry, names)
     }
 
-    fn cell(&mut self, row: &Row, matching: &Matching, seen: &Seen) -> Result<u32, TooLarge> {
+    fn cell(
+        &mut self,
+        row: &Row,
+        matching: &Matching,
+        seen: &Seen,
+        catalogue: &mut Catalogue,
+    ) -> Result<u32, TooLarge> {
         let count = self.classes[DESTINATION].count;
         self.toil(count.saturating_add(matching.len()))?;
         let mut walk =
@@ -165,11 +186,11 @@ impl<'a, 'm> Cells<'a, 'm> {
                     continue;
                 }
                 matching = matching.get(1..).unwrap_or_default();
-                let Some(entry) = self.catalogue.entries.get(number) else { continue };
+                let Some(entry) = catalogue.entries.get(number) else { continue };
                 let outcome = entry.outcome;
-                let mut matched = self.covered(DESTINATION, entry, row, seen);
+                let mut matched = self.covered(DESTINATION, entry, row, seen, catalogue);
                 matched.keep(&in_tier);
-                let interner = &mut self.catalogue.interner;
+                let interner = &mut catalogue.interner;
                 match outcome {
                     Outcome::Logged(step) => walk.note(&matched, step, interner),
                     Outcome::Passed(step) => {
@@ -182,27 +203,69 @@ impl<'a, 'm> Cells<'a, 'm> {
                     }
                 }
             }
-            let interner = &mut self.catalogue.interner;
+            let interner = &mut catalogue.interner;
             match tier.default_deny {
                 Some(base) => walk.decide(&in_tier, Action::Deny, base, interner),
                 None => walk.note(&in_tier, tier.undecided, interner),
             }
         }
         let rest = walk.undecided.clone();
-        let not_isolated = self.fixed.not_isolated[side(row.direction)];
-        walk.decide(&rest, Action::Allow, not_isolated, &mut self.catalogue.interner);
+        let not_isolated = self.not_isolated[side(row.direction())];
+        walk.decide(&rest, Action::Allow, not_isolated, &mut catalogue.interner);
+        self.check("rules", catalogue)?;
         self.intern(walk.cell.into())
     }
 
     fn intern(&mut self, cell: Box<[u32]>) -> Result<u32, TooLarge> {
-        if let Some(&start) = self.known.get(&cell) {
-            return Ok(start);
+        if let Some(&number) = self.known.get(&cell) {
+            return Ok(number);
         }
-        self.take(cell.len() * 4, "cells")?;
-        let start = numbered(self.data.len(), "cells")?;
+        self.around_and(cell.len() * 4, "cells")?;
+        let number = numbered(self.known.len(), "cells")?;
         self.data.extend(&cell);
-        self.known.insert(cell, start);
-        Ok(start)
+        self.known.insert(cell, number);
+        Ok(number)
+    }
+
+    fn around_and(&self, bytes: usize, part: &'static str) -> Result<(), TooLarge> {
+        let needed = self.around.saturating_add(self.used_bytes()).saturating_add(bytes);
+        if needed > self.ceiling { Err(TooLarge { part, needed }) } else { Ok(()) }
+    }
+
+    /// Takes port classes that are finer than those before: `parents` has the class before of each.
+    pub(crate) fn refine(
+        &mut self,
+        classes: [PortClasses; 2],
+        parents: &[Vec<usize>; 2],
+    ) -> Result<(), TooLarge> {
+        let [destinations, sources] = parents;
+        let before = [self.classes[DESTINATION].count, self.classes[SOURCE].count];
+        self.classes = classes;
+        let spread = |old: &[u32], parents: &[usize]| -> Vec<u32> {
+            parents.iter().map(|&parent| old.get(parent).copied().unwrap_or_default()).collect()
+        };
+        let anew = |known: &mut AHashMap<Box<[u32]>, u32>, spread: &dyn Fn(&[u32]) -> Vec<u32>| {
+            let mut all: Vec<(u32, Box<[u32]>)> =
+                known.drain().map(|(old, number)| (number, spread(&old).into())).collect();
+            all.sort_unstable_by_key(|(number, _)| *number);
+            let mut data = Chunks::default();
+            for (number, new) in all {
+                data.extend(&new);
+                known.insert(new, number);
+            }
+            data
+        };
+        if destinations.len() != before[DESTINATION] {
+            self.data = anew(&mut self.known, &|old| spread(old, destinations));
+        }
+        if sources.len() != before[SOURCE] {
+            let half = before[SOURCE];
+            self.fans = anew(&mut self.known_fans, &|old| {
+                let (other, own) = old.split_at(half.min(old.len()));
+                [spread(other, sources), spread(own, sources)].concat()
+            });
+        }
+        self.around_and(0, "cells")
     }
 }
 
@@ -213,10 +276,10 @@ fn numbered(position: usize, part: &'static str) -> Result<u32, TooLarge> {
 }
 
 fn covered(
-    catalogue: &Catalogue<'_>,
+    catalogue: &Catalogue,
     classes: &PortClasses,
     end: usize,
-    entry: &Entry<'_>,
+    entry: &Entry,
     names: &[Resolved],
 ) -> Bits {
     let filter = &entry.ports[end];
@@ -228,7 +291,7 @@ fn covered(
             }
         }
         for &(name, port) in names.iter().filter(|(name, _)| list.names.contains(name)) {
-            if let Some(&(protocol, _)) = catalogue.names.things().get(name) {
+            if let Some(&(protocol, _)) = catalogue.names.get(name) {
                 covered.set(classes.class(protocol, port));
             }
         }

@@ -1,31 +1,32 @@
 //! Addresses → identities: classes of addresses that no rule can tell apart.
 //!
-//! Input: every prefix that matters (blocks, their excepts, pod and node addresses). They are walked in order
-//! of address and length, which is the depth-first order of the binary trie they form; what an address is in is
-//! inherited from the prefix around it. Output: identities with the atoms that hold of them, and the prefixes with
-//! the identity of what no longer prefix takes away.
+//! Every prefix that matters (blocks, their excepts, pod and node addresses) is marked. What an address is in is inherited
+//! from the prefix around it; what no longer prefix takes away has the prefix's identity, and so has the trie.
 //!
-//! Pods share an identity when the same atoms hold of them, the same blocks hold their addresses and the names
-//! that rules use stand for the same ports: one more pod of a known kind is one more prefix. Nodes that no selector
-//! tells apart share one as well: which of them is a subject's own is asked by address.
+//! Pods are of one *class* when the same atoms hold of them and the names that rules use stand for the same ports; of one
+//! identity when the same blocks hold their addresses too: one more pod of a known kind is one more prefix. Nodes that no
+//! selector tells apart share an identity as well: which of them is a subject's own is asked by address.
+//!
+//! A new atom that holds of all or none of a class or an identity is added to it in place; only where it tells some
+//! of its addresses from others these get another identity. No rule before the new ones knows the atom.
 
 use super::TooLarge;
-use super::bits::Bits;
 use super::catalogue::{Catalogue, Numbering, Resolved};
-use crate::api::Labels;
+use crate::api::{IpBlock, Labels};
+use crate::classifier::trie::{BLOCK_BYTES, MOST_PER_PREFIX, ROOT_BYTES, Trie};
 use crate::cluster::View;
 use crate::model::Peer;
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Who owns the addresses of an identity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     /// No live pod.
     Nobody,
-    /// Live pods of one class.
-    Pods(PodClass),
+    /// Live pods of this class.
+    Pods(usize),
     /// Pods that are cut off, by position in the view's list.
     CutOff(usize),
 }
@@ -33,16 +34,16 @@ pub(crate) enum Owner {
 /// What rules see of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct PodClass {
-    /// Numbers of the atoms that hold.
-    atoms: Vec<usize>,
+    /// Numbers of the atoms that hold, sorted.
+    pub(crate) atoms: Vec<usize>,
     /// What port names stand for.
-    names: Vec<Resolved>,
+    pub(crate) names: Vec<Resolved>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Identity {
     owner: Owner,
-    /// Numbers of the blocks that hold the addresses.
+    /// Numbers of the blocks that hold the addresses, sorted.
     blocks: Vec<usize>,
     /// Numbers of the selectors of nodes that match one whose addresses they are.
     nodes: Vec<usize>,
@@ -51,30 +52,31 @@ struct Identity {
 }
 
 /// An identity, ready to be matched.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) cut_off: Option<usize>,
     /// The addresses are some subject's own node's.
     pub(crate) own: bool,
-    /// The atoms that hold.
-    pub(crate) atoms: Bits,
+    /// The atoms that hold, sorted.
+    atoms: Vec<usize>,
     /// Ports that names stand for.
     pub(crate) names: Vec<Resolved>,
     /// Number of the distinct `names`; 0 is none.
     pub(crate) profile: usize,
 }
 
-/// Prefix with its identity: address bits left-aligned, length.
-pub(crate) type Prefix = (u128, u8, usize);
+impl Seen {
+    pub(crate) fn has(&self, atom: usize) -> bool {
+        self.atoms.binary_search(&atom).is_ok()
+    }
 
-#[derive(Debug)]
-pub(crate) struct Identities {
-    pub(crate) seen: Vec<Seen>,
-    /// IPv4, shortest first. The first is 0.0.0.0/0.
-    pub(crate) v4: Vec<Prefix>,
-    /// IPv6, shortest first. The first is ::/0.
-    pub(crate) v6: Vec<Prefix>,
+    pub(crate) fn atoms(&self) -> &[usize] {
+        &self.atoms
+    }
 }
+
+/// Address bits left-aligned, length.
+type Prefix = (u128, u8);
 
 /// What stands at a prefix.
 #[derive(Debug, Default)]
@@ -84,147 +86,459 @@ struct Mark {
     owner: Option<Owner>,
     nodes: Vec<usize>,
     own: bool,
+    identity: usize,
 }
 
-type Marks = BTreeMap<(u128, u8), Mark>;
-
-/// `own`: the nodes that subjects run on.
-pub(crate) fn build(
-    view: &View<'_>,
-    catalogue: &mut Catalogue<'_>,
-    own: &[&str],
-    ceiling: usize,
-) -> Result<Identities, TooLarge> {
-    let mut families = [Marks::new(), Marks::new()];
-    for marks in &mut families {
-        marks.entry((0, 0)).or_default();
-    }
-    for (number, atom) in catalogue.atoms.things().iter().enumerate() {
-        let Peer::Addresses(block) = atom else { continue };
-        mark(&mut families, block.cidr).enter.push(number);
-        for &except in &block.except {
-            mark(&mut families, except).leave.push(number);
-        }
-    }
-    let classes = pod_classes(view, catalogue);
-    for (&address, &(position, cut_off)) in &view.owners {
-        let class = classes.get(position).cloned().unwrap_or_default();
-        mark(&mut families, IpNet::from(address)).owner =
-            Some(cut_off.map_or(Owner::Pods(class), Owner::CutOff));
-    }
-    mark_nodes(view, catalogue, own, &mut families);
-    let mut identities: Numbering<Identity> = Numbering::new();
-    // Number 0 is what nothing is known of.
-    identities.number(Identity { owner: Owner::Nobody, blocks: Vec::new(), nodes: Vec::new(), own: false });
-    let mut budget = ceiling;
-    let [v4, v6] = families.map(|marks| walk(marks, &mut identities, &mut budget));
-    let (v4, v6) = (v4?, v6?);
-    let atoms = catalogue.atoms.len();
-    // Once per identity and once per atom.
-    let needed = identities.len().saturating_mul(Bits::bytes(atoms)).saturating_mul(2);
-    if needed > ceiling {
-        return Err(TooLarge { part: "identities", needed });
-    }
-    let mut profiles: Numbering<Vec<Resolved>> = Numbering::new();
-    profiles.number(Vec::new());
-    let seen = identities.things().iter().map(|identity| see(identity, atoms, &mut profiles)).collect();
-    Ok(Identities { seen, v4, v6 })
-}
-
-fn mark_nodes(view: &View<'_>, catalogue: &Catalogue<'_>, own: &[&str], families: &mut [Marks; 2]) {
-    let none = Labels::new();
-    for (name, addresses) in &view.own_node {
-        let labels = view.node_labels.get(name).copied().unwrap_or(&none);
-        let atoms = catalogue.atoms.things().iter().enumerate();
-        let matching = atoms.filter(|(_, atom)| matches!(atom, Peer::Nodes(some) if some.matches(labels)));
-        let matching: Vec<usize> = matching.map(|(number, _)| number).collect();
-        for &address in addresses {
-            let mark = mark(families, IpNet::from(address));
-            mark.nodes.extend(&matching);
-            mark.nodes.sort_unstable();
-            mark.nodes.dedup();
-            mark.own |= own.contains(name);
-        }
+impl Mark {
+    fn is_empty(&self) -> bool {
+        self.enter.is_empty()
+            && self.leave.is_empty()
+            && self.owner.is_none()
+            && self.nodes.is_empty()
+            && !self.own
     }
 }
 
-fn mark(families: &mut [Marks; 2], net: IpNet) -> &mut Mark {
-    let [v4, v6] = families;
-    match net.network() {
-        IpAddr::V4(address) => v4.entry((u128::from(address.to_bits()) << 96, net.prefix_len())).or_default(),
-        IpAddr::V6(address) => v6.entry((address.to_bits(), net.prefix_len())).or_default(),
-    }
+/// The prefixes of a family.
+#[derive(Debug)]
+struct Family {
+    v4: bool,
+    marks: BTreeMap<Prefix, Mark>,
+    trie: Trie,
 }
 
-/// The class of every live pod. Selectors are tried once per distinct namespace and labels, not per pod.
-fn pod_classes(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> Vec<PodClass> {
-    let mut matched = BTreeMap::new();
-    let mut classes = Vec::with_capacity(view.pods.len());
-    for live in &view.pods {
-        let atoms = matched.entry(live.looks()).or_insert_with(|| {
-            let matches = |atom: &&Peer| matches!(atom, Peer::Pods(some) if some.matches(&live.attributes()));
-            let atoms = catalogue.atoms.things().iter().enumerate();
-            atoms.filter(|(_, atom)| matches(atom)).map(|(number, _)| number).collect::<Vec<usize>>()
-        });
-        classes.push(PodClass { atoms: atoms.clone(), names: catalogue.resolve(live.pod) });
+impl Family {
+    fn new(v4: bool) -> Self {
+        let marks = BTreeMap::from([((0, 0), Mark::default())]);
+        Self { v4, marks, trie: Trie::new(0) }
     }
-    classes
-}
 
-/// Walks the prefixes in trie order. `budget`: bytes that inherited sets may take.
-fn walk(
-    marks: Marks,
-    identities: &mut Numbering<Identity>,
-    budget: &mut usize,
-) -> Result<Vec<Prefix>, TooLarge> {
-    // The prefixes around the current one, outermost first: address, length, blocks, identity.
-    let mut around: Vec<(u128, u8, Vec<usize>, usize)> = Vec::new();
-    let mut prefixes = Vec::with_capacity(marks.len());
-    for ((address, len), mark) in marks {
-        while around.last().is_some_and(|&(outer, outer_len, ..)| !covers(outer, outer_len, address)) {
-            around.pop();
-        }
-        let inherited = around.last().map(|(_, _, blocks, _)| &blocks[..]).unwrap_or_default();
-        let mut blocks: Vec<usize> =
-            inherited.iter().copied().filter(|block| !mark.leave.contains(block)).chain(mark.enter).collect();
-        blocks.sort_unstable();
-        let bytes = blocks.len() * size_of::<usize>();
-        *budget =
-            budget.checked_sub(bytes).ok_or(TooLarge { part: "overlapping ipBlocks", needed: usize::MAX })?;
-        let owner = mark.owner.unwrap_or(Owner::Nobody);
-        let identity = Identity { owner, blocks: blocks.clone(), nodes: mark.nodes, own: mark.own };
-        let number = identities.number(identity);
-        let same_as_around = around.last().is_some_and(|&(_, _, _, outer)| outer == number);
-        if !same_as_around {
-            prefixes.push((address, len, number));
-        }
-        around.push((address, len, blocks, number));
+    /// The longest marked prefix around one, itself left out.
+    fn around(&self, (address, len): Prefix) -> Option<&Mark> {
+        (0..len).rev().find_map(|len| self.marks.get(&(address & mask(len), len)))
     }
-    prefixes.sort_by_key(|&(_, len, _)| len);
-    Ok(prefixes)
-}
 
-fn covers(outer: u128, len: u8, address: u128) -> bool {
-    // A shift by the full width is no shift in Rust; the prefix of length 0 covers everything.
-    (outer ^ address).checked_shr(128_u32.saturating_sub(u32::from(len))).unwrap_or(0) == 0
-}
-
-fn see(identity: &Identity, atoms: usize, profiles: &mut Numbering<Vec<Resolved>>) -> Seen {
-    let mut holding = Bits::none(atoms);
-    for &atom in identity.blocks.iter().chain(&identity.nodes) {
-        holding.set(atom);
-    }
-    let mut seen = Seen { cut_off: None, own: identity.own, atoms: holding, names: Vec::new(), profile: 0 };
-    match &identity.owner {
-        Owner::Nobody => {}
-        Owner::CutOff(position) => seen.cut_off = Some(*position),
-        Owner::Pods(class) => {
-            for &atom in &class.atoms {
-                seen.atoms.set(atom);
+    fn insert(&mut self, (address, len): Prefix, identity: usize) -> Result<(), TooLarge> {
+        let done = u32::try_from(identity).ok().and_then(|identity| {
+            if self.v4 {
+                self.trie.insert(&((address >> 96) as u32).to_be_bytes(), len, identity)
+            } else {
+                self.trie.insert(&address.to_be_bytes(), len, identity)
             }
-            seen.names.clone_from(&class.names);
+        });
+        done.ok_or(TooLarge { part: "trie", needed: usize::MAX })
+    }
+
+    /// What the trie takes at most when it is built.
+    fn bytes(&self) -> usize {
+        let mut blocks = 0_usize;
+        for level in (16_u8..128).step_by(8) {
+            let mut last = None;
+            let deeper = self.marks.keys().filter(|(_, len)| *len > level);
+            for head in deeper.map(|(address, _)| address & mask(level)) {
+                if last != Some(head) {
+                    blocks += 1;
+                    last = Some(head);
+                }
+            }
+        }
+        let most = if self.v4 { usize::MAX } else { self.marks.len().saturating_mul(MOST_PER_PREFIX) };
+        ROOT_BYTES.saturating_add(blocks.saturating_mul(BLOCK_BYTES).min(most))
+    }
+
+    /// Builds the trie from the marks.
+    fn build(&mut self) -> Result<(), TooLarge> {
+        self.trie = Trie::new(0);
+        let mut prefixes: Vec<(u8, u128, usize)> =
+            self.marks.iter().map(|(&(address, len), mark)| (len, address, mark.identity)).collect();
+        prefixes.sort_unstable();
+        prefixes.into_iter().try_for_each(|(len, address, identity)| self.insert((address, len), identity))
+    }
+}
+
+/// All prefixes, classes and identities.
+#[derive(Debug)]
+pub(crate) struct Identities {
+    families: [Family; 2],
+    classes: Numbering<PodClass>,
+    /// Pods of each class.
+    class_pods: Vec<usize>,
+    free_classes: Vec<usize>,
+    /// What tells identities apart, by number.
+    kinds: Numbering<Identity>,
+    /// Prefixes of each identity; the first has one more, so that it stays.
+    prefixes: Vec<usize>,
+    free: Vec<usize>,
+    profiles: Numbering<Vec<Resolved>>,
+    /// By identity. Number 0 is what nothing is known of.
+    pub(crate) seen: Vec<Seen>,
+    /// Identities that are new since somebody asked.
+    new: BTreeSet<usize>,
+}
+
+/// The bits of a prefix of this length.
+fn mask(len: u8) -> u128 {
+    u128::MAX.checked_shl(128_u32.saturating_sub(u32::from(len))).unwrap_or(0)
+}
+
+fn prefix(net: IpNet) -> (usize, Prefix) {
+    match net.network() {
+        IpAddr::V4(address) => (0, (u128::from(address.to_bits()) << 96, net.prefix_len())),
+        IpAddr::V6(address) => (1, (address.to_bits(), net.prefix_len())),
+    }
+}
+
+impl Identities {
+    fn new() -> Self {
+        let mut kinds = Numbering::new();
+        kinds.number(Identity { owner: Owner::Nobody, blocks: Vec::new(), nodes: Vec::new(), own: false });
+        let mut profiles = Numbering::new();
+        profiles.number(Vec::new());
+        Self {
+            families: [Family::new(true), Family::new(false)],
+            classes: Numbering::new(),
+            class_pods: Vec::new(),
+            free_classes: Vec::new(),
+            kinds,
+            prefixes: vec![1],
+            free: Vec::new(),
+            profiles,
+            seen: vec![Seen::default()],
+            new: BTreeSet::new(),
         }
     }
-    seen.profile = profiles.number(seen.names.clone());
-    seen
+
+    /// `classes`: that of each of the view's pods. `own`: the nodes that subjects run on.
+    pub(crate) fn build(
+        view: &View<'_>,
+        catalogue: &Catalogue,
+        classes: Vec<PodClass>,
+        own: &BTreeSet<&str>,
+        ceiling: usize,
+    ) -> Result<(Self, Vec<usize>), TooLarge> {
+        let mut built = Self::new();
+        for (number, atom) in catalogue.atoms.things().iter().enumerate() {
+            let Peer::Addresses(block) = atom else { continue };
+            built.mark_block(number, block);
+        }
+        let classes: Vec<usize> = classes.into_iter().map(|class| built.add_to_class(class)).collect();
+        for (&address, &(position, cut_off)) in &view.owners {
+            let class = classes.get(position).copied().unwrap_or(0);
+            built.mark(IpNet::from(address)).owner = Some(cut_off.map_or(Owner::Pods(class), Owner::CutOff));
+        }
+        built.mark_nodes(view, catalogue, own);
+        built.walk(ceiling)?;
+        for (family, part) in built.families.iter_mut().zip(["IPv4 trie", "IPv6 trie"]) {
+            let needed = family.bytes();
+            if needed > ceiling {
+                return Err(TooLarge { part, needed });
+            }
+            family.build()?;
+        }
+        for number in 0..built.kinds.len() {
+            built.see(number);
+        }
+        built.new.clear();
+        Ok((built, classes))
+    }
+
+    pub(crate) fn tries(&self) -> [&Trie; 2] {
+        let [v4, v6] = &self.families;
+        [&v4.trie, &v6.trie]
+    }
+
+    /// How many identities came since [`Self::take_new`].
+    pub(crate) fn new_count(&self) -> usize {
+        self.new.len()
+    }
+
+    /// Identities that came since this was last asked.
+    pub(crate) fn take_new(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.new)
+    }
+
+    fn mark(&mut self, net: IpNet) -> &mut Mark {
+        let (family, prefix) = prefix(net);
+        self.families[family].marks.entry(prefix).or_default()
+    }
+
+    /// A block that is cut out of itself holds nothing.
+    fn mark_block(&mut self, atom: usize, block: &IpBlock) -> bool {
+        if block.except.iter().any(|except| except.contains(&block.cidr)) {
+            return false;
+        }
+        self.mark(block.cidr).enter.push(atom);
+        for &except in &block.except {
+            self.mark(except).leave.push(atom);
+        }
+        true
+    }
+
+    fn mark_nodes(&mut self, view: &View<'_>, catalogue: &Catalogue, own: &BTreeSet<&str>) {
+        let none = Labels::new();
+        for (name, addresses) in &view.own_node {
+            let labels = view.node_labels.get(name).copied().unwrap_or(&none);
+            let atoms = catalogue.atoms.things().iter().enumerate();
+            let matching =
+                atoms.filter(|(_, atom)| matches!(atom, Peer::Nodes(some) if some.matches(labels)));
+            let matching: Vec<usize> = matching.map(|(number, _)| number).collect();
+            for &address in addresses {
+                let mark = self.mark(IpNet::from(address));
+                mark.nodes.extend(&matching);
+                mark.nodes.sort_unstable();
+                mark.nodes.dedup();
+                mark.own |= own.contains(name);
+            }
+        }
+    }
+
+    /// Gives every prefix its identity. `budget`: bytes that inherited sets may take.
+    fn walk(&mut self, mut budget: usize) -> Result<(), TooLarge> {
+        let Self { families, kinds, prefixes, .. } = self;
+        for family in families {
+            // The prefixes around the current one, outermost first: prefix, blocks.
+            let mut around: Vec<(Prefix, Vec<usize>)> = Vec::new();
+            for (&(address, len), mark) in &mut family.marks {
+                while around.last().is_some_and(|&((outer, len), _)| (outer ^ address) & mask(len) != 0) {
+                    around.pop();
+                }
+                let inherited = around.last().map(|(_, blocks)| &blocks[..]).unwrap_or_default();
+                let blocks = blocks(inherited, mark);
+                let bytes = blocks.len() * size_of::<usize>();
+                budget = budget
+                    .checked_sub(bytes)
+                    .ok_or(TooLarge { part: "overlapping ipBlocks", needed: usize::MAX })?;
+                mark.identity = kinds.number(identity(mark, blocks.clone()));
+                prefixes.resize(prefixes.len().max(kinds.len()), 0);
+                if let Some(count) = prefixes.get_mut(mark.identity) {
+                    *count += 1;
+                }
+                around.push(((address, len), blocks));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of an identity for one more prefix.
+    fn take(&mut self, identity: Identity) -> usize {
+        let known = self.kinds.find(&identity);
+        let number = known.unwrap_or_else(|| self.kinds.reuse(identity, &mut self.free));
+        self.prefixes.resize(self.prefixes.len().max(number + 1), 0);
+        if let Some(count) = self.prefixes.get_mut(number) {
+            *count += 1;
+        }
+        if known.is_none() {
+            self.see(number);
+        }
+        number
+    }
+
+    /// A prefix has another identity now.
+    fn give_back(&mut self, number: usize) {
+        let Some(count) = self.prefixes.get_mut(number) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.kinds.forget(number);
+            self.free.push(number);
+            self.new.remove(&number);
+        }
+    }
+
+    fn see(&mut self, number: usize) {
+        let Some(identity) = self.kinds.get(number) else { return };
+        let mut seen = Seen { own: identity.own, ..Seen::default() };
+        seen.atoms.extend(identity.blocks.iter().chain(&identity.nodes));
+        match identity.owner {
+            Owner::Nobody => {}
+            Owner::CutOff(position) => seen.cut_off = Some(position),
+            Owner::Pods(class) => {
+                if let Some(class) = self.classes.get(class) {
+                    seen.atoms.extend(&class.atoms);
+                    seen.names.clone_from(&class.names);
+                }
+            }
+        }
+        seen.atoms.sort_unstable();
+        seen.profile = self.profiles.number(seen.names.clone());
+        if number >= self.seen.len() {
+            self.seen.resize(number + 1, Seen::default());
+        }
+        if let Some(slot) = self.seen.get_mut(number) {
+            *slot = seen;
+        }
+        self.new.insert(number);
+    }
+
+    /// The class of one more pod.
+    pub(crate) fn add_to_class(&mut self, class: PodClass) -> usize {
+        let number = self.classes.reuse(class, &mut self.free_classes);
+        self.class_pods.resize(self.class_pods.len().max(number + 1), 0);
+        if let Some(pods) = self.class_pods.get_mut(number) {
+            *pods += 1;
+        }
+        number
+    }
+
+    /// A pod is no longer of a class.
+    pub(crate) fn remove_from_class(&mut self, class: usize) {
+        let Some(pods) = self.class_pods.get_mut(class) else { return };
+        *pods = pods.saturating_sub(1);
+        if *pods == 0 {
+            self.classes.forget(class);
+            self.free_classes.push(class);
+        }
+    }
+
+    pub(crate) fn class(&self, number: usize) -> Option<&PodClass> {
+        self.classes.get(number)
+    }
+
+    pub(crate) fn class_size(&self, number: usize) -> usize {
+        self.class_pods.get(number).copied().unwrap_or(0)
+    }
+
+    /// Adds a new atom to classes, and so to all their identities. No rule of a row there is knows the atom.
+    pub(crate) fn add_to_classes(&mut self, classes: &BTreeSet<usize>, atom: usize) {
+        for &class in classes {
+            if let Some(mut grown) = self.classes.get(class).cloned() {
+                // Higher than all before it.
+                grown.atoms.push(atom);
+                self.classes.rename(class, grown);
+            }
+        }
+        for (identity, seen) in self.kinds.things().iter().zip(&mut self.seen) {
+            if matches!(identity.owner, Owner::Pods(class) if classes.contains(&class))
+                && let Err(place) = seen.atoms.binary_search(&atom)
+            {
+                seen.atoms.insert(place, atom);
+            }
+        }
+    }
+
+    /// Gives an address to somebody else, or to nobody.
+    pub(crate) fn set_owner(&mut self, address: IpAddr, owner: Option<Owner>) -> Result<(), TooLarge> {
+        let (number, place) = prefix(IpNet::from(address));
+        let around = self.families[number].around(place).map_or(0, |mark| mark.identity);
+        let mark = self.families[number].marks.entry(place);
+        let known = matches!(mark, std::collections::btree_map::Entry::Occupied(_));
+        let mark = mark.or_default();
+        let before = known.then_some(mark.identity);
+        mark.owner = owner;
+        if mark.is_empty() {
+            self.families[number].marks.remove(&place);
+            if let Some(before) = before {
+                if before != around {
+                    self.families[number].insert(place, around)?;
+                }
+                self.give_back(before);
+            }
+            return Ok(());
+        }
+        let inherited = self.kinds.get(around).map(|identity| &identity.blocks[..]).unwrap_or_default();
+        let wanted = identity(mark, blocks(inherited, mark));
+        let after = self.take(wanted);
+        if let Some(mark) = self.families[number].marks.get_mut(&place) {
+            mark.identity = after;
+        }
+        if before != Some(after) {
+            self.families[number].insert(place, after)?;
+        }
+        if let Some(before) = before {
+            self.give_back(before);
+        }
+        Ok(())
+    }
+
+    /// Adds a new atom that is a block. No rule of a row there is knows the atom.
+    pub(crate) fn add_block(&mut self, atom: usize, block: &IpBlock) -> Result<(), TooLarge> {
+        let (number, cidr) = prefix(block.cidr);
+        for net in std::iter::once(&block.cidr).chain(&block.except) {
+            let (number, place) = prefix(*net);
+            let family = &mut self.families[number];
+            if !family.marks.contains_key(&place) {
+                let identity = family.around(place).map_or(0, |mark| mark.identity);
+                family.marks.insert(place, Mark { identity, ..Mark::default() });
+                if let Some(count) = self.prefixes.get_mut(identity) {
+                    *count += 1;
+                }
+            }
+        }
+        if !self.mark_block(atom, block) {
+            return Ok(());
+        }
+        let excepts: Vec<Prefix> = block
+            .except
+            .iter()
+            .map(|except| prefix(*except))
+            .filter(|(family, _)| *family == number)
+            .map(|(_, except)| except)
+            .collect();
+        let outside = |(address, len): Prefix| {
+            excepts.iter().any(|&(except, of)| of <= len && (except ^ address) & mask(of) == 0)
+        };
+        let last = cidr.0 | !mask(cidr.1);
+        let inside: Vec<(Prefix, usize)> = self.families[number]
+            .marks
+            .range(cidr..=(last, 128))
+            .map(|(&place, mark)| (place, mark.identity))
+            .collect();
+        let mut holding: BTreeMap<usize, usize> = BTreeMap::new();
+        for (_, identity) in inside.iter().filter(|(place, _)| !outside(*place)) {
+            *holding.entry(*identity).or_default() += 1;
+        }
+        let mut changed = false;
+        let mut others: BTreeMap<usize, usize> = BTreeMap::new();
+        for (&old, &count) in &holding {
+            let Some(mut grown) = self.kinds.get(old).cloned() else { continue };
+            // Higher than all before it.
+            grown.blocks.push(atom);
+            if self.prefixes.get(old) == Some(&count) {
+                self.kinds.rename(old, grown);
+                if let Some(seen) = self.seen.get_mut(old)
+                    && let Err(place) = seen.atoms.binary_search(&atom)
+                {
+                    seen.atoms.insert(place, atom);
+                }
+            } else {
+                others.insert(old, self.take(grown));
+                changed = true;
+            }
+        }
+        for &(place, old) in inside.iter().filter(|(place, _)| !outside(*place)) {
+            let Some(&new) = others.get(&old) else { continue };
+            if let Some(mark) = self.families[number].marks.get_mut(&place) {
+                mark.identity = new;
+            }
+            if let Some(count) = self.prefixes.get_mut(new) {
+                *count += 1;
+            }
+            self.give_back(old);
+        }
+        // Each was taken once too often: for being there at all.
+        for &new in others.values() {
+            self.give_back(new);
+        }
+        if !changed {
+            return Ok(());
+        }
+        let mut prefixes: Vec<(u8, u128, usize)> = self.families[number]
+            .marks
+            .range(cidr..=(last, 128))
+            .map(|(&(address, len), mark)| (len, address, mark.identity))
+            .collect();
+        prefixes.sort_unstable();
+        let family = &mut self.families[number];
+        prefixes.into_iter().try_for_each(|(len, address, identity)| family.insert((address, len), identity))
+    }
+}
+
+fn blocks(inherited: &[usize], mark: &Mark) -> Vec<usize> {
+    let mut blocks: Vec<usize> =
+        inherited.iter().filter(|block| !mark.leave.contains(block)).chain(&mark.enter).copied().collect();
+    blocks.sort_unstable();
+    blocks
+}
+
+fn identity(mark: &Mark, blocks: Vec<usize>) -> Identity {
+    Identity { owner: mark.owner.unwrap_or(Owner::Nobody), blocks, nodes: mark.nodes.clone(), own: mark.own }
 }

@@ -39,7 +39,7 @@ pub(crate) fn build(view: &View<'_>, model: &Model) -> (Linear, RuleTable) {
             tiers: model.tiers.iter().map(|tier| builder.tier(tier, live)).collect(),
         });
     }
-    let direct: Vec<RuleInfo> = builder.interner.finish().iter().map(|(_, info)| info.clone()).collect();
+    let direct = builder.interner.finish();
     let later = Arc::new(LaterRules::default());
     let rules = RuleTable::with_later(direct.clone(), Arc::clone(&later));
     (Linear { subjects, cut_off, self_traffic, not_isolated, own_node, direct, later }, rules)

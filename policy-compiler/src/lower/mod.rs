@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  model ──► catalogue ──► rows (who is judged how) ──────┐
-//!               │                                         ├─► flat (cells) ─► classifier::flat
+//!               │                                         ├─► session (cells) ─► classifier::flat
 //!  view ────────┼────────► identities (who is seen how) ──┤
 //!               └────────► port classes ──────────────────┘
 //!  model and view ──────────────────────────────────────────► linear ───────► classifier::linear
@@ -11,24 +11,26 @@
 //! What is dropped: everything no rule can tell apart. What is kept: which rule decides, and what was noted on the way
 //! to it. Engines number rules each in its own way.
 
-mod flat;
 mod linear;
+mod session;
+
+mod rows;
 
 mod cell;
 
-mod port_class;
-mod rows;
-
 mod identity;
+mod looks;
+mod port_class;
 
 mod catalogue;
 
 mod bits;
 
+pub(crate) use session::{PodNumber, Refused, Session};
+
 use crate::classifier::{Classifier, RuleTable};
 use crate::cluster::View;
 use crate::model::Model;
-use catalogue::Catalogue;
 use std::sync::Arc;
 
 /// The tables would not fit.
@@ -40,21 +42,15 @@ pub(crate) struct TooLarge {
     pub(crate) needed: usize,
 }
 
-/// The flat engine.
-pub(crate) fn flat(
+/// The flat engine, built once.
+#[cfg(test)]
+fn flat(
     view: &View<'_>,
     model: &Model,
     ceiling: usize,
 ) -> Result<(Arc<dyn Classifier>, RuleTable), TooLarge> {
-    let mut catalogue = Catalogue::new(model);
-    let rows = rows::build(view, &mut catalogue);
-    let identities = identity::build(view, &mut catalogue, &rows.nodes, ceiling)?;
-    // After rows and identities, which add the ranges that names stand for.
-    let [destinations, sources] = &catalogue.ranges;
-    let classes =
-        [port_class::build(destinations.things(), ceiling)?, port_class::build(sources.things(), ceiling)?];
-    let flat = flat::build(view, &mut catalogue, &identities, &rows, &classes, ceiling)?;
-    Ok((Arc::new(flat), catalogue.interner.finish()))
+    let mut session = Session::new(view, model, ceiling)?;
+    Ok((Arc::new(session.flat()), session.rules()))
 }
 
 /// The linear engine. Its size is that of the rules; the ceiling is not applied.

@@ -8,6 +8,7 @@ use super::TooLarge;
 use super::bits::Bits;
 use super::catalogue::{Numbering, Range};
 use crate::model::Protocol;
+use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -18,9 +19,22 @@ pub(crate) struct PortClasses {
     pub(crate) tables: BTreeMap<u8, Vec<u16>>,
     /// Per range: the classes it covers.
     pub(crate) covered: Vec<Bits>,
+    /// Per class: the ranges that cover it.
+    sets: Vec<Vec<usize>>,
 }
 
 impl PortClasses {
+    /// What each of these classes was a part of when there were fewer ranges.
+    pub(crate) fn parents(&self, before: &Self) -> Vec<usize> {
+        let old: AHashMap<&[usize], usize> =
+            before.sets.iter().enumerate().map(|(class, set)| (&set[..], class)).collect();
+        let parent = |set: &Vec<usize>| {
+            let known = set.partition_point(|&range| range < before.covered.len());
+            old.get(set.get(..known).unwrap_or_default()).copied().unwrap_or(0)
+        };
+        self.sets.iter().map(parent).collect()
+    }
+
     /// The class of a port.
     pub(crate) fn class(&self, protocol: Protocol, port: u16) -> usize {
         let table = self.tables.get(&protocol.number());
@@ -84,7 +98,7 @@ pub(crate) fn build(ranges: &[Range], ceiling: usize) -> Result<PortClasses, Too
             }
         }
     }
-    Ok(PortClasses { count, tables, covered })
+    Ok(PortClasses { count, tables, covered, sets: classes.things().to_vec() })
 }
 
 #[cfg(test)]
@@ -118,6 +132,21 @@ mod tests {
         }
         assert!(classes.tables.values().all(|table| table.len() == 65536));
         assert_eq!(classes.tables.keys().copied().collect::<Vec<_>>(), [1, 6, 17, 47]);
+    }
+
+    #[test]
+    fn a_finer_class_knows_what_it_was_part_of() {
+        let ranges = [(TCP, 0, 100), (UDP, 53, 53), (TCP, 50, 60), (TCP, 90, 200)];
+        let (Ok(before), Ok(after)) = (build(&ranges[..2], 1 << 20), build(&ranges, 1 << 20)) else {
+            panic!("they are small")
+        };
+        let parents = after.parents(&before);
+        for protocol in [TCP, UDP, Protocol::SCTP] {
+            for port in 0..=u16::MAX {
+                let parent = parents[after.class(protocol, port)];
+                assert_eq!(parent, before.class(protocol, port), "{protocol} {port}");
+            }
+        }
     }
 
     #[test]

@@ -2,13 +2,22 @@
 //!
 //! What makes a row: the policies that select the pod and apply to the direction, in tier order; of their rules those
 //! that are not about the pod (`local` can tell a pod's two families apart, so a pod has a row for each); and
-//! what the port names of the rules stand for on the pod itself.
+//! what the port names of the rules stand for on the pod itself. A row says one thing (its default) of every identity
+//! its rules know nothing of; the others are found by the atoms its rules use.
 
-use super::catalogue::{Catalogue, DESTINATION, Numbering, PolicyEntry, Resolved, SOURCE, side};
-use crate::classifier::{Base, RuleId, RuleInfo, RuleKind, StepId};
-use crate::cluster::{CutOff, LivePod, Looks, View};
+use super::TooLarge;
+use super::catalogue::{Catalogue, DESTINATION, Formula, PolicyEntry, Resolved, SOURCE, side};
+use super::cell::{Cells, Matching};
+use super::identity::{Identities, Seen};
+use super::looks::LookEntry;
+use crate::classifier::flat::pack;
+use crate::classifier::matrix::{Layout, Matrix};
+use crate::classifier::{Base, RuleId, RuleInfo, RuleInterner, RuleKind, StepId};
+use crate::cluster::CutOff;
 use crate::model::{Action, Applies, Direction, Peer, PolicyName, Undecided};
-use std::collections::BTreeMap;
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// A tier of a row: only tiers in which a policy applies.
 #[derive(Debug)]
@@ -21,15 +30,179 @@ pub(crate) struct RowTier {
     pub(crate) undecided: StepId,
 }
 
+/// What tells rows apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RowKey {
+    direction: Direction,
+    cut_off: Option<usize>,
+    /// Policies, in order.
+    policies: Vec<usize>,
+    /// Their rules that are not about the subject.
+    left_out: Vec<usize>,
+    names: Vec<Resolved>,
+}
+
 /// What is common to the subjects of a row.
 #[derive(Debug)]
 pub(crate) struct Row {
-    pub(crate) direction: Direction,
+    key: RowKey,
     /// The subject is cut off; nothing else counts.
-    pub(crate) cut_off: Option<RuleId>,
+    cut_off: Option<RuleId>,
     pub(crate) tiers: Vec<RowTier>,
+    /// All rules in order, and whether each matches an address that nothing is known of.
+    rules: Vec<(usize, bool)>,
+    /// Some rule asks for port names of the other end.
+    names_matter: bool,
+    /// Whether an address is the subject's own node's matters.
+    own_matters: bool,
+    default: u32,
+    /// Cells by matching rules and by profile where names matter, made so far.
+    known: AHashMap<(Matching, usize), Vec<u32>>,
+    subjects: usize,
+}
+
+impl Row {
+    pub(crate) fn direction(&self) -> Direction {
+        self.key.direction
+    }
+
     /// What port names stand for on the subject.
-    pub(crate) names: Vec<Resolved>,
+    pub(crate) fn names(&self) -> &[Resolved] {
+        &self.key.names
+    }
+
+    /// The matrix's entry for an identity.
+    fn entry(
+        &mut self,
+        seen: &Seen,
+        fixed: &FixedRules,
+        cells: &mut Cells,
+        catalogue: &mut Catalogue,
+    ) -> Result<u32, TooLarge> {
+        if self.cut_off.is_some() {
+            return Ok(self.default);
+        }
+        if let Some(rules) = seen.cut_off.and_then(|position| fixed.cut_off.get(position)) {
+            return cells.whole(pack(Action::Deny, rules[side(self.key.direction)]));
+        }
+        let own = self.own_matters && seen.own;
+        let names = self.names_matter && seen.profile != 0;
+        if !own
+            && !names
+            && self.rules.iter().all(|&(rule, default)| matches(catalogue, rule, seen, false) == default)
+        {
+            return Ok(self.default);
+        }
+        let other = self.choice(seen, false, cells, catalogue)?;
+        let own = match (own, self.key.direction) {
+            (false, _) => other.clone(),
+            (true, Direction::Ingress) => vec![cells.whole(pack(Action::Allow, fixed.own_node))?],
+            (true, Direction::Egress) => self.choice(seen, true, cells, catalogue)?,
+        };
+        cells.entry(&other, &own)
+    }
+
+    fn choice(
+        &mut self,
+        seen: &Seen,
+        own: bool,
+        cells: &mut Cells,
+        catalogue: &mut Catalogue,
+    ) -> Result<Vec<u32>, TooLarge> {
+        let rules = self.rules.iter().map(|&(rule, _)| rule);
+        let matching: Matching = rules.filter(|&rule| matches(catalogue, rule, seen, own)).collect();
+        let key = (matching, if self.names_matter { seen.profile } else { 0 });
+        if let Some(choice) = self.known.get(&key) {
+            return Ok(choice.clone());
+        }
+        let choice = cells.choice(self, &key.0, seen, catalogue)?;
+        self.known.insert(key, choice.clone());
+        Ok(choice)
+    }
+
+    /// Identities that may not be what the default says; `None`: any.
+    fn special(&self, members: &Members, catalogue: &Catalogue) -> Option<BTreeSet<usize>> {
+        let mut special: BTreeSet<usize> = members.cut_off.iter().copied().collect();
+        if self.own_matters {
+            special.extend(&members.own);
+        }
+        if self.names_matter {
+            special.extend(&members.named);
+        }
+        for formula in self.rules.iter().filter_map(|&(rule, _)| catalogue.entries.get(rule)?.peers.as_ref())
+        {
+            for atom in positive(formula)? {
+                special.extend(members.of_atom.get(atom).into_iter().flatten());
+            }
+        }
+        Some(special)
+    }
+}
+
+/// The atoms of a formula that is nothing but alternatives.
+fn positive(formula: &Formula) -> Option<Vec<usize>> {
+    match formula {
+        Formula::Atom(atom) => Some(vec![*atom]),
+        Formula::OwnNode => Some(Vec::new()),
+        Formula::Any(parts) => {
+            let mut atoms = Vec::with_capacity(parts.len());
+            for part in parts {
+                atoms.extend(positive(part)?);
+            }
+            Some(atoms)
+        }
+        Formula::Not(_) | Formula::All(_) => None,
+    }
+}
+
+fn uses_own(formula: &Formula) -> bool {
+    match formula {
+        Formula::Atom(_) => false,
+        Formula::OwnNode => true,
+        Formula::Not(part) => uses_own(part),
+        Formula::All(parts) | Formula::Any(parts) => parts.iter().any(uses_own),
+    }
+}
+
+fn matches(catalogue: &Catalogue, rule: usize, seen: &Seen, own: bool) -> bool {
+    let Some(entry) = catalogue.entries.get(rule) else { return false };
+    entry.peers.as_ref().is_none_or(|formula| formula.holds(&|atom| seen.has(atom), own))
+}
+
+/// Identities by what holds of them.
+struct Members {
+    of_atom: Vec<Vec<usize>>,
+    cut_off: Vec<usize>,
+    own: Vec<usize>,
+    named: Vec<usize>,
+}
+
+impl Members {
+    fn new(seen: &[Seen], atoms: usize) -> Self {
+        let mut members = Self {
+            of_atom: vec![Vec::new(); atoms],
+            cut_off: Vec::new(),
+            own: Vec::new(),
+            named: Vec::new(),
+        };
+        for (number, seen) in seen.iter().enumerate() {
+            for &atom in seen.atoms() {
+                if let Some(members) = members.of_atom.get_mut(atom) {
+                    members.push(number);
+                }
+            }
+            for (list, is) in [
+                (&mut members.cut_off, seen.cut_off.is_some()),
+                (&mut members.own, seen.own),
+                (&mut members.named, seen.profile != 0),
+            ] {
+                if is {
+                    list.push(number);
+                }
+            }
+        }
+        members
+    }
 }
 
 /// Rule ids that no policy has, by direction (egress, ingress) where they have one.
@@ -42,147 +215,20 @@ pub(crate) struct FixedRules {
     pub(crate) cut_off: Vec<[RuleId; 2]>,
 }
 
-/// A subject's numbers.
-#[derive(Debug)]
-pub(crate) struct SubjectRows {
-    /// By direction (egress, ingress) and family (IPv4, IPv6).
-    pub(crate) rows: [usize; 4],
-    /// Position in [`Rows::nodes`].
-    pub(crate) node: usize,
-}
-
-#[derive(Debug)]
-pub(crate) struct Rows<'o> {
-    pub(crate) list: Vec<Row>,
-    pub(crate) subjects: Vec<SubjectRows>,
-    /// Nodes that subjects run on.
-    pub(crate) nodes: Vec<&'o str>,
-    pub(crate) fixed: FixedRules,
-}
-
-/// What tells rows apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct RowKey {
-    direction: Direction,
-    cut_off: Option<usize>,
-    /// Policies per tier, by position.
-    policies: Vec<Vec<usize>>,
-    /// Their rules that are not about the subject.
-    left_out: Vec<usize>,
-    names: Vec<Resolved>,
-}
-
-pub(crate) fn build<'o>(view: &View<'o>, catalogue: &mut Catalogue<'_>) -> Rows<'o> {
-    let fixed = fixed_rules(view, catalogue);
-    let mut nodes: Numbering<&'o str> = Numbering::new();
-    let mut keys: Numbering<RowKey> = Numbering::new();
-    let mut selected: BTreeMap<Looks<'_>, [Vec<Vec<usize>>; 2]> = BTreeMap::new();
-    let mut subjects = Vec::with_capacity(view.subjects.len());
-    for live in view.subjects.iter().filter_map(|&position| view.pods.get(position)) {
-        let policies = selected
-            .entry(live.looks())
-            .or_insert_with(|| Direction::ALL.map(|direction| select(live, direction, catalogue)));
-        let policies = policies.clone();
-        let resolved = catalogue.resolve(live.pod);
-        let mut row = |direction, v4| {
-            let (policies, cut_off) = (policies[side(direction)].clone(), live.cut_off);
-            let mut key = RowKey { direction, cut_off, policies, left_out: Vec::new(), names: Vec::new() };
-            if cut_off.is_some() {
-                key.policies = Vec::new();
-            }
-            key.left_out = left_out(live, v4, &key, catalogue);
-            key.names = names_used(&key, &resolved, catalogue);
-            keys.number(key)
+impl FixedRules {
+    pub(crate) fn new(cut_offs: &[CutOff], interner: &mut RuleInterner) -> Self {
+        let mut both = |action, kind: &RuleKind| {
+            Direction::ALL.map(|direction| interner.direct(RuleInfo::direct(action, direction, kind.clone())))
         };
-        let rows = [
-            row(Direction::Egress, true),
-            row(Direction::Egress, false),
-            row(Direction::Ingress, true),
-            row(Direction::Ingress, false),
-        ];
-        subjects.push(SubjectRows { rows, node: nodes.number(live.pod.node_name.as_str()) });
-    }
-    let list = keys.things().iter().map(|key| self::row(key, catalogue, &fixed)).collect();
-    Rows { list, subjects, nodes: nodes.things().to_vec(), fixed }
-}
-
-/// Positions of the policies, per tier, that select the pod and apply to the direction.
-fn select(live: &LivePod<'_>, direction: Direction, catalogue: &Catalogue<'_>) -> Vec<Vec<usize>> {
-    let applies = |entry: &PolicyEntry<'_>| {
-        let subject = &entry.policy.subject;
-        entry.policy.applies(direction) != Applies::No && subject.matches(&live.attributes())
-    };
-    let tiers = catalogue.tiers.iter().map(|tier| {
-        let numbered = tier.policies.iter().enumerate();
-        numbered.filter(|(_, entry)| applies(entry)).map(|(position, _)| position).collect()
-    });
-    tiers.collect()
-}
-
-/// The rules of a row's policies, by tier.
-fn rules<'a>(key: &'a RowKey, catalogue: &'a Catalogue<'_>) -> impl Iterator<Item = usize> {
-    catalogue.tiers.iter().zip(&key.policies).flat_map(|(tier, positions)| {
-        let policies = positions.iter().filter_map(|&position| tier.policies.get(position));
-        policies.flat_map(|entry| entry.rules[side(key.direction)].iter().copied())
-    })
-}
-
-/// The rules that are not about this subject, as far as its address of a family goes.
-fn left_out(live: &LivePod<'_>, v4: bool, key: &RowKey, catalogue: &Catalogue<'_>) -> Vec<usize> {
-    let own = live.pod.pod_ips.iter().copied().find(|address| address.is_ipv4() == v4);
-    let is_subject = |part: &Peer| match part {
-        Peer::Pods(selection) => selection.matches(&live.attributes()),
-        Peer::Addresses(block) => own.is_some_and(|own| block.contains(own)),
-        _ => false,
-    };
-    let about = |number: &usize| {
-        let local = catalogue.entries.get(*number).and_then(|entry| entry.rule.local.as_ref());
-        local.is_none_or(|local| local.holds(&mut { is_subject }))
-    };
-    rules(key, catalogue).filter(|number| !about(number)).collect()
-}
-
-/// What those port names stand for on the subject that rules about its end use.
-fn names_used(key: &RowKey, resolved: &[Resolved], catalogue: &Catalogue<'_>) -> Vec<Resolved> {
-    if resolved.is_empty() {
-        return Vec::new();
-    }
-    let end = match key.direction {
-        Direction::Egress => SOURCE,
-        Direction::Ingress => DESTINATION,
-    };
-    let used: Vec<usize> = rules(key, catalogue)
-        .filter_map(|rule| catalogue.entries.get(rule))
-        .flat_map(|entry| entry.ports[end].names())
-        .collect();
-    resolved.iter().copied().filter(|(name, _)| used.contains(name)).collect()
-}
-
-fn row(key: &RowKey, catalogue: &mut Catalogue<'_>, fixed: &FixedRules) -> Row {
-    let mut tiers = Vec::new();
-    let Catalogue { tiers: entries, interner, .. } = catalogue;
-    for (tier, positions) in entries.iter().zip(&key.policies) {
-        if positions.is_empty() {
-            continue;
-        }
-        let applied: Vec<_> = positions.iter().filter_map(|&position| tier.policies.get(position)).collect();
-        let rules = applied.iter().flat_map(|entry| entry.rules[side(key.direction)].iter().copied());
-        let rules = rules.filter(|rule| !key.left_out.contains(rule)).collect();
-        let isolating =
-            applied.iter().filter(|entry| entry.policy.applies(key.direction) == Applies::Isolating);
-        let mut policies: Vec<PolicyName> = isolating.map(|entry| entry.policy.name.clone()).collect();
-        policies.dedup();
-        let denies = !policies.is_empty() && tier.tier.undecided == Undecided::Deny;
-        let kind = RuleKind::DefaultDeny { tier: tier.tier.name.clone(), policies };
-        let default_deny = denies.then(|| interner.base(RuleInfo::direct(Action::Deny, key.direction, kind)));
-        tiers.push(RowTier { rules, default_deny, undecided: tier.undecided });
-    }
-    let cut_off = key.cut_off.and_then(|position| fixed.cut_off.get(position));
-    Row {
-        direction: key.direction,
-        cut_off: cut_off.map(|rules| rules[side(key.direction)]),
-        tiers,
-        names: key.names.clone(),
+        let self_traffic = both(Action::Allow, &RuleKind::SelfTraffic);
+        both(Action::Allow, &RuleKind::NotIsolated);
+        let cut_off = cut_offs.iter().map(|cut_off| both(Action::Deny, &cut_off_kind(cut_off))).collect();
+        let own_node = RuleInfo::direct(Action::Allow, Direction::Ingress, RuleKind::OwnNode);
+        let own_node = interner.direct(own_node);
+        let not_isolated = Direction::ALL.map(|direction| {
+            interner.base(RuleInfo::direct(Action::Allow, direction, RuleKind::NotIsolated))
+        });
+        Self { self_traffic, not_isolated, own_node, cut_off }
     }
 }
 
@@ -197,17 +243,229 @@ pub(crate) fn cut_off_kind(cut_off: &CutOff) -> RuleKind {
     }
 }
 
-fn fixed_rules(view: &View<'_>, catalogue: &mut Catalogue<'_>) -> FixedRules {
-    let interner = &mut catalogue.interner;
-    let mut both = |action, kind: &RuleKind| {
-        Direction::ALL.map(|direction| interner.direct(RuleInfo::direct(action, direction, kind.clone())))
+/// What of a subject counts for its rows.
+pub(crate) struct SubjectView<'a> {
+    pub(crate) look: &'a LookEntry,
+    pub(crate) cut_off: Option<usize>,
+    pub(crate) addresses: &'a [IpAddr],
+    /// What port names stand for on it.
+    pub(crate) names: &'a [Resolved],
+}
+
+/// All rows, and the matrix.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    numbers: AHashMap<RowKey, u32>,
+    list: Vec<Option<Row>>,
+    pub(crate) matrix: Matrix,
+    layout: Layout,
+    /// Rows that have no entries yet.
+    new: BTreeSet<u32>,
+}
+
+impl Rows {
+    /// The rows of one more subject: by direction (egress, ingress) and family (IPv4, IPv6).
+    pub(crate) fn add(
+        &mut self,
+        subject: &SubjectView<'_>,
+        fixed: &FixedRules,
+        cells: &mut Cells,
+        catalogue: &mut Catalogue,
+    ) -> Result<[u32; 4], TooLarge> {
+        let mut rows = [0; 4];
+        let all = Direction::ALL.into_iter().flat_map(|direction| [(direction, true), (direction, false)]);
+        for (slot, (direction, v4)) in rows.iter_mut().zip(all) {
+            let key = RowKey::of(subject, direction, v4, catalogue);
+            *slot = match self.numbers.get(&key) {
+                Some(&row) => row,
+                None => self.make(key, fixed, cells, catalogue)?,
+            };
+            if let Some(Some(row)) = self.list.get_mut(*slot as usize) {
+                row.subjects += 1;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// A subject no longer has these rows.
+    pub(crate) fn remove(&mut self, rows: [u32; 4]) {
+        for number in rows {
+            let Some(slot) = self.list.get_mut(number as usize) else { continue };
+            let Some(row) = slot else { continue };
+            row.subjects = row.subjects.saturating_sub(1);
+            if row.subjects == 0 {
+                self.numbers.remove(&row.key);
+                self.layout.remove_row(&mut self.matrix, number);
+                self.new.remove(&number);
+                *slot = None;
+            }
+        }
+    }
+
+    fn make(
+        &mut self,
+        key: RowKey,
+        fixed: &FixedRules,
+        cells: &mut Cells,
+        catalogue: &mut Catalogue,
+    ) -> Result<u32, TooLarge> {
+        let mut row = row(key, catalogue, fixed);
+        row.default = if let Some(rule) = row.cut_off {
+            cells.whole(pack(Action::Deny, rule))?
+        } else {
+            let choice = row.choice(&Seen::default(), false, cells, catalogue)?;
+            cells.entry(&choice, &choice)?
+        };
+        let key = row.key.clone();
+        let number = self.layout.add_row(&mut self.matrix, row.default);
+        let number = number.ok_or(TooLarge { part: "verdict matrix", needed: usize::MAX })?;
+        self.list.resize_with(self.list.len().max(number as usize + 1), || None);
+        if let Some(slot) = self.list.get_mut(number as usize) {
+            *slot = Some(row);
+        }
+        self.numbers.insert(key, number);
+        self.new.insert(number);
+        Ok(number)
+    }
+
+    /// Source classes are others now: what was found for the old ones is no longer found.
+    pub(crate) fn forget_choices(&mut self) {
+        for row in self.list.iter_mut().flatten() {
+            row.known.retain(|_, choice| choice.len() == 1);
+        }
+    }
+
+    /// Writes the entries of new rows, and those of new identities in all others.
+    pub(crate) fn fill(
+        &mut self,
+        identities: &mut Identities,
+        fixed: &FixedRules,
+        cells: &mut Cells,
+        catalogue: &mut Catalogue,
+        around: usize,
+    ) -> Result<(), TooLarge> {
+        let new_identities = identities.take_new();
+        let new_rows = std::mem::take(&mut self.new);
+        let seen = &identities.seen;
+        let top = Matrix::top_bytes(self.list.len(), seen.len());
+        cells.around = around.saturating_add(self.matrix.used_bytes()).saturating_add(top);
+        cells.check("verdict matrix", catalogue)?;
+        self.layout.widen(&mut self.matrix, seen.len());
+        let members = (!new_rows.is_empty()).then(|| Members::new(seen, catalogue.atoms.len()));
+        let Self { list, matrix, layout, .. } = self;
+        for (number, row) in (0..).zip(list) {
+            let Some(row) = row else { continue };
+            let known: Vec<usize> = match members.as_ref().filter(|_| new_rows.contains(&number)) {
+                Some(members) => match row.special(members, catalogue) {
+                    Some(special) => special.into_iter().collect(),
+                    None => (0..seen.len()).collect(),
+                },
+                None => new_identities.iter().copied().collect(),
+            };
+            for identity in known {
+                let Some(seen) = seen.get(identity) else { continue };
+                let entry = row.entry(seen, fixed, cells, catalogue)?;
+                let identity = u32::try_from(identity).ok();
+                let written = identity.and_then(|identity| layout.set(matrix, number, identity, entry));
+                written.ok_or(TooLarge { part: "verdict matrix", needed: usize::MAX })?;
+            }
+            cells.around = around.saturating_add(matrix.used_bytes());
+            cells.check("verdict matrix", catalogue)?;
+        }
+        Ok(())
+    }
+}
+
+impl RowKey {
+    fn of(subject: &SubjectView<'_>, direction: Direction, v4: bool, catalogue: &Catalogue) -> Self {
+        let policies = subject.look.selected[side(direction)].clone();
+        let cut_off = subject.cut_off;
+        let mut key = Self { direction, cut_off, policies, left_out: Vec::new(), names: Vec::new() };
+        if cut_off.is_some() {
+            key.policies = Vec::new();
+            return key;
+        }
+        key.left_out = key.left_out(subject, v4, catalogue);
+        key.names = key.names_used(subject.names, catalogue);
+        key
+    }
+
+    fn policies<'a>(&'a self, catalogue: &'a Catalogue) -> impl Iterator<Item = &'a PolicyEntry> {
+        self.policies.iter().filter_map(|&number| catalogue.policies.get(number))
+    }
+
+    fn rules<'a>(&'a self, catalogue: &'a Catalogue) -> impl Iterator<Item = usize> {
+        self.policies(catalogue).flat_map(|policy| policy.rules[side(self.direction)].iter().copied())
+    }
+
+    /// The rules that are not about this subject, as far as its address of a family goes.
+    fn left_out(&self, subject: &SubjectView<'_>, v4: bool, catalogue: &Catalogue) -> Vec<usize> {
+        let own = subject.addresses.iter().copied().find(|address| address.is_ipv4() == v4);
+        let is_subject = |part: &Peer| match part {
+            Peer::Pods(selection) => selection.matches(&subject.look.attributes()),
+            Peer::Addresses(block) => own.is_some_and(|own| block.contains(own)),
+            _ => false,
+        };
+        let about = |number: &usize| {
+            let local = catalogue.entries.get(*number).and_then(|entry| entry.local.as_ref());
+            local.is_none_or(|local| local.holds(&mut { is_subject }))
+        };
+        self.rules(catalogue).filter(|number| !about(number)).collect()
+    }
+
+    /// What those port names stand for on the subject that rules about its end use.
+    fn names_used(&self, resolved: &[Resolved], catalogue: &Catalogue) -> Vec<Resolved> {
+        if resolved.is_empty() {
+            return Vec::new();
+        }
+        let end = match self.direction {
+            Direction::Egress => SOURCE,
+            Direction::Ingress => DESTINATION,
+        };
+        let used: BTreeSet<usize> = self
+            .rules(catalogue)
+            .filter_map(|rule| catalogue.entries.get(rule))
+            .flat_map(|entry| entry.ports[end].names())
+            .collect();
+        resolved.iter().copied().filter(|(name, _)| used.contains(name)).collect()
+    }
+}
+
+fn row(key: RowKey, catalogue: &mut Catalogue, fixed: &FixedRules) -> Row {
+    let at = side(key.direction);
+    let mut tiers: Vec<RowTier> = Vec::new();
+    let Catalogue { tiers: entries, policies, interner, .. } = catalogue;
+    let applied: Vec<&PolicyEntry> = key.policies.iter().filter_map(|&number| policies.get(number)).collect();
+    for applied in applied.chunk_by(|one, next| one.tier == next.tier) {
+        let Some(tier) = applied.first().and_then(|policy| entries.get(policy.tier)) else { continue };
+        let rules = applied.iter().flat_map(|policy| policy.rules[at].iter().copied());
+        let rules = rules.filter(|rule| !key.left_out.contains(rule)).collect();
+        let isolating = applied.iter().filter(|policy| policy.applies[at] == Applies::Isolating);
+        let mut names: Vec<PolicyName> = isolating.map(|policy| policy.name.clone()).collect();
+        names.dedup();
+        let denies = !names.is_empty() && tier.undecided == Undecided::Deny;
+        let kind = RuleKind::DefaultDeny { tier: tier.name.clone(), policies: names };
+        let default_deny = denies.then(|| interner.base(RuleInfo::direct(Action::Deny, key.direction, kind)));
+        tiers.push(RowTier { rules, default_deny, undecided: tier.step });
+    }
+    let unknown = Seen::default();
+    let mut row = Row {
+        cut_off: key.cut_off.and_then(|position| fixed.cut_off.get(position)).map(|rules| rules[at]),
+        rules: Vec::new(),
+        names_matter: false,
+        own_matters: key.direction == Direction::Ingress,
+        default: 0,
+        known: AHashMap::new(),
+        subjects: 0,
+        tiers,
+        key,
     };
-    let self_traffic = both(Action::Allow, &RuleKind::SelfTraffic);
-    both(Action::Allow, &RuleKind::NotIsolated);
-    let cut_off = view.cut_offs.iter().map(|cut_off| both(Action::Deny, &cut_off_kind(cut_off))).collect();
-    let own_node = RuleInfo::direct(Action::Allow, Direction::Ingress, RuleKind::OwnNode);
-    let own_node = interner.direct(own_node);
-    let not_isolated = Direction::ALL
-        .map(|direction| interner.base(RuleInfo::direct(Action::Allow, direction, RuleKind::NotIsolated)));
-    FixedRules { self_traffic, not_isolated, own_node, cut_off }
+    for &rule in row.tiers.iter().flat_map(|tier| &tier.rules) {
+        row.rules.push((rule, matches(catalogue, rule, &unknown, false)));
+        if let Some(entry) = catalogue.entries.get(rule) {
+            row.names_matter |= entry.ports[entry.remote_end()].names().next().is_some();
+            row.own_matters |= entry.peers.as_ref().is_some_and(uses_own);
+        }
+    }
+    row
 }

@@ -2,9 +2,9 @@
 //! the engines held to the reference on them, the way to a verdict included. Counters prove that each feature came up
 //! and mattered.
 
-use super::{flat, linear};
+use super::{Session, flat, linear};
 use crate::api::{IpBlock, Kind, Object, Origin, Provenance, Requirement, Selector, parse};
-use crate::classifier::{Key, RuleKind, Step};
+use crate::classifier::{Classifier as _, Key, RuleKind, Step};
 use crate::cluster::{SubjectId, View};
 use crate::model::{
     Applies, Attribute, Direction, Expression, Model, Namespaces, Order, Peer, Peers, PodSelection, Policy,
@@ -47,12 +47,13 @@ const OBJECTS: &str = "
 ";
 
 /// Addresses at which something begins or ends.
-const REMOTES: [&str; 17] = [
+const REMOTES: [&str; 18] = [
     "10.0.0.0",
     "10.0.0.1",
     "10.0.0.2",
     "10.0.0.3",
     "10.0.0.4",
+    "10.0.0.8",
     "10.0.0.9",
     "192.0.2.1",
     "192.0.2.2",
@@ -428,7 +429,128 @@ fn what_blows_up_is_refused_within_the_ceiling() {
     {
         match flat(&view, &model(rules), 8 << 20) {
             Ok(_) => panic!("{expected} were not counted"),
-            Err(too_large) => assert!(["cells", expected].contains(&too_large.part), "{too_large:?}"),
+            Err(too_large) => {
+                assert!(["rules", "cells", expected].contains(&too_large.part), "{too_large:?}");
+            }
         }
     }
+}
+
+/// A pod, for sessions that change.
+fn pod(name: &str, rest: &str) -> String {
+    format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {rest}}}\n")
+}
+
+/// Pods that come and go: on new and known addresses, of known and new looks, with names for new ports.
+fn strangers() -> Vec<Object> {
+    let text = [
+        pod(
+            "e",
+            "x, labels: {app: a}}, spec: {nodeName: m}, status: {podIPs: [{ip: 10.0.0.9}, {ip: 'fd01::1'}]}",
+        ),
+        pod(
+            "f",
+            "x, labels: {app: b}}, spec: {nodeName: o, containers: [{ports: [{name: http, containerPort: 82}]}]}, status: {podIP: 198.51.100.1}",
+        ),
+        pod(
+            "g",
+            "y, labels: {app: z}}, spec: {nodeName: n, serviceAccountName: robot}, status: {podIP: 10.0.0.8}",
+        ),
+    ];
+    parse("strangers", &text.join("---\n")).objects
+}
+
+#[test]
+fn a_session_that_changed_judges_as_the_reference_does() {
+    let fixed: Vec<Object> = parse("objects", OBJECTS).objects;
+    let strangers = strangers();
+    assert_eq!(strangers.len(), 3);
+    let mut dice = Dice { state: 0x4789, plain: false, seen: BTreeMap::new() };
+    let (mut changes, mut full) = (0_u32, 0_u32);
+    for case in 0..40 {
+        // The tiers are those of both models; only what is in them changes.
+        let (mut model, other) = (dice.model(), dice.model());
+        for (tier, like) in model.tiers.iter_mut().zip(&other.tiers) {
+            tier.undecided = like.undecided;
+        }
+        let mut here: Vec<&Object> = fixed.iter().collect();
+        let view = View::new(here.iter().copied(), None, &[]);
+        let Ok(mut session) = Session::new(&view, &model, 64 << 20) else { panic!("it is small") };
+        let mut numbers: BTreeMap<String, usize> =
+            view.pods.iter().enumerate().map(|(number, live)| (live.name().to_string(), number)).collect();
+        for step in 0..10 {
+            let made;
+            if step % 2 == 0 {
+                let stranger = dice.one(&[0_usize, 1, 2]);
+                let Object::Pod(pod) = &strangers[stranger] else { panic!("they are pods") };
+                let live = |objects: &[&Object], name: &str| {
+                    let view = View::new(objects.iter().copied(), None, &[]);
+                    let names: Vec<String> =
+                        view.cluster.subjects.iter().map(|one| one.name.to_string()).collect();
+                    names.iter().position(|one| one == name)
+                };
+                let name = format!("{}/{}", pod.meta.key.namespace, pod.meta.key.name);
+                if let Some(number) = numbers.remove(&name) {
+                    made = session.remove_pod(number, live(&here, &name));
+                    here.retain(|object| object.key() != &pod.meta.key);
+                } else {
+                    here.push(&strangers[stranger]);
+                    here.sort_by_key(|object| object.key().clone());
+                    let view = View::new(here.iter().copied(), None, &[]);
+                    let known = view.pods.iter().find(|live| live.name().to_string() == name);
+                    let Some(known) = known else { panic!("it is live") };
+                    let added = session.add_pod(known, live(&here, &name));
+                    made = added.map(|number| {
+                        numbers.insert(name, number);
+                    });
+                }
+            } else {
+                let (tier, policy) = (dice.below(3) as usize, dice.below(4) as usize);
+                let name = format!("{tier}-{policy}");
+                let place = |policies: &[Policy]| policies.iter().position(|one| one.name.name == name);
+                let after =
+                    place(&other.tiers[tier].policies).map(|at| other.tiers[tier].policies[at].clone());
+                let policies = &mut model.tiers[tier].policies;
+                if let Some(at) = place(policies) {
+                    policies.remove(at);
+                }
+                policies.extend(after.clone());
+                policies.sort_by(|a, b| a.name.cmp(&b.name));
+                let object = PolicyName { kind: Kind::NetworkPolicy, namespace: String::new(), name };
+                let view = View::new(here.iter().copied(), None, &[]);
+                let tier = model.tiers[tier].name.clone();
+                let after = after.iter().map(|policy| (tier.as_str(), policy));
+                made = session.replace_policies(&object, after, |number| {
+                    let name = numbers.iter().find(|(_, known)| **known == number)?.0;
+                    view.cluster.subjects.iter().position(|one| one.name.to_string() == *name)
+                });
+            }
+            changes += 1;
+            let view = View::new(here.iter().copied(), None, &[]);
+            if made.and_then(|()| session.finish()).is_err() {
+                full += 1;
+                let Ok(anew) = Session::new(&view, &model, 64 << 20) else { panic!("it is small") };
+                session = anew;
+                numbers = view
+                    .pods
+                    .iter()
+                    .enumerate()
+                    .map(|(number, live)| (live.name().to_string(), number))
+                    .collect();
+            }
+            let (flat, rules) = (session.flat(), session.rules());
+            let reference = Reference::new(here.iter().copied(), model.clone(), &view.cluster, None);
+            for key in keys(view.cluster.subjects.len()) {
+                let (verdict, expected) = (flat.classify(&key), reference.judge(&key));
+                let info = rules.get(verdict.rule);
+                assert_eq!(
+                    (verdict.action, &info.kind, &info.via),
+                    (expected.action, &expected.kind, &expected.via),
+                    "step {step} of case {case}: {key:?}"
+                );
+            }
+        }
+    }
+    println!("{changes} changes, of which {full} took a full build");
+    assert!(full * 2 < changes, "{full} of {changes} took a full build");
 }

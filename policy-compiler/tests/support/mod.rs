@@ -17,6 +17,7 @@ use policy_compiler::{
 };
 use std::net::IpAddr;
 
+#[allow(dead_code)]
 /// A compiler filled from texts; panics on error diagnostics unless `lenient`.
 pub(crate) fn compiler(options: Options, texts: &[(&str, &str)], lenient: bool) -> Compiler {
     let mut compiler = Compiler::new(options);

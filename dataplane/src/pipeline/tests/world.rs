@@ -225,10 +225,10 @@ impl World {
     pub(super) fn publish(&mut self) {
         self.number += 1;
         let cluster = Cluster {
-            subjects: self.pods.clone(),
+            subjects: self.pods.clone().into(),
             conflicts: self.conflicts.clone(),
-            nodes: nodes(),
-            pod_addresses: FAMILIES.map(|family| (stray(family), pod("stray"))).into(),
+            nodes: nodes().into(),
+            pod_addresses: FAMILIES.map(|family| (stray(family), pod("stray"))).into_iter().collect(),
             own_node: self.own.addresses.iter().copied().collect(),
             ..Cluster::default()
         };

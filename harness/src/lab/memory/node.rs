@@ -4,9 +4,7 @@
 //! ([`dataplane::node::Identity`]); what a worker does between two sleeps is [`Node::round`]. The underlay
 //! carries whole frames, so weir builds and checks the outer headers itself.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +19,7 @@ use dataplane::ports::{Capabilities, Port};
 use dataplane::tables::{EndpointIds, Generation};
 use dataplane::telemetry::{DenialLog, PacketCounters};
 use dataplane::time::Timestamp;
-use policy_compiler::{Options, PodName, Scope};
+use policy_compiler::{ByAddress, Options, PodName, Scope};
 use vxlan::mac::Mac;
 
 use crate::lab::cluster_state::ClusterState;
@@ -41,7 +39,7 @@ pub(super) struct Node {
     pipeline: Pipeline,
     generation: u64,
     ids: EndpointIds,
-    names: BTreeMap<IpAddr, PodName>,
+    names: ByAddress<PodName>,
     ports: Vec<(PortId, MemoryPort)>,
     pool: Pool,
     batch: Batch,
@@ -78,7 +76,7 @@ impl Node {
             config,
             generation: 0,
             ids: EndpointIds::default(),
-            names: BTreeMap::new(),
+            names: ByAddress::default(),
             ports: Vec::new(),
             pool: Pool::new(FRAMES),
             batch: Batch::with_capacity(BATCH_FRAMES),

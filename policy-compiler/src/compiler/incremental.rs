@@ -1,0 +1,476 @@
+//! From one compilation to the next without building everything anew.
+//!
+//! What changed since the last one is known object by object. A change of a pod or a policy that touches nothing but
+//! itself is made in the tables there are; of other objects, those that say what they said before. Everything else (nodes,
+//! namespaces with pods, tiers, network sets, anything unreadable, two pods with one address) is a full build: rare, and
+//! the same result. When in doubt it is a full build: this file only ever says that a change is plain.
+//!
+//! Cost of a plain change: what it touches, and a copy of the pieces of tables that it lies in.
+
+use super::{Compiled, Options, Scope};
+use crate::api::{Diagnostic, Kind, Namespace, Node, Object, ObjectKey, Pod, ServiceAccount};
+use crate::classifier::RuleTable;
+use crate::cluster::{Cluster, LivePod, PodName, Subject, View, WaitReason, Waiting};
+use crate::lower::{PodNumber, Refused, Session, TooLarge};
+use crate::model::Model;
+use crate::semantics::tiers::Tiers;
+use crate::semantics::{self, Context};
+use ahash::{AHashMap, AHashSet};
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Changes at once of which one in so many objects is too many for this way.
+const SHARE_OF_OBJECTS: usize = 16;
+
+/// Objects as they were when last compiled; none where there was none.
+pub(super) type Changes = BTreeMap<ObjectKey, Option<Object>>;
+
+/// The last compilation, ready to be changed.
+#[derive(Debug)]
+pub(super) struct State {
+    scope: Scope,
+    options: Options,
+    session: Session,
+    rules: Arc<RuleTable>,
+    cluster: Cluster,
+    /// Live pods that nothing is wrong with.
+    plain: AHashMap<PodName, PodNumber>,
+    /// The same the other way round.
+    names: AHashMap<PodNumber, PodName>,
+    places: Places,
+    circumstances: Circumstances,
+    /// Objects about which something is to be said.
+    diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    problems: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    /// Other errors of the full build; no plain change touches what they are about.
+    conflicts: Vec<Diagnostic>,
+}
+
+/// Addresses that make a pod a matter for a full build.
+#[derive(Debug, Default)]
+struct Places {
+    /// Every node's, and those of pods on the host network.
+    of_nodes: AHashSet<IpAddr>,
+    /// Those that Node objects say themselves.
+    by_node: AHashMap<String, BTreeSet<IpAddr>>,
+    pod_cidrs: AHashMap<String, Vec<IpNet>>,
+    /// Namespaces of live pods, with how many.
+    namespaces: AHashMap<String, usize>,
+}
+
+/// What policies of other languages depend on beside themselves.
+#[derive(Debug, PartialEq)]
+struct Circumstances {
+    tiers: Tiers,
+    calico: Option<ObjectKey>,
+    cilium: Option<ObjectKey>,
+    /// What staged policies replace.
+    hidden: BTreeSet<ObjectKey>,
+}
+
+impl Circumstances {
+    fn new(context: &Context<'_>) -> Self {
+        Self {
+            tiers: context.tiers.clone(),
+            calico: context.calico.cloned(),
+            cilium: context.cilium.cloned(),
+            hidden: context.hidden.clone(),
+        }
+    }
+}
+
+impl State {
+    /// A full build. The view's cluster is taken; `conflicts` are errors that are no single object's.
+    pub(super) fn new<'o>(
+        objects: impl Iterator<Item = &'o Object> + Clone,
+        view: &mut View<'_>,
+        model: &Model,
+        context: &Context<'_>,
+        (scope, options): (&Scope, &Options),
+        conflicts: Vec<Diagnostic>,
+    ) -> Result<Self, TooLarge> {
+        let mut session = Session::new(view, model, options.memory_ceiling)?;
+        let plain: AHashMap<PodName, PodNumber> = view
+            .pods
+            .iter()
+            .enumerate()
+            .filter(|(_, live)| live.cut_off.is_none())
+            .map(|(number, live)| (live.name(), number))
+            .collect();
+        let mut diagnostics = BTreeMap::new();
+        let mut problems = BTreeMap::new();
+        for object in objects.clone() {
+            note(&mut diagnostics, object.key(), object.diagnostics().to_vec());
+            note(&mut problems, object.key(), semantics::problems(std::iter::once(object), context));
+        }
+        let mut places = Places::new(objects, options);
+        for live in &view.pods {
+            *places.namespaces.entry(live.namespace().to_owned()).or_default() += 1;
+        }
+        Ok(Self {
+            scope: scope.clone(),
+            options: options.clone(),
+            rules: Arc::new(session.rules()),
+            session,
+            cluster: std::mem::take(&mut view.cluster),
+            names: plain.iter().map(|(name, &number)| (number, name.clone())).collect(),
+            plain,
+            places,
+            circumstances: Circumstances::new(context),
+            diagnostics,
+            problems,
+            conflicts,
+        })
+    }
+
+    /// The compilation as it is now.
+    pub(super) fn compiled(&mut self) -> Compiled {
+        if self.session.rule_count() != self.rules.len() {
+            self.rules = Arc::new(self.session.rules());
+        }
+        let all = || self.diagnostics.values().chain(self.problems.values()).flatten();
+        let errors = all().filter(|one| one.is_error()).chain(&self.conflicts);
+        let mut degraded: Vec<Diagnostic> = errors.cloned().collect();
+        degraded.sort_by(|a, b| a.origin.cmp(&b.origin));
+        Compiled {
+            classifier: Arc::new(self.session.flat()),
+            rules: Arc::clone(&self.rules),
+            cluster: self.cluster.clone(),
+            warnings: all().filter(|one| !one.is_error()).cloned().collect(),
+            degraded,
+        }
+    }
+
+    /// Makes the changes, if all of them are plain; `None`: a full build has to follow. `objects`: as they are now.
+    pub(super) fn apply(
+        mut self,
+        objects: &BTreeMap<ObjectKey, Object>,
+        changes: &Changes,
+        (scope, options): (&Scope, &Options),
+    ) -> Option<(Self, Compiled)> {
+        let few = changes.len() <= 1 + objects.len() / SHARE_OF_OBJECTS;
+        if !few || self.scope != *scope || self.options != *options || self.session.is_worn() {
+            return None;
+        }
+        if self.change_all(objects, changes).is_err() {
+            return None;
+        }
+        let compiled = self.compiled();
+        if !compiled.degraded.is_empty() && self.options.on_invalid == super::OnInvalid::Refuse {
+            return None;
+        }
+        Some((self, compiled))
+    }
+
+    fn change_all(
+        &mut self,
+        objects: &BTreeMap<ObjectKey, Object>,
+        changes: &Changes,
+    ) -> Result<(), Refused> {
+        // Addresses move from one pod to another: all leave before any comes.
+        let mut coming = Vec::new();
+        let mut policies = Vec::new();
+        for (key, before) in changes {
+            let after = objects.get(key);
+            note(&mut self.diagnostics, key, after.map(|one| one.diagnostics().to_vec()).unwrap_or_default());
+            match (before, after) {
+                (Some(Object::Pod(_)) | None, Some(Object::Pod(_)) | None) if key.kind == Kind::Pod => {
+                    let (before, after) = (pod(before.as_ref()), pod(after));
+                    if let (Some(before), Some(after)) = (before, after)
+                        && says_the_same(before, after)
+                        && (wait_reason(after).is_some() || self.plain.contains_key(&name_of(after)))
+                    {
+                        continue;
+                    }
+                    if let Some(before) = before {
+                        self.leave(before)?;
+                    }
+                    coming.extend(after);
+                }
+                (Some(Object::Namespace(before)), Some(Object::Namespace(after)))
+                    if before.meta.labels == after.meta.labels
+                        && !before.meta.has_errors()
+                        && !after.meta.has_errors() => {}
+                (Some(Object::Namespace(one)), None) | (None, Some(Object::Namespace(one))) => {
+                    let pods = self.places.namespaces.get(&one.meta.key.name).copied().unwrap_or(0);
+                    if pods > 0 || one.meta.has_errors() || has_network_sets(objects, &one.meta.key.name) {
+                        return Err(Refused::NotHere);
+                    }
+                }
+                (Some(Object::ServiceAccount(before)), Some(Object::ServiceAccount(after)))
+                    if before.meta.labels == after.meta.labels
+                        && !before.meta.has_errors()
+                        && !after.meta.has_errors() => {}
+                (Some(Object::ServiceAccount(one)), None) | (None, Some(Object::ServiceAccount(one)))
+                    if one.meta.labels.is_empty() && !one.meta.has_errors() => {}
+                (Some(Object::Node(before)), Some(Object::Node(after))) if same_node(before, after) => {}
+                _ if is_policy(before.as_ref().or(after)) => policies.push((key, before.as_ref(), after)),
+                _ => return Err(Refused::NotHere),
+            }
+        }
+        for pod in coming {
+            self.come(pod, objects)?;
+        }
+        if !policies.is_empty() {
+            let context = Context::new(objects.values(), self.options.staged);
+            if Circumstances::new(&context) != self.circumstances {
+                return Err(Refused::NotHere);
+            }
+            for (key, before, after) in policies {
+                self.change_policy(key, before, after, &context)?;
+            }
+        }
+        self.session.finish()
+    }
+
+    fn change_policy(
+        &mut self,
+        key: &ObjectKey,
+        before: Option<&Object>,
+        after: Option<&Object>,
+        context: &Context<'_>,
+    ) -> Result<(), Refused> {
+        let policies =
+            |object: Option<&Object>| object.map(|one| semantics::policies(one, context)).unwrap_or_default();
+        note(&mut self.problems, key, semantics::problems(after.into_iter(), context));
+        let (before, after) = (policies(before), policies(after));
+        if before == after {
+            return Ok(());
+        }
+        if before.iter().chain(&after).any(|placed| placed.policy.name != *key) {
+            return Err(Refused::NotHere);
+        }
+        let mut after = after;
+        // As they stand in a tier: where two of one object have one order, as written.
+        after.sort_by_key(|placed| placed.policy.order);
+        let placed = after.iter().map(|placed| (placed.tier.as_str(), &placed.policy));
+        let Self { session, names, cluster, .. } = self;
+        session.replace_policies(key, placed, |number| {
+            let name = names.get(&number)?;
+            cluster.subjects.binary_search_by(|one| one.name.cmp(name)).ok()
+        })
+    }
+
+    fn in_scope(&self, pod: &Pod) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::Node(node) => *node == pod.node_name,
+        }
+    }
+
+    /// A pod that was there is no more, or not as it was.
+    fn leave(&mut self, pod: &Pod) -> Result<(), Refused> {
+        let name = name_of(pod);
+        self.leaves_nodes_alone(pod)?;
+        if wait_reason(pod).is_some() {
+            if self.in_scope(pod)
+                && let Ok(position) = self.cluster.waiting.binary_search_by(|one| one.name.cmp(&name))
+            {
+                self.cluster.waiting.remove(position);
+            }
+            return Ok(());
+        }
+        // What was this pod's would be a node's again.
+        if pod.pod_ips.iter().any(|address| self.places.of_nodes.contains(address)) {
+            return Err(Refused::NotHere);
+        }
+        let number = self.plain.remove(&name).ok_or(Refused::NotHere)?;
+        self.names.remove(&number);
+        let place = self.cluster.subjects.binary_search_by(|one| one.name.cmp(&name)).ok();
+        if let Some(place) = place {
+            self.cluster.subjects.remove(place);
+        }
+        for address in &pod.pod_ips {
+            self.cluster.pod_addresses.remove(address);
+        }
+        if let Some(pods) = self.places.namespaces.get_mut(&name.namespace) {
+            *pods = pods.saturating_sub(1);
+        }
+        self.session.remove_pod(number, place)
+    }
+
+    /// A pod is there that was not, or not as it is.
+    fn come(&mut self, pod: &Pod, objects: &BTreeMap<ObjectKey, Object>) -> Result<(), Refused> {
+        let name = name_of(pod);
+        self.leaves_nodes_alone(pod)?;
+        if pod.meta.has_errors() {
+            return Err(Refused::NotHere);
+        }
+        if let Some(reason) = wait_reason(pod) {
+            if self.in_scope(pod)
+                && let Err(position) = self.cluster.waiting.binary_search_by(|one| one.name.cmp(&name))
+            {
+                self.cluster.waiting.insert(position, Waiting { name, reason });
+            }
+            return Ok(());
+        }
+        let namespace = find(objects, Kind::Namespace, "", &name.namespace).and_then(|object| match object {
+            Object::Namespace(namespace) => Some(namespace),
+            _ => None,
+        });
+        let account = find(objects, Kind::ServiceAccount, &name.namespace, &pod.service_account);
+        let account = account.and_then(|object| match object {
+            Object::ServiceAccount(account) => Some(account),
+            _ => None,
+        });
+        self.is_plain(pod, namespace, account)?;
+        let live = LivePod::plain(pod, namespace, account);
+        let place = self.cluster.subjects.binary_search_by(|one| one.name.cmp(&name));
+        let place = if self.in_scope(pod) { Some(place.err().ok_or(Refused::NotHere)?) } else { None };
+        let number = self.session.add_pod(&live, place)?;
+        if let Some(place) = place {
+            let subject = Subject {
+                name: name.clone(),
+                uid: pod.meta.uid.clone(),
+                addresses: pod.pod_ips.clone(),
+                node: pod.node_name.clone(),
+            };
+            self.cluster.subjects.insert(place, subject);
+        }
+        for &address in &pod.pod_ips {
+            self.cluster.pod_addresses.insert(address, name.clone());
+        }
+        *self.places.namespaces.entry(name.namespace.clone()).or_default() += 1;
+        self.names.insert(number, name.clone());
+        self.plain.insert(name, number);
+        Ok(())
+    }
+
+    /// Whether a pod concerns nobody but itself: its addresses are its own, and such as a pod of its node can have.
+    fn is_plain(
+        &self,
+        pod: &Pod,
+        namespace: Option<&Namespace>,
+        account: Option<&ServiceAccount>,
+    ) -> Result<(), Refused> {
+        let readable = namespace.is_none_or(|namespace| !namespace.meta.has_errors())
+            && account.is_none_or(|account| !account.meta.has_errors());
+        let taken = |address: &IpAddr| {
+            self.places.of_nodes.contains(address)
+                || self.cluster.pod_addresses.contains_key(address)
+                || self.cluster.conflicts.iter().any(|(conflict, _)| conflict == address)
+        };
+        let cidrs = self.places.pod_cidrs.get(&pod.node_name).map(Vec::as_slice).unwrap_or_default();
+        let placed = |address: &IpAddr| {
+            let mut family =
+                cidrs.iter().filter(|cidr| cidr.addr().is_ipv4() == address.is_ipv4()).peekable();
+            family.peek().is_none() || family.any(|cidr| cidr.contains(address))
+        };
+        let distinct: BTreeSet<bool> = pod.pod_ips.iter().map(IpAddr::is_ipv4).collect();
+        let own = distinct.len() == pod.pod_ips.len() && !pod.pod_ips.iter().any(taken);
+        if readable && own && pod.pod_ips.iter().all(placed) { Ok(()) } else { Err(Refused::NotHere) }
+    }
+
+    /// Whether the pod adds no address to its node, because it is not on the host network or its Node says them itself.
+    fn leaves_nodes_alone(&self, pod: &Pod) -> Result<(), Refused> {
+        let silent = !pod.host_network || pod.is_finished() || pod.node_name.is_empty();
+        let known = self.places.by_node.get(&pod.node_name);
+        let says = |address: &IpAddr| known.is_some_and(|known| known.contains(address));
+        if silent || pod.pod_ips.iter().all(says) { Ok(()) } else { Err(Refused::NotHere) }
+    }
+}
+
+impl Places {
+    fn new<'o>(objects: impl Iterator<Item = &'o Object>, options: &Options) -> Self {
+        let mut places = Self::default();
+        places.of_nodes.extend(&options.node_addresses);
+        for object in objects {
+            match object {
+                Object::Node(node) => {
+                    let name = &node.meta.key.name;
+                    let gateways =
+                        node.pod_cidrs.iter().flat_map(|cidr| cidr.hosts().take(2).chain([cidr.network()]));
+                    places.of_nodes.extend(gateways);
+                    places.of_nodes.extend(&node.addresses);
+                    places.of_nodes.extend(node.flannel.public_ip.map(IpAddr::V4));
+                    places.of_nodes.extend(node.flannel.public_ipv6.map(IpAddr::V6));
+                    places.by_node.entry(name.clone()).or_default().extend(&node.addresses);
+                    places.pod_cidrs.insert(name.clone(), node.pod_cidrs.clone());
+                }
+                Object::Pod(pod) if pod.host_network => places.of_nodes.extend(&pod.pod_ips),
+                _ => {}
+            }
+        }
+        places
+    }
+}
+
+fn note(all: &mut BTreeMap<ObjectKey, Vec<Diagnostic>>, key: &ObjectKey, about: Vec<Diagnostic>) {
+    if about.is_empty() {
+        all.remove(key);
+    } else {
+        all.insert(key.clone(), about);
+    }
+}
+
+/// Whether Calico's selectors see anything of the namespace beside its pods.
+fn has_network_sets(objects: &BTreeMap<ObjectKey, Object>, namespace: &str) -> bool {
+    let (kind, name) = (Kind::CalicoNetworkSet, String::new());
+    let first = ObjectKey { kind, namespace: namespace.to_owned(), name };
+    let next = objects.range(first..).next();
+    next.is_some_and(|(key, _)| key.kind == kind && key.namespace == namespace)
+}
+
+fn find<'o>(
+    objects: &'o BTreeMap<ObjectKey, Object>,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Option<&'o Object> {
+    objects.get(&ObjectKey { kind, namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
+fn pod(object: Option<&Object>) -> Option<&Pod> {
+    if let Some(Object::Pod(pod)) = object { Some(pod) } else { None }
+}
+
+fn name_of(pod: &Pod) -> PodName {
+    PodName { namespace: pod.meta.key.namespace.clone(), name: pod.meta.key.name.clone() }
+}
+
+/// Why the pod is no possible peer, if it is none.
+fn wait_reason(pod: &Pod) -> Option<WaitReason> {
+    if pod.is_finished() {
+        Some(WaitReason::Finished)
+    } else if pod.host_network {
+        Some(WaitReason::HostNetwork)
+    } else {
+        pod.pod_ips.is_empty().then_some(WaitReason::NoAddress)
+    }
+}
+
+/// Whether a changed pod changed in nothing that counts.
+fn says_the_same(before: &Pod, after: &Pod) -> bool {
+    let says = |pod: &Pod| (pod.is_finished(), pod.host_network, pod.meta.has_errors());
+    says(before) == says(after)
+        && !after.meta.has_errors()
+        && before.meta.labels == after.meta.labels
+        && before.meta.uid == after.meta.uid
+        && before.node_name == after.node_name
+        && before.service_account == after.service_account
+        && before.pod_ips == after.pod_ips
+        && before.named_ports == after.named_ports
+}
+
+fn same_node(before: &Node, after: &Node) -> bool {
+    let stripped = |node: &Node| {
+        let mut node = node.clone();
+        node.meta.resource_version.clear();
+        node
+    };
+    !after.meta.has_errors() && stripped(before) == stripped(after)
+}
+
+fn is_policy(object: Option<&Object>) -> bool {
+    matches!(
+        object,
+        Some(
+            Object::NetworkPolicy(_)
+                | Object::ClusterPolicy(_)
+                | Object::CalicoPolicy(_)
+                | Object::CiliumPolicy(_)
+        )
+    )
+}

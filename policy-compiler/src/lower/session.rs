@@ -1,0 +1,482 @@
+//! The flat engine's tables and everything that is needed to change them: one generation is made from the one before.
+//!
+//! ```text
+//!  policies ─► catalogue ─┬─► looks ──► classes ─► identities ─► tries ─┐
+//!                         ├─► port classes ─► cells, fans ◄───────────┐ ├─► Flat (shares what did not change)
+//!  pods ──────────────────┴─► rows ─────────► matrix ─────────────────┴─┘
+//! ```
+//! A full build goes this way once for everything. A change of pods or policies goes the same way with what is new, and
+//! then writes the columns of new identities and the entries of new rows. Numbers that nobody uses any more are used
+//! again where that is cheap (looks, classes, identities, rows, pages, trie blocks) and left behind where it is not (rules,
+//! atoms, cells): when what is left behind weighs more than [`Session::is_worn`] allows, it is time for a full build.
+//! What a change cannot do (a node, a namespace, a new kind of tier) is not tried here: that is a full build too.
+
+use super::TooLarge;
+use super::catalogue::{Catalogue, Resolved};
+use super::cell::Cells;
+use super::identity::{Identities, Owner, PodClass};
+use super::looks::Looks;
+use super::port_class::{self, PortClasses};
+use super::rows::{FixedRules, Rows, SubjectView};
+use crate::api::NamedPort;
+use crate::classifier::chunks::Chunks;
+use crate::classifier::flat::{Flat, FlatSubject, Sources, pack};
+use crate::classifier::matrix::Matrix;
+use crate::classifier::port_table::{self, PortTable};
+use crate::classifier::{RuleId, RuleInfo, RuleTable};
+use crate::cluster::{LivePod, View};
+use crate::model::{Action, Model, Peer, Policy, PolicyName};
+use ahash::AHashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Why a change could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It would not fit.
+    TooLarge(TooLarge),
+    /// It needs a full build.
+    NotHere,
+}
+
+impl From<TooLarge> for Refused {
+    fn from(too_large: TooLarge) -> Self {
+        Self::TooLarge(too_large)
+    }
+}
+
+/// New identities that one change may bring before a full build is cheaper.
+const MAX_NEW_IDENTITIES: usize = 256;
+
+#[derive(Debug)]
+struct PodEntry {
+    look: usize,
+    class: usize,
+    named_ports: Vec<NamedPort>,
+    names: Vec<Resolved>,
+    addresses: Vec<IpAddr>,
+    cut_off: Option<usize>,
+    subject: Option<[u32; 4]>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    ceiling: usize,
+    catalogue: Catalogue,
+    of_object: AHashMap<PolicyName, Vec<usize>>,
+    looks: Looks,
+    pods: Vec<Option<PodEntry>>,
+    free_pods: Vec<usize>,
+    identities: Identities,
+    cells: Cells,
+    fixed: FixedRules,
+    rows: Rows,
+    nodes: AHashMap<String, u32>,
+    flat: Flat,
+    rules: Vec<Arc<RuleInfo>>,
+    /// Rules, atoms and cells of the full build.
+    built: [usize; 3],
+}
+
+/// A pod's number and, if it is a subject, its place among them.
+pub(crate) type PodNumber = usize;
+
+impl Session {
+    /// A full build. The pods' numbers are their positions in the view.
+    pub(crate) fn new(view: &View<'_>, model: &Model, ceiling: usize) -> Result<Self, TooLarge> {
+        let mut catalogue = Catalogue::new(model);
+        catalogue.take_new_uses();
+        let mut of_object: AHashMap<PolicyName, Vec<usize>> = AHashMap::new();
+        for (number, policy) in catalogue.policies.iter().enumerate() {
+            of_object.entry(policy.name.clone()).or_default().push(number);
+        }
+        let fixed = FixedRules::new(&view.cut_offs, &mut catalogue.interner);
+        let mut looks = Looks::default();
+        looks.extend(&catalogue);
+        let mut pods = Vec::with_capacity(view.pods.len());
+        let mut classes = Vec::with_capacity(view.pods.len());
+        for (number, live) in view.pods.iter().enumerate() {
+            let look = looks.add(live, number, &catalogue);
+            let names = catalogue.resolve(&live.pod.named_ports);
+            let atoms = looks.get(look).map(|look| look.atoms.clone()).unwrap_or_default();
+            classes.push(PodClass { atoms, names: names.clone() });
+            pods.push(Some(PodEntry::new(live, look, names)));
+        }
+        let own: BTreeSet<&str> = view
+            .subjects
+            .iter()
+            .filter_map(|&position| view.pods.get(position))
+            .map(|live| live.pod.node_name.as_str())
+            .collect();
+        let (identities, classes) = Identities::build(view, &catalogue, classes, &own, ceiling)?;
+        for (pod, class) in pods.iter_mut().flatten().zip(classes) {
+            pod.class = class;
+        }
+        // After names are resolved, which adds the ranges that they stand for.
+        let [destinations, sources] = &catalogue.ranges;
+        let classes = [
+            port_class::build(destinations.things(), ceiling)?,
+            port_class::build(sources.things(), ceiling)?,
+        ];
+        let nodes: Vec<&str> = own.into_iter().collect();
+        let addresses = |node: &&str| view.own_node.get(node).into_iter().flatten().copied().collect();
+        let [v4, v6] = identities.tries();
+        let flat = Flat {
+            subjects: Arc::default(),
+            nodes: Arc::new(nodes.iter().map(addresses).collect()),
+            v4: v4.clone(),
+            v6: v6.clone(),
+            ports: Arc::new(PortTable::new(&classes[0].tables)),
+            sources: sources_of(&classes),
+            matrix: Matrix::default(),
+            fans: Chunks::default(),
+            cells: Chunks::default(),
+            stride: classes[0].count,
+            self_traffic: [0; 2],
+        };
+        let cells = Cells::new(classes, fixed.not_isolated, 0, ceiling);
+        let mut session = Self {
+            ceiling,
+            catalogue,
+            of_object,
+            looks,
+            pods,
+            free_pods: Vec::new(),
+            identities,
+            cells,
+            fixed,
+            rows: Rows::default(),
+            nodes: nodes.iter().map(|node| (*node).to_owned()).zip(0..).collect(),
+            flat,
+            rules: Vec::new(),
+            built: [0; 3],
+        };
+        session.admit()?;
+        for (cell, rule) in session.flat.self_traffic.iter_mut().zip(session.fixed.self_traffic) {
+            *cell = session.cells.whole(pack(Action::Allow, rule))?;
+        }
+        let mut subjects = Vec::with_capacity(view.subjects.len());
+        for (&position, live) in
+            view.subjects.iter().filter_map(|position| Some((position, view.pods.get(*position)?)))
+        {
+            let rows = session.add_rows(position)?;
+            subjects.push(session.flat_subject(live, rows));
+        }
+        session.flat.subjects = Arc::new(subjects);
+        session.fill()?;
+        session.built = session.size();
+        Ok(session)
+    }
+
+    /// Holds what can be known before rows are made against the ceiling.
+    fn admit(&mut self) -> Result<(), TooLarge> {
+        let parts = [
+            ("IPv4 trie", self.identities.tries()[0].used_bytes()),
+            ("IPv6 trie", self.identities.tries()[1].used_bytes()),
+            (
+                "port tables",
+                self.cells.classes.iter().map(|classes| port_table::max_bytes(classes.tables.len())).sum(),
+            ),
+            ("subjects", self.pods.len() * size_of::<FlatSubject>()),
+        ];
+        let needed = parts.iter().fold(0_usize, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        self.cells.around = needed;
+        if needed > self.ceiling {
+            let part = parts.iter().max_by_key(|(_, bytes)| *bytes).map_or("tables", |(part, _)| *part);
+            return Err(TooLarge { part, needed });
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> [usize; 3] {
+        [
+            self.catalogue.entries.len() + self.catalogue.interner.len(),
+            self.catalogue.atoms.len(),
+            self.cells.len(),
+        ]
+    }
+
+    /// Whether so much has been left behind that a full build is due: an eighth of the whole, and some.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.size().iter().zip(self.built).any(|(&now, built)| now > built + built / 8 + 1024)
+    }
+
+    /// The tables as they are now.
+    pub(crate) fn flat(&mut self) -> Flat {
+        let [v4, v6] = self.identities.tries();
+        self.flat.v4 = v4.clone();
+        self.flat.v6 = v6.clone();
+        self.flat.matrix = self.rows.matrix.clone();
+        self.flat.cells = self.cells.data.clone();
+        self.flat.fans = self.cells.fans.clone();
+        self.flat.clone()
+    }
+
+    /// What the rule ids of the tables mean.
+    pub(crate) fn rules(&mut self) -> RuleTable {
+        for id in self.rules.len()..self.catalogue.interner.len() {
+            let info = u32::try_from(id).ok().and_then(|id| self.catalogue.interner.info(RuleId(id)));
+            self.rules.extend(info.map(Arc::new));
+        }
+        RuleTable::shared(self.rules.clone())
+    }
+
+    /// How many rule ids there are.
+    pub(crate) fn rule_count(&self) -> usize {
+        self.catalogue.interner.len()
+    }
+
+    fn add_rows(&mut self, pod: PodNumber) -> Result<[u32; 4], TooLarge> {
+        let Some(Some(entry)) = self.pods.get_mut(pod) else { return Ok([0; 4]) };
+        let Some(look) = self.looks.get(entry.look) else { return Ok([0; 4]) };
+        let subject =
+            SubjectView { look, cut_off: entry.cut_off, addresses: &entry.addresses, names: &entry.names };
+        let rows = self.rows.add(&subject, &self.fixed, &mut self.cells, &mut self.catalogue)?;
+        entry.subject = Some(rows);
+        Ok(rows)
+    }
+
+    fn flat_subject(&mut self, live: &LivePod<'_>, rows: [u32; 4]) -> FlatSubject {
+        let own = if live.cut_off.is_none() { &live.pod.pod_ips[..] } else { &[] };
+        let node = self.nodes.get(&live.pod.node_name).copied().unwrap_or(u32::MAX);
+        FlatSubject::new(own, rows, node)
+    }
+
+    fn fill(&mut self) -> Result<(), TooLarge> {
+        let around = self.cells.around;
+        self.rows.fill(&mut self.identities, &self.fixed, &mut self.cells, &mut self.catalogue, around)?;
+        self.cells.around = around;
+        Ok(())
+    }
+
+    /// Port classes as fine as all ranges ask for.
+    fn refine(&mut self) -> Result<(), TooLarge> {
+        let before = &self.cells.classes;
+        let [destinations, sources] = &self.catalogue.ranges;
+        if before[0].covered.len() == destinations.len() && before[1].covered.len() == sources.len() {
+            return Ok(());
+        }
+        let classes = [
+            port_class::build(destinations.things(), self.ceiling)?,
+            port_class::build(sources.things(), self.ceiling)?,
+        ];
+        let parents = [classes[0].parents(&before[0]), classes[1].parents(&before[1])];
+        self.flat.ports = Arc::new(PortTable::new(&classes[0].tables));
+        self.flat.sources = sources_of(&classes);
+        self.flat.stride = classes[0].count;
+        if classes[1].count != before[1].count {
+            self.rows.forget_choices();
+        }
+        self.cells.refine(classes, &parents)
+    }
+
+    /// Adds a live pod that owns all its addresses; `place`: that among subjects, if it is one. An error leaves the
+    /// session unusable.
+    pub(crate) fn add_pod(&mut self, live: &LivePod<'_>, place: Option<usize>) -> Result<PodNumber, Refused> {
+        if place.is_some() && !self.nodes.contains_key(&live.pod.node_name) {
+            return Err(Refused::NotHere);
+        }
+        let number = self.free_pods.pop().unwrap_or(self.pods.len());
+        let look = self.looks.add(live, number, &self.catalogue);
+        let names = self.catalogue.resolve(&live.pod.named_ports);
+        let mut entry = PodEntry::new(live, look, names);
+        entry.class = self.identities.add_to_class(self.class_of(&entry));
+        let class = entry.class;
+        if let Some(slot) = self.pods.get_mut(number) {
+            *slot = Some(entry);
+        } else {
+            self.pods.push(Some(entry));
+        }
+        self.refine()?;
+        for &address in &live.pod.pod_ips {
+            self.identities.set_owner(address, Some(Owner::Pods(class)))?;
+        }
+        if let Some(place) = place {
+            let rows = self.add_rows(number)?;
+            let subject = self.flat_subject(live, rows);
+            let subjects = Arc::make_mut(&mut self.flat.subjects);
+            subjects.insert(place.min(subjects.len()), subject);
+        }
+        Ok(number)
+    }
+
+    /// Removes a pod that owned all its addresses.
+    pub(crate) fn remove_pod(&mut self, number: PodNumber, place: Option<usize>) -> Result<(), Refused> {
+        let Some(entry) = self.pods.get_mut(number).and_then(Option::take) else {
+            return Err(Refused::NotHere);
+        };
+        self.free_pods.push(number);
+        for &address in &entry.addresses {
+            self.identities.set_owner(address, None)?;
+        }
+        self.identities.remove_from_class(entry.class);
+        self.looks.remove(entry.look, number);
+        if let Some(rows) = entry.subject {
+            self.rows.remove(rows);
+        }
+        if let Some(place) = place {
+            let subjects = Arc::make_mut(&mut self.flat.subjects);
+            if place < subjects.len() {
+                subjects.remove(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the policies of an object out and puts others in their place; `place`: that of a pod among subjects. An
+    /// error leaves the session unusable.
+    pub(crate) fn replace_policies<'p>(
+        &mut self,
+        object: &PolicyName,
+        policies: impl Iterator<Item = (&'p str, &'p Policy)>,
+        place: impl Fn(PodNumber) -> Option<usize>,
+    ) -> Result<(), Refused> {
+        let mut touched: BTreeSet<usize> = BTreeSet::new();
+        for number in self.of_object.remove(object).unwrap_or_default() {
+            if let Some(policy) = self.catalogue.policies.get_mut(number) {
+                policy.gone = true;
+            }
+            touched.extend(self.looks.drop_policy(number, &self.catalogue));
+        }
+        let atoms = self.catalogue.atoms.len();
+        let mut numbers = Vec::new();
+        for (tier, policy) in policies {
+            let tier =
+                self.catalogue.tiers.iter().position(|known| known.name == tier).ok_or(Refused::NotHere)?;
+            numbers.push(self.catalogue.add(tier, policy));
+        }
+        if !numbers.is_empty() {
+            self.of_object.insert(object.clone(), numbers);
+        }
+        let affected = self.looks.extend(&self.catalogue);
+        touched.extend(affected.selected);
+        for (atom, looks) in affected.atoms {
+            self.add_atom(atom, &looks)?;
+        }
+        for number in atoms..self.catalogue.atoms.len() {
+            match self.catalogue.atoms.get(number) {
+                Some(Peer::Addresses(block)) => self.identities.add_block(number, block)?,
+                Some(Peer::Nodes(_)) => return Err(Refused::NotHere),
+                _ => {}
+            }
+        }
+        self.resolve_names()?;
+        self.refine()?;
+        // All pods whose look gained or lost a policy, and those that are subjects anew by the names on them.
+        let pods: BTreeSet<usize> = touched
+            .iter()
+            .filter_map(|&look| self.looks.get(look))
+            .flat_map(|look| look.pods.iter().copied())
+            .collect();
+        for number in pods {
+            let Some(rows) = self.pods.get(number).and_then(|pod| pod.as_ref()?.subject) else { continue };
+            let after = self.add_rows(number)?;
+            self.rows.remove(rows);
+            let Some(place) = place(number) else { return Err(Refused::NotHere) };
+            if let Some(subject) = Arc::make_mut(&mut self.flat.subjects).get_mut(place) {
+                subject.rows = after;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what changes brought into the tables.
+    pub(crate) fn finish(&mut self) -> Result<(), Refused> {
+        if self.identities.new_count() > MAX_NEW_IDENTITIES.max(self.identities.seen.len() / 16) {
+            return Err(Refused::NotHere);
+        }
+        self.cells.rest();
+        self.admit()?;
+        self.fill()?;
+        Ok(())
+    }
+
+    fn class_of(&self, pod: &PodEntry) -> PodClass {
+        let atoms = self.looks.get(pod.look).map(|look| look.atoms.clone()).unwrap_or_default();
+        PodClass { atoms, names: pod.names.clone() }
+    }
+
+    /// A new atom holds of these looks.
+    fn add_atom(&mut self, atom: usize, looks: &[usize]) -> Result<(), Refused> {
+        let mut of_class: BTreeMap<usize, Vec<PodNumber>> = BTreeMap::new();
+        for &number in looks.iter().filter_map(|&look| self.looks.get(look)).flat_map(|look| &look.pods) {
+            if let Some(Some(pod)) = self.pods.get(number) {
+                of_class.entry(pod.class).or_default().push(number);
+            }
+        }
+        let mut whole = BTreeSet::new();
+        for (class, pods) in of_class {
+            if self.identities.class_size(class) == pods.len() {
+                whole.insert(class);
+                continue;
+            }
+            let Some(mut grown) = self.identities.class(class).cloned() else { continue };
+            // Higher than all before it.
+            grown.atoms.push(atom);
+            for number in pods {
+                self.move_pod(number, grown.clone())?;
+            }
+        }
+        self.identities.add_to_classes(&whole, atom);
+        Ok(())
+    }
+
+    /// Finds out what names stand for that rules did not use before.
+    fn resolve_names(&mut self) -> Result<(), Refused> {
+        if !self.catalogue.take_new_uses() {
+            return Ok(());
+        }
+        for number in 0..self.pods.len() {
+            let Some(Some(pod)) = self.pods.get(number) else { continue };
+            if pod.named_ports.is_empty() {
+                continue;
+            }
+            let names = self.catalogue.resolve(&pod.named_ports);
+            if names == pod.names {
+                continue;
+            }
+            let Some(Some(pod)) = self.pods.get_mut(number) else { continue };
+            pod.names.clone_from(&names);
+            let Some(mut class) = self.identities.class(pod.class).cloned() else { continue };
+            class.names = names;
+            self.move_pod(number, class)?;
+        }
+        Ok(())
+    }
+
+    fn move_pod(&mut self, number: PodNumber, class: PodClass) -> Result<(), Refused> {
+        let after = self.identities.add_to_class(class);
+        let Some(Some(pod)) = self.pods.get_mut(number) else { return Err(Refused::NotHere) };
+        let before = std::mem::replace(&mut pod.class, after);
+        let addresses = if pod.cut_off.is_some() { Vec::new() } else { pod.addresses.clone() };
+        for address in addresses {
+            self.identities.set_owner(address, Some(Owner::Pods(after)))?;
+        }
+        self.identities.remove_from_class(before);
+        if self.identities.new_count() > MAX_NEW_IDENTITIES.max(self.identities.seen.len() / 16) {
+            return Err(Refused::NotHere);
+        }
+        Ok(())
+    }
+}
+
+impl PodEntry {
+    fn new(live: &LivePod<'_>, look: usize, names: Vec<Resolved>) -> Self {
+        Self {
+            look,
+            class: 0,
+            named_ports: live.pod.named_ports.clone(),
+            names,
+            addresses: live.pod.pod_ips.clone(),
+            cut_off: live.cut_off,
+            subject: None,
+        }
+    }
+}
+
+fn sources_of(classes: &[PortClasses; 2]) -> Option<Arc<Sources>> {
+    let [_, sources] = classes;
+    (sources.count > 1)
+        .then(|| Arc::new(Sources { table: PortTable::new(&sources.tables), classes: sources.count }))
+}

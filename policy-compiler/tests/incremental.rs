@@ -1,0 +1,124 @@
+//! Generated clusters that change object by object: after each change the compilation made from the one before is what
+//! a build from nothing gives: the same verdicts for the same reasons, the same cluster, the same diagnostics.
+//!
+//! Deterministic: the seed is fixed and printed; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` change it.
+
+mod support;
+
+use policy_compiler::{
+    Compiled, Compiler, Direction, Key, Object, OnInvalid, Options, Scope, SubjectId, Verdict, parse,
+};
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::sample::{Index, select};
+use std::cell::Cell;
+use std::net::IpAddr;
+use support::generate::{cluster, remotes, runner};
+
+const CASES: u32 = 96;
+const STEPS: usize = 12;
+/// Protocol, source port, destination port.
+const L4: [(u8, u16, u16); 8] = [
+    (6, 49152, 80),
+    (6, 80, 53),
+    (6, 49152, 8080),
+    (6, 1, 9000),
+    (6, 1, 65535),
+    (17, 53, 53),
+    (132, 1, 7),
+    (1, 0, 0x0800),
+];
+
+fn keys(compiled: &Compiled) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for (number, own) in compiled.cluster.subjects.iter().enumerate() {
+        let subject = SubjectId(u32::try_from(number).unwrap_or(u32::MAX));
+        let Some(&own) = own.addresses.first() else { continue };
+        for direction in Direction::ALL {
+            for &remote in &remotes() {
+                for (protocol, src_port, dst_port) in L4 {
+                    let (src, dst) =
+                        if direction == Direction::Egress { (own, remote) } else { (remote, own) };
+                    keys.push(Key { subject, direction, src, dst, protocol, src_port, dst_port });
+                }
+            }
+        }
+    }
+    keys
+}
+
+fn verdicts(compiled: &Compiled, keys: &[Key]) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::UNKNOWN_SUBJECT; keys.len()];
+    compiled.classifier.classify_batch(keys, &mut verdicts);
+    verdicts
+}
+
+fn assert_same(changed: &Compiled, fresh: &Compiled, what: &str) {
+    assert_eq!(changed.cluster, fresh.cluster, "{what}");
+    assert_eq!(changed.warnings, fresh.warnings, "{what}");
+    assert_eq!(changed.degraded, fresh.degraded, "{what}");
+    let keys = keys(fresh);
+    for ((key, one), other) in keys.iter().zip(verdicts(changed, &keys)).zip(verdicts(fresh, &keys)) {
+        let (one, other) =
+            ((one.action, changed.rules.get(one.rule)), (other.action, fresh.rules.get(other.rule)));
+        assert_eq!(one, other, "{what}: {key:?}");
+    }
+}
+
+fn compile(compiler: &Compiler, scope: &Scope) -> Compiled {
+    match compiler.compile(scope) {
+        Ok(compiled) => compiled,
+        Err(errors) => panic!("{errors:?}"),
+    }
+}
+
+#[test]
+fn a_compilation_made_from_the_one_before_is_what_a_full_build_gives() {
+    let (changes, full) = (Cell::new(0_u64), Cell::new(0_u64));
+    let scopes = select(vec![Scope::All, Scope::Node("a".into())]);
+    let steps = vec((any::<Index>(), 0_u8..4), STEPS);
+    let result =
+        runner(CASES).run(&(cluster(), cluster(), scopes, steps), |(first, second, scope, steps)| {
+            let gateway = IpAddr::from([203, 0, 113, 9]);
+            let options = Options {
+                on_invalid: OnInvalid::Isolate,
+                node_addresses: vec![gateway],
+                ..Options::default()
+            };
+            let pool: Vec<Object> =
+                [&first, &second].iter().flat_map(|text| parse("generated.yaml", text).objects).collect();
+            let mut compiler = Compiler::new(options);
+            for object in parse("generated.yaml", &first).objects {
+                compiler.upsert(object);
+            }
+            let mut last = compile(&compiler, &scope);
+            for (place, action) in steps {
+                let Some(object) = pool.get(place.index(pool.len())) else { continue };
+                let before = keys(&last);
+                let judged = verdicts(&last, &before);
+                if action == 0 {
+                    compiler.delete(object.key());
+                } else {
+                    compiler.upsert(object.clone());
+                }
+                let next = compile(&compiler, &scope);
+                changes.set(changes.get() + 1);
+                assert_same(
+                    &next,
+                    &compile(&compiler.clone(), &scope),
+                    &format!("{action} {:?}", object.key()),
+                );
+                // Whoever still holds the one before sees nothing of the change.
+                assert_eq!(verdicts(&last, &before), judged);
+                last = next;
+            }
+            full.set(full.get() + compiler.full_builds() - 1);
+            Ok(())
+        });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    let (changes, full) = (changes.get(), full.get());
+    println!("{changes} changes, of which {full} took a full build");
+    assert!(full * 3 < changes, "too few changes went the short way: {full} of {changes} did not");
+}
