@@ -58,7 +58,7 @@ struct Book<'o> {
 impl<'o> Book<'o> {
     fn new(compiler: &'o Compiler) -> Self {
         let cluster = compiler.cluster(&Scope::All);
-        let names = cluster.subjects.into_iter().map(|pod| (pod.name.namespace, pod.name.name));
+        let names = cluster.subjects.iter().map(|pod| (pod.name.namespace.clone(), pod.name.name.clone()));
         Self { compiler, subjects: names.collect(), misplaced: cluster.misplaced }
     }
 
