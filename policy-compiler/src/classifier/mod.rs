@@ -4,15 +4,22 @@
 pub(crate) mod flat;
 pub(crate) mod linear;
 
+mod general;
+mod tuple;
+mod tuple_linear;
+
 pub(crate) mod port_table;
 pub(crate) mod trie;
 
 mod key;
 mod rules;
 
+pub use general::{General, Limits, TooLarge};
 pub use key::{Key, RuleId, Verdict};
 pub(crate) use rules::RuleInterner;
 pub use rules::{RuleInfo, RuleKind, RuleTable};
+pub use tuple::TupleClassifier;
+pub use tuple_linear::LinearRules;
 
 /// An immutable compiled policy set. Shared by all workers without locks.
 pub trait Classifier: Send + Sync {
