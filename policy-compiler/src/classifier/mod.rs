@@ -4,6 +4,7 @@
 pub(crate) mod flat;
 pub(crate) mod linear;
 
+mod arch;
 mod general;
 mod tuple;
 mod tuple_linear;

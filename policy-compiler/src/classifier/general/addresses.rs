@@ -13,8 +13,8 @@ pub(super) trait AddressTable: Sized + std::fmt::Debug + Send + Sync {
     /// The bytes it would take.
     fn bytes(runs: &[Run]) -> usize;
 
-    /// Classes of a burst, level by level. Pairs up to the shorter slice are answered.
-    fn classes(&self, addresses: &[Self::Address], classes: &mut [u32]);
+    /// Classes of a burst, level by level.
+    fn classes<const N: usize>(&self, addresses: &[Self::Address; N]) -> [u32; N];
 
     /// The first byte.
     fn top(address: Self::Address) -> u8;

@@ -15,11 +15,13 @@ use super::chains::{ChainRule, Chains};
 use super::lists::Lists;
 use super::pairs::{PairTable, key};
 use super::plan::{Entry, Place, Plan};
-use super::record::{Fields, NONE, Record};
+use super::record::{Fields, NONE, Record, entry_ref};
 use super::wide::Wide;
+use std::hint::select_unpredictable;
 
 /// Packets that go through together.
 pub(super) const BURST: usize = 32;
+const _: () = assert!(BURST <= 64);
 
 /// Packets of one family, taken apart.
 #[derive(Debug)]
@@ -27,23 +29,19 @@ pub(super) struct Burst<A, const N: usize> {
     pub(super) src: [A; N],
     pub(super) dst: [A; N],
     pub(super) fields: [Fields; N],
-    pub(super) len: usize,
 }
 
 impl<A: Copy + Default, const N: usize> Burst<A, N> {
     #[inline(always)]
     pub(super) fn new() -> Self {
-        Self { src: [A::default(); N], dst: [A::default(); N], fields: [Fields::default(); N], len: 0 }
+        Self { src: [A::default(); N], dst: [A::default(); N], fields: [Fields::default(); N] }
     }
 
+    /// Packet number `at`; one beyond the burst is none.
     #[inline(always)]
-    pub(super) fn push(&mut self, src: A, dst: A, fields: Fields) {
-        let at = self.len;
-        if let (Some(to_src), Some(to_dst), Some(to_fields)) =
-            (self.src.get_mut(at), self.dst.get_mut(at), self.fields.get_mut(at))
-        {
-            (*to_src, *to_dst, *to_fields) = (src, dst, fields);
-            self.len = at + 1;
+    pub(super) fn set(&mut self, at: usize, src: A, dst: A, fields: Fields) {
+        if at < N {
+            (self.src[at], self.dst[at], self.fields[at]) = (src, dst, fields);
         }
     }
 }
@@ -140,69 +138,58 @@ impl<T: AddressTable> Half<T> {
     /// The least id that matches each packet of a burst, or [`NONE`].
     #[inline(always)]
     pub(super) fn first<const N: usize>(&self, burst: &Burst<T::Address, N>) -> [u32; N] {
-        let len = burst.len.min(N);
+        let Burst { src, dst, fields } = burst;
+        let src_classes = self.src.classes(src);
+        let dst_classes = self.dst.classes(dst);
         let mut best = [NONE; N];
-        let (mut src_classes, mut dst_classes) = ([0; N], [0; N]);
-        let (Some(src), Some(dst), Some(fields)) =
-            (burst.src.get(..len), burst.dst.get(..len), burst.fields.get(..len))
-        else {
-            return best;
-        };
-        let (Some(src_classes), Some(dst_classes), Some(answers)) =
-            (src_classes.get_mut(..len), dst_classes.get_mut(..len), best.get_mut(..len))
-        else {
-            return best;
-        };
-        self.src.classes(src, src_classes);
-        self.dst.classes(dst, dst_classes);
         if !self.by_dst.is_empty {
-            self.by_dst.first::<T, N>(&self.lists, dst_classes, fields, src, answers);
+            self.by_dst.first::<T, N>(&self.lists, &dst_classes, fields, src, &mut best);
         }
         if !self.by_src.is_empty {
-            self.by_src.first::<T, N>(&self.lists, src_classes, fields, dst, answers);
+            self.by_src.first::<T, N>(&self.lists, &src_classes, fields, dst, &mut best);
         }
         if !self.pairs.is_empty() {
-            self.pair_first::<N>(src_classes, dst_classes, fields, answers);
+            self.pair_first(&src_classes, &dst_classes, fields, &mut best);
         }
         if let Some(wide) = &self.wide {
-            for (((answer, &fields), &src), &dst) in answers.iter_mut().zip(fields).zip(src).zip(dst) {
-                *answer = (*answer).min(wide.first(fields, T::top(src), T::top(dst)));
+            for at in 0..N {
+                best[at] = best[at].min(wide.first(fields[at], T::top(src[at]), T::top(dst[at])));
             }
         }
         if let Some(chains) = &self.chains {
-            for (((answer, &fields), &src), &dst) in
-                answers.iter_mut().zip(fields).zip(&*src_classes).zip(&*dst_classes)
-            {
-                *answer = chains.first(&self.lists, (src, dst), fields, *answer, |_| false);
+            for at in 0..N {
+                let classes = (src_classes[at], dst_classes[at]);
+                best[at] = chains.first(&self.lists, classes, fields[at], best[at], |_| false);
             }
         }
         best
     }
 
     #[inline(always)]
-    fn pair_first<const N: usize>(&self, src: &[u32], dst: &[u32], fields: &[Fields], answers: &mut [u32]) {
+    fn pair_first<const N: usize>(
+        &self,
+        src: &[u32; N],
+        dst: &[u32; N],
+        fields: &[Fields; N],
+        best: &mut [u32; N],
+    ) {
         let mut positions = [0; N];
-        for ((position, &src), &dst) in positions.iter_mut().zip(src).zip(dst) {
-            *position = self.pairs.position(key(src, dst));
+        for at in 0..N {
+            positions[at] = self.pairs.position(key(src[at], dst[at]));
         }
-        let mut left = Left::<N>::new();
-        for (((((answer, &position), &src), &dst), &fields), number) in
-            answers.iter_mut().zip(&positions).zip(src).zip(dst).zip(fields).zip(0_u32..)
-        {
-            let slot = self.pairs.slot(position);
-            let is_here = slot.is(key(src, dst));
-            let matched = is_here & slot.first.matches(fields, 0);
-            *answer = (*answer).min(if matched { slot.first.id() } else { NONE });
-            left.note(number, is_here & !matched & slot.first.has_more());
+        let mut left = Left(0);
+        for at in 0..N {
+            let slot = self.pairs.slot(positions[at]);
+            let is_here = slot.is(key(src[at], dst[at]));
+            let matched = is_here & slot.first.matches(fields[at], 0);
+            best[at] = best[at].min(select_unpredictable(matched, slot.first.id(), NONE));
+            left.note(at, is_here & !matched & slot.first.has_more());
         }
-        for number in left.iter() {
-            if let (Some(answer), Some(&fields), Some(&position)) =
-                (answers.get_mut(number), fields.get(number), positions.get(number))
-            {
-                let slot = self.pairs.slot(position);
-                *answer = self.lists.first(slot.rest, fields, 0, *answer, |_| false);
-            }
-        }
+        left.each(|at| {
+            let at = at % N;
+            let rest = self.pairs.slot(positions[at]).rest;
+            best[at] = self.lists.first(rest, fields[at], 0, best[at], |_| false);
+        });
     }
 
     /// The least id that matches one packet among those that `skip` does not name: everything looked at, one by one.
@@ -213,10 +200,7 @@ impl<T: AddressTable> Half<T> {
         fields: Fields,
         skip: impl Fn(u32) -> bool + Copy,
     ) -> u32 {
-        let (mut src_class, mut dst_class) = ([0], [0]);
-        self.src.classes(&[src], &mut src_class);
-        self.dst.classes(&[dst], &mut dst_class);
-        let ([src_class], [dst_class]) = (src_class, dst_class);
+        let ([src_class], [dst_class]) = (self.src.classes(&[src]), self.dst.classes(&[dst]));
         let (src_top, dst_top) = (T::top(src), T::top(dst));
         let mut best = self.by_dst.first_but(&self.lists, dst_class, fields, src_top, NONE, skip);
         best = self.by_src.first_but(&self.lists, src_class, fields, dst_top, best, skip);
@@ -267,28 +251,23 @@ impl Direct {
     fn first<T: AddressTable, const N: usize>(
         &self,
         lists: &Lists,
-        classes: &[u32],
-        fields: &[Fields],
-        addresses: &[T::Address],
-        answers: &mut [u32],
+        classes: &[u32; N],
+        fields: &[Fields; N],
+        addresses: &[T::Address; N],
+        best: &mut [u32; N],
     ) {
-        let mut left = Left::<N>::new();
-        for ((((answer, &class), &fields), &address), number) in
-            answers.iter_mut().zip(classes).zip(fields).zip(addresses).zip(0_u32..)
-        {
-            let record = self.first.get(class as usize).unwrap_or(&Record::NEVER);
-            let matched = record.matches(fields, T::top(address));
-            *answer = (*answer).min(if matched { record.id() } else { NONE });
-            left.note(number, !matched & record.has_more());
+        let mut left = Left(0);
+        for at in 0..N {
+            let record = entry_ref(&self.first, classes[at] as usize, &Record::NEVER);
+            let matched = record.matches(fields[at], T::top(addresses[at]));
+            best[at] = best[at].min(select_unpredictable(matched, record.id(), NONE));
+            left.note(at, !matched & record.has_more());
         }
-        for number in left.iter() {
-            if let (Some(answer), Some(&class), Some(&fields), Some(&address)) =
-                (answers.get_mut(number), classes.get(number), fields.get(number), addresses.get(number))
-            {
-                let rest = self.rest.get(class as usize).copied().unwrap_or(0);
-                *answer = lists.first(rest, fields, T::top(address), *answer, |_| false);
-            }
-        }
+        left.each(|at| {
+            let at = at % N;
+            let rest = self.rest.get(classes[at] as usize).copied().unwrap_or(0);
+            best[at] = lists.first(rest, fields[at], T::top(addresses[at]), best[at], |_| false);
+        });
     }
 
     fn first_but(
@@ -342,28 +321,22 @@ fn heads_of(mut copies: Vec<(u64, Record)>, lists: &mut Lists, mut head: impl Fn
     }
 }
 
-/// Numbers of packets that are not done, noted without a branch.
-struct Left<const N: usize> {
-    numbers: [u32; N],
-    len: usize,
-}
+/// Packets of a burst, a bit each: noted without a branch.
+#[derive(Clone, Copy)]
+struct Left(u64);
 
-impl<const N: usize> Left<N> {
+impl Left {
     #[inline(always)]
-    fn new() -> Self {
-        Self { numbers: [0; N], len: 0 }
+    fn note(&mut self, at: usize, wanted: bool) {
+        self.0 |= u64::from(wanted) << (at % 64);
     }
 
+    /// Visits those that were noted.
     #[inline(always)]
-    fn note(&mut self, number: u32, wanted: bool) {
-        if let Some(place) = self.numbers.get_mut(self.len) {
-            *place = number;
+    fn each(mut self, mut visit: impl FnMut(usize)) {
+        while self.0 != 0 {
+            visit(self.0.trailing_zeros() as usize);
+            self.0 &= self.0 - 1;
         }
-        self.len += usize::from(wanted);
-    }
-
-    #[inline(always)]
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        self.numbers.iter().take(self.len).map(|&number| number as usize)
     }
 }

@@ -124,8 +124,7 @@ impl Tree {
             ranges.dedup();
             ranges.len()
         };
-        let (source, destination): (fn(&Record) -> _, fn(&Record) -> _) =
-            (|record| record.src, |record| record.dst);
+        let (source, destination): (fn(&Record) -> _, fn(&Record) -> _) = (Record::src, Record::dst);
         let by_source = distinct(source) > distinct(destination);
         let range = if by_source { source } else { destination };
         let mut starts: Vec<u16> = vec![0];

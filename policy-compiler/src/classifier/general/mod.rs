@@ -33,6 +33,8 @@ use table_v6::TableV6;
 
 /// Rules of a set at most; ids have 31 bits and classes 30.
 const MAX_RULES: usize = 1 << 24;
+/// What is left of a batch goes through in bursts of so many, and then one by one.
+const SMALL_BURST: usize = 8;
 /// Rules named as those that take most.
 const NAMED: usize = 8;
 
@@ -120,56 +122,74 @@ impl General {
         })
     }
 
-    /// Ids of the first matches of a burst that is not longer than `N`, or [`NONE`].
+    /// Ids of the first matches of a burst, or [`NONE`].
     #[inline(always)]
-    fn burst<const N: usize>(&self, tuples: &[Tuple]) -> [u32; N] {
-        let mut answers = [NONE; N];
+    fn burst<const N: usize>(&self, tuples: &[Tuple; N]) -> [u32; N] {
+        let mut v4 = Burst::<u32, N>::new();
+        for (at, tuple) in tuples.iter().enumerate() {
+            let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else {
+                return self.mixed_burst(tuples);
+            };
+            v4.set(at, src.to_bits(), dst.to_bits(), fields(tuple));
+        }
+        self.v4.as_ref().map_or([NONE; N], |half| half.first(&v4))
+    }
+
+    /// The same where not all packets are IPv4.
+    #[inline(never)]
+    fn mixed_burst<const N: usize>(&self, tuples: &[Tuple; N]) -> [u32; N] {
+        // Places of the other family stay empty, and what is found for them is not looked at. A packet with addresses
+        // of two families matches no rule: prefixes are of one.
         let (mut v4, mut v6) = (Burst::<u32, N>::new(), Burst::<u128, N>::new());
-        let (mut v4_at, mut v6_at) = ([0_u32; N], [0_u32; N]);
-        for (tuple, number) in tuples.iter().zip(0..) {
-            let &Tuple { src_port, dst_port, protocol, .. } = tuple;
-            let fields = Fields { src_port, dst_port, protocol };
+        let mut any_v4 = false;
+        for (at, tuple) in tuples.iter().enumerate() {
             match (tuple.src, tuple.dst) {
                 (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                    if let Some(at) = v4_at.get_mut(v4.len) {
-                        *at = number;
-                    }
-                    v4.push(src.to_bits(), dst.to_bits(), fields);
+                    v4.set(at, src.to_bits(), dst.to_bits(), fields(tuple));
+                    any_v4 = true;
                 }
                 (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                    if let Some(at) = v6_at.get_mut(v6.len) {
-                        *at = number;
-                    }
-                    v6.push(src.to_bits(), dst.to_bits(), fields);
+                    v6.set(at, src.to_bits(), dst.to_bits(), fields(tuple));
                 }
-                // No rule has prefixes of both families.
                 _ => {}
             }
         }
-        if let Some(half) = self.v4.as_ref().filter(|_| v4.len > 0) {
-            spread(&half.first(&v4), &v4_at, v4.len, &mut answers);
-        }
-        if let Some(half) = self.v6.as_ref().filter(|_| v6.len > 0) {
-            spread(&half.first(&v6), &v6_at, v6.len, &mut answers);
+        let v4 = self.v4.as_ref().filter(|_| any_v4).map_or([NONE; N], |half| half.first(&v4));
+        let v6 = self.v6.as_ref().map_or([NONE; N], |half| half.first(&v6));
+        let mut answers = [NONE; N];
+        for (at, tuple) in tuples.iter().enumerate() {
+            answers[at] = match (tuple.src, tuple.dst) {
+                (IpAddr::V4(_), IpAddr::V4(_)) => v4[at],
+                (IpAddr::V6(_), IpAddr::V6(_)) => v6[at],
+                _ => NONE,
+            };
         }
         answers
     }
 
     #[inline(always)]
     fn batch(&self, tuples: &[Tuple], out: &mut [Option<RuleIndex>]) {
-        for (tuples, out) in tuples.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            let answers = self.burst::<BURST>(tuples);
-            // Zipped with the tuples as well, so that answers without a tuple stay as they were.
-            for ((out, &answer), _) in out.iter_mut().zip(&answers).zip(tuples) {
-                *out = index(answer);
-            }
+        let len = tuples.len().min(out.len());
+        let (Some(tuples), Some(out)) = (tuples.get(..len), out.get_mut(..len)) else { return };
+        let (bursts, tuples) = tuples.as_chunks::<BURST>();
+        let (outs, out) = out.as_chunks_mut::<BURST>();
+        for (burst, out) in bursts.iter().zip(outs) {
+            *out = self.burst(burst).map(index);
+        }
+        let (bursts, tuples) = tuples.as_chunks::<SMALL_BURST>();
+        let (outs, out) = out.as_chunks_mut::<SMALL_BURST>();
+        for (burst, out) in bursts.iter().zip(outs) {
+            *out = self.burst(burst).map(index);
+        }
+        for (tuple, out) in tuples.iter().zip(out) {
+            *out = self.lookup(tuple);
         }
     }
 }
 
 impl TupleClassifier for General {
     fn lookup(&self, tuple: &Tuple) -> Option<RuleIndex> {
-        let [answer] = self.burst::<1>(std::slice::from_ref(tuple));
+        let [answer] = self.burst(std::array::from_ref(tuple));
         index(answer)
     }
 
@@ -191,14 +211,10 @@ fn index(answer: u32) -> Option<RuleIndex> {
     (answer != NONE).then_some(RuleIndex(answer))
 }
 
-/// Puts the answers of one family where its packets stood in the burst.
 #[inline(always)]
-fn spread(answers: &[u32], at: &[u32], len: usize, out: &mut [u32]) {
-    for (&answer, &at) in answers.iter().zip(at).take(len) {
-        if let Some(place) = out.get_mut(at as usize) {
-            *place = answer;
-        }
-    }
+fn fields(tuple: &Tuple) -> Fields {
+    let &Tuple { src_port, dst_port, protocol, .. } = tuple;
+    Fields { src_port, dst_port, protocol }
 }
 
 /// The rules with most copies.

@@ -4,7 +4,7 @@
 //! its keys into slots nobody else has. A lookup reads the displacement (a small table) and one slot of 32 bytes, which
 //! holds the key, the first record and where its list goes on. Four slots for three keys.
 
-use super::record::Record;
+use super::record::{Record, entry, entry_ref};
 
 /// One pair.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ const EMPTY: Slot = Slot { first: Record::NEVER, key: u64::MAX, rest: 0, spare: 
 /// Keys in a bucket on average.
 const BUCKET: usize = 4;
 /// Displacements tried before the table grows.
-const TRIES: u16 = 20_000;
+const TRIES: u32 = 20_000;
 
 /// A pair of classes as a key. Class numbers stay below 2^30, so no key is [`EMPTY`]'s.
 #[inline(always)]
@@ -34,7 +34,7 @@ pub(super) fn key(src: u32, dst: u32) -> u64 {
 #[derive(Debug)]
 pub(super) struct PairTable {
     slots: Vec<Slot>,
-    displacements: Vec<u16>,
+    displacements: Vec<u32>,
 }
 
 #[inline(always)]
@@ -50,15 +50,14 @@ fn scale(hash: u32, size: usize) -> usize {
 }
 
 #[inline(always)]
-fn place(hash: u64, displacement: u16, size: usize) -> usize {
-    let moved = (hash as u32 ^ u32::from(displacement).wrapping_mul(0x9e37_79b9)).wrapping_mul(0x85eb_ca6b);
-    scale(moved ^ moved >> 15, size)
+fn place(hash: u64, displacement: u32, size: usize) -> usize {
+    scale((hash as u32 ^ displacement).wrapping_mul(0x85eb_ca6b), size)
 }
 
 impl PairTable {
     /// Bytes of a table of so many pairs, unless it has to grow.
     pub(super) fn bytes(pairs: usize) -> usize {
-        slots_for(pairs) * size_of::<Slot>() + buckets_for(pairs) * 2
+        slots_for(pairs) * size_of::<Slot>() + buckets_for(pairs) * 4
     }
 
     /// A table of these pairs: key, first record, list behind it. Keys are distinct.
@@ -86,7 +85,7 @@ impl PairTable {
         let mut table = Self { slots: vec![EMPTY; size], displacements: vec![0; count] };
         let mut places = Vec::new();
         for bucket in buckets {
-            let found = (0..TRIES).find(|&displacement| {
+            let found = (0..TRIES).map(|number| number.wrapping_mul(0x9e37_79b9)).find(|&displacement| {
                 places.clear();
                 bucket.iter().all(|&(_, position)| {
                     let Some(&(key, ..)) = pairs.get(position as usize) else { return false };
@@ -112,14 +111,14 @@ impl PairTable {
     pub(super) fn position(&self, key: u64) -> u32 {
         let hash = mix(key);
         let bucket = scale((hash >> 32) as u32, self.displacements.len());
-        let displacement = self.displacements.get(bucket).copied().unwrap_or(0);
+        let displacement = entry(&self.displacements, bucket, 0);
         place(hash, displacement, self.slots.len()) as u32
     }
 
     /// The second step: the slot, whoever's it is.
     #[inline(always)]
     pub(super) fn slot(&self, position: u32) -> &Slot {
-        self.slots.get(position as usize).unwrap_or(&EMPTY)
+        entry_ref(&self.slots, position as usize, &EMPTY)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -4,11 +4,35 @@
 
 use super::prefixes::Prefix;
 use crate::ruleset::Rule;
+use std::hint::{cold_path, select_unpredictable};
 
 /// No rule: worse than every id.
-pub(super) const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = !MORE;
 /// In a record's id: the list goes on behind this record.
 pub(super) const MORE: u32 = 1 << 31;
+
+/// Element `at` of a table, or `absent` where there is none. No table is ever asked for more than it has, by how it
+/// was built; saying that the other way is cold keeps the check to one branch that is never taken.
+#[inline(always)]
+pub(super) fn entry<T: Copy>(table: &[T], at: usize, absent: T) -> T {
+    if let Some(&entry) = table.get(at) {
+        entry
+    } else {
+        cold_path();
+        absent
+    }
+}
+
+/// The same without a copy.
+#[inline(always)]
+pub(super) fn entry_ref<'a, T>(table: &'a [T], at: usize, absent: &'a T) -> &'a T {
+    if let Some(entry) = table.get(at) {
+        entry
+    } else {
+        cold_path();
+        absent
+    }
+}
 
 /// The fields of a packet that are not addresses.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,33 +46,42 @@ pub(super) struct Fields {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(16))]
 pub(super) struct Record {
-    pub(super) src: (u16, u16),
-    pub(super) dst: (u16, u16),
-    protocol: u8,
-    protocol_mask: u8,
-    /// First byte of the address on the side whose prefix is short.
-    top: u8,
-    top_mask: u8,
+    src_first: u16,
+    /// How many ports follow the first.
+    src_more: u16,
+    dst_first: u16,
+    dst_more: u16,
+    /// Protocol, and in the high byte the first byte of the address on the side whose prefix is short.
+    value: u16,
+    mask: u16,
     id: u32,
 }
 
 const _: () = assert!(size_of::<Record>() == 16);
 
 impl Record {
-    /// Matches nothing.
-    pub(super) const NEVER: Self =
-        Self { src: (1, 0), dst: (1, 0), protocol: 1, protocol_mask: 0, top: 0, top_mask: 0, id: !MORE };
+    /// Matches nothing: what it may match is no rule.
+    pub(super) const NEVER: Self = Self {
+        src_first: 0,
+        src_more: 0,
+        dst_first: 0,
+        dst_more: 0,
+        value: u16::MAX,
+        mask: u16::MAX,
+        id: NONE,
+    };
 
     /// The record of a rule; `short` is the prefix, of at most eight bits, that is left to compare.
     pub(super) fn new(rule: &Rule, id: u32, short: Option<Prefix>) -> Self {
         let (top, top_mask) = short.map_or((0, 0), Prefix::top);
+        let (src, dst, protocol) = (rule.src_ports(), rule.dst_ports(), rule.protocol());
         Self {
-            src: (rule.src_ports().first(), rule.src_ports().last()),
-            dst: (rule.dst_ports().first(), rule.dst_ports().last()),
-            protocol: rule.protocol().value(),
-            protocol_mask: rule.protocol().mask(),
-            top,
-            top_mask,
+            src_first: src.first(),
+            src_more: src.last() - src.first(),
+            dst_first: dst.first(),
+            dst_more: dst.last() - dst.first(),
+            value: u16::from_be_bytes([top, protocol.value()]),
+            mask: u16::from_be_bytes([top_mask, protocol.mask()]),
             id: id & !MORE,
         }
     }
@@ -70,29 +103,36 @@ impl Record {
         self.id & MORE != 0
     }
 
+    /// First and last source port.
+    pub(super) fn src(&self) -> (u16, u16) {
+        (self.src_first, self.src_first.saturating_add(self.src_more))
+    }
+
+    /// First and last destination port.
+    pub(super) fn dst(&self) -> (u16, u16) {
+        (self.dst_first, self.dst_first.saturating_add(self.dst_more))
+    }
+
     #[inline(always)]
     pub(super) fn matches(&self, fields: Fields, top: u8) -> bool {
-        (self.src.0 <= fields.src_port)
-            & (fields.src_port <= self.src.1)
-            & (self.dst.0 <= fields.dst_port)
-            & (fields.dst_port <= self.dst.1)
-            & (fields.protocol & self.protocol_mask == self.protocol)
-            & (top & self.top_mask == self.top)
+        (fields.src_port.wrapping_sub(self.src_first) <= self.src_more)
+            & (fields.dst_port.wrapping_sub(self.dst_first) <= self.dst_more)
+            & (((u16::from(top) << 8 | u16::from(fields.protocol)) ^ self.value) & self.mask == 0)
     }
 
     /// Ports and protocol alone.
     pub(super) fn spec(&self) -> ((u16, u16), (u16, u16), u8, u8) {
-        (self.src, self.dst, self.protocol, self.protocol_mask)
+        (self.src(), self.dst(), self.value as u8, self.mask as u8)
     }
 
     pub(super) fn has_protocol(&self, protocol: u8) -> bool {
-        protocol & self.protocol_mask == self.protocol
+        (u16::from(protocol) ^ self.value) & self.mask & 0xff == 0
     }
 
     /// The id if the record matches, else [`NONE`].
     #[inline(always)]
     pub(super) fn answer(&self, fields: Fields, top: u8) -> u32 {
-        if self.matches(fields, top) { self.id() } else { NONE }
+        select_unpredictable(self.matches(fields, top), self.id(), NONE)
     }
 }
 

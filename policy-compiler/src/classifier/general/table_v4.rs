@@ -12,11 +12,16 @@
 
 use super::addresses::AddressTable;
 use super::prefixes::Run;
+use super::record;
+use crate::classifier::arch::Keys;
 use ahash::AHashMap;
+use std::hint::select_unpredictable;
 
 const BLOCK: u32 = 1 << 31;
 const LINE: u32 = 1 << 30;
 const VALUE: u32 = LINE - 1;
+/// Entries of the root: every number of 16 bits is one.
+const ROOT: usize = 1 << 16;
 /// Entries of a block.
 const FAN: usize = 256;
 /// Boundaries of a line.
@@ -26,8 +31,8 @@ const KEYS: usize = 8;
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct Line {
-    /// A boundary less one each, ascending; 65535 is no boundary.
-    keys: [u16; KEYS],
+    /// A boundary less one each, ascending; 65535 is none.
+    keys: Keys,
     /// One more than keys.
     classes: [u32; KEYS + 1],
 }
@@ -37,7 +42,7 @@ const _: () = assert!(size_of::<Line>() == 64);
 /// The table.
 #[derive(Debug)]
 pub(super) struct TableV4 {
-    root: Box<[u32]>,
+    root: Box<[u32; ROOT]>,
     blocks: Vec<u32>,
     lines: Vec<Line>,
 }
@@ -64,22 +69,19 @@ impl<'a> Cursor<'a> {
 
 impl Line {
     fn new(class: u32, inside: &[Run]) -> Self {
-        let mut line = Self { keys: [u16::MAX; KEYS], classes: [class; KEYS + 1] };
+        let (mut keys, mut classes) = ([u16::MAX; KEYS], [class; KEYS + 1]);
         for (number, &(start, class)) in inside.iter().enumerate() {
-            if let Some(key) = line.keys.get_mut(number) {
+            if let Some(key) = keys.get_mut(number) {
                 *key = ((start >> 96) as u16).wrapping_sub(1);
             }
-            for place in line.classes.iter_mut().skip(number + 1) {
-                *place = class;
-            }
+            classes.iter_mut().skip(number + 1).for_each(|place| *place = class);
         }
-        line
+        Self { keys: Keys::new(keys), classes }
     }
 
     #[inline(always)]
     fn class(&self, low: u16) -> u32 {
-        let position: u16 = self.keys.iter().map(|&key| u16::from(low > key)).sum();
-        self.classes.get(usize::from(position)).copied().unwrap_or(0)
+        record::entry(&self.classes, self.keys.below(low), 0)
     }
 }
 
@@ -129,9 +131,9 @@ impl TableV4 {
     #[inline(always)]
     fn below(&self, entry: u32, byte: u8) -> u32 {
         let is_block = entry & BLOCK != 0;
-        let position = if is_block { (entry & VALUE) as usize * FAN + usize::from(byte) } else { 0 };
-        let below = self.blocks.get(position).copied().unwrap_or(0);
-        if is_block { below } else { entry }
+        let position = select_unpredictable(is_block, (entry & VALUE) as usize * FAN + usize::from(byte), 0);
+        let below = record::entry(&self.blocks, position, 0);
+        select_unpredictable(is_block, below, entry)
     }
 }
 
@@ -141,7 +143,7 @@ impl AddressTable for TableV4 {
     fn new(runs: &[Run]) -> Self {
         // Entry 0 of blocks and lines is what steps read that do not apply.
         let mut table = Self {
-            root: vec![0; 1 << 16].into_boxed_slice(),
+            root: vec![0; ROOT].try_into().unwrap_or_else(|_| Box::new([0; ROOT])),
             blocks: vec![0; FAN],
             lines: vec![Line::new(0, &[])],
         };
@@ -195,24 +197,29 @@ impl AddressTable for TableV4 {
     }
 
     #[inline(always)]
-    fn classes(&self, addresses: &[u32], classes: &mut [u32]) {
-        for (&address, class) in addresses.iter().zip(classes.iter_mut()) {
-            *class = self.root.get((address >> 16) as usize).copied().unwrap_or(0);
-        }
+    fn classes<const N: usize>(&self, addresses: &[u32; N]) -> [u32; N] {
+        let mut entries = addresses.map(|address| {
+            let [high, low, ..] = address.to_be_bytes();
+            self.root[usize::from(u16::from_be_bytes([high, low]))]
+        });
         if self.blocks.len() > FAN {
-            for (&address, class) in addresses.iter().zip(classes.iter_mut()) {
-                *class = self.below(*class, (address >> 8) as u8);
+            for (entry, address) in entries.iter_mut().zip(addresses) {
+                *entry = self.below(*entry, (address >> 8) as u8);
             }
-            for (&address, class) in addresses.iter().zip(classes.iter_mut()) {
-                *class = self.below(*class, address as u8);
+            for (entry, address) in entries.iter_mut().zip(addresses) {
+                *entry = self.below(*entry, *address as u8);
             }
         }
-        for (&address, class) in addresses.iter().zip(classes.iter_mut()) {
-            let is_line = *class & LINE != 0;
-            let position = if is_line { (*class & VALUE) as usize } else { 0 };
-            let found = self.lines.get(position).map_or(0, |line| line.class(address as u16));
-            *class = if is_line { found } else { *class };
+        if self.lines.len() > 1 {
+            for (entry, &address) in entries.iter_mut().zip(addresses) {
+                let is_line = *entry & LINE != 0;
+                let position = select_unpredictable(is_line, (*entry & VALUE) as usize, 0);
+                let Some(line) = self.lines.get(position) else { break };
+                let found = line.class(address as u16);
+                *entry = select_unpredictable(is_line, found, *entry);
+            }
         }
+        entries
     }
 
     fn top(address: u32) -> u8 {
@@ -251,8 +258,7 @@ mod tests {
         assert!(table.memory_bytes() <= TableV4::bytes(&runs));
         let ends = runs.iter().flat_map(|run| [(run.0 >> 96) as u32, ((run.0 >> 96) as u32).wrapping_sub(1)]);
         for address in ends.chain(asked.iter().copied()) {
-            let mut class = [0];
-            table.classes(&[address], &mut class);
+            let class = table.classes(&[address]);
             assert_eq!(class[0], class_of(&tree, address), "{address:#x}");
         }
     }

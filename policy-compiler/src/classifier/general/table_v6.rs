@@ -7,6 +7,8 @@
 
 use super::addresses::AddressTable;
 use super::prefixes::Run;
+use super::record::entry;
+use std::hint::select_unpredictable;
 
 /// The table.
 #[derive(Debug)]
@@ -69,24 +71,23 @@ impl AddressTable for TableV6 {
     }
 
     #[inline(always)]
-    fn classes(&self, addresses: &[u128], classes: &mut [u32]) {
+    fn classes<const N: usize>(&self, addresses: &[u128; N]) -> [u32; N] {
         // The position of the last upper half that is not above the address's, halving what is left.
-        for (_, class) in addresses.iter().zip(classes.iter_mut()) {
-            *class = 0;
-        }
+        let mut found = [0_u32; N];
         let mut left = self.uppers.len();
         while left > 1 {
             let half = left / 2;
-            for (&address, class) in addresses.iter().zip(classes.iter_mut()) {
-                let middle = *class as usize + half;
-                let upper = self.uppers.get(middle).copied().unwrap_or(u64::MAX);
-                *class = if upper <= (address >> 64) as u64 { middle as u32 } else { *class };
+            for (found, &address) in found.iter_mut().zip(addresses) {
+                let middle = *found as usize + half;
+                let upper = entry(&self.uppers, middle, u64::MAX);
+                *found = select_unpredictable(upper <= (address >> 64) as u64, middle as u32, *found);
             }
             left -= half;
         }
-        for (&address, class) in addresses.iter().zip(classes.iter_mut()) {
-            *class = self.class(address, *class);
+        for (found, &address) in found.iter_mut().zip(addresses) {
+            *found = self.class(address, *found);
         }
+        found
     }
 
     fn top(address: u128) -> u8 {
@@ -118,8 +119,7 @@ mod tests {
         assert!(table.memory_bytes() <= TableV6::bytes(&runs));
         let ends = runs.iter().flat_map(|run| [run.0, run.0.wrapping_sub(1)]);
         for address in ends.chain(asked.iter().copied()) {
-            let mut class = [0];
-            table.classes(&[address], &mut class);
+            let class = table.classes(&[address]);
             let expected = (0..=128).rev().find_map(|len| tree.class(masked(address, len))).unwrap_or(0);
             assert_eq!(class[0], expected, "{address:#x}");
         }

@@ -9,8 +9,9 @@
 //! beyond one is not built, and the rules go to `chains`. Bytes: at most some 6 MiB; usually a few hundred KiB.
 
 use super::prefixes::Prefix;
-use super::record::{Fields, NONE, Record};
+use super::record::{Fields, NONE, Record, entry};
 use ahash::AHashMap;
+use std::hint::select_unpredictable;
 
 /// Rules taken at most.
 const MAX_RULES: usize = 4096;
@@ -116,8 +117,8 @@ impl PortClasses {
     #[inline(always)]
     fn class(&self, port: u16) -> usize {
         let [high, low] = port.to_be_bytes();
-        let page = self.pages.get(usize::from(high)).copied().unwrap_or(0);
-        self.classes.get(usize::from(page) * 256 + usize::from(low)).copied().unwrap_or(0).into()
+        let page = self.pages[usize::from(high)];
+        entry(&self.classes, usize::from(page) * 256 + usize::from(low), 0).into()
     }
 
     fn memory_bytes(&self) -> usize {
@@ -174,8 +175,8 @@ impl Wide {
         let (mut src_sets, mut dst_sets, mut protocol_sets) =
             (Sets::default(), Sets::default(), Sets::default());
         let ranges = |range: fn(&Record) -> (u16, u16)| specs.iter().map(range).collect::<Vec<_>>();
-        let src_ports = PortClasses::new(&ranges(|spec| spec.src), &mut src_sets)?;
-        let dst_ports = PortClasses::new(&ranges(|spec| spec.dst), &mut dst_sets)?;
+        let src_ports = PortClasses::new(&ranges(Record::src), &mut src_sets)?;
+        let dst_ports = PortClasses::new(&ranges(Record::dst), &mut dst_sets)?;
         let mut protocols = [0; 256];
         for (number, class) in (0..=u8::MAX).zip(&mut protocols) {
             let matching = specs.iter().enumerate().filter(|(_, spec)| spec.has_protocol(number));
@@ -245,16 +246,15 @@ impl Wide {
     /// The id of the first rule that matches, or [`NONE`].
     #[inline(always)]
     pub(super) fn first(&self, fields: Fields, src_top: u8, dst_top: u8) -> u32 {
-        let class =
-            |classes: &[u8; 256], byte: u8| usize::from(classes.get(usize::from(byte)).copied().unwrap_or(0));
+        let class = |classes: &[u8; 256], byte: u8| usize::from(classes[usize::from(byte)]);
         let combo = class(&self.protocols, fields.protocol) * self.combos_plane
             + self.src_ports.class(fields.src_port) * self.combos_row
             + self.dst_ports.class(fields.dst_port);
-        let combo = usize::from(self.combos.get(combo).copied().unwrap_or(0));
+        let combo = usize::from(entry(&self.combos, combo, 0));
         let cell = class(&self.src_tops, src_top) * self.cells_row + class(&self.dst_tops, dst_top);
-        let cell = usize::from(self.cells.get(cell).copied().unwrap_or(0));
+        let cell = usize::from(entry(&self.cells, cell, 0));
         match &self.answers {
-            Answers::Table(ids) => ids.get(cell * self.combo_count + combo).copied().unwrap_or(NONE),
+            Answers::Table(ids) => entry(ids, cell * self.combo_count + combo, NONE),
             Answers::Bits { words, cells, combos, ids } => {
                 let row = |rows: &'_ [u64], row: usize| row * words..(row * words + words).min(rows.len());
                 let cell = cells.get(row(cells, cell)).unwrap_or_default();
@@ -264,7 +264,7 @@ impl Wide {
                 for (number, (cell, combo)) in cell.iter().zip(combo).enumerate().rev() {
                     let both = cell & combo;
                     let found = number * 64 + both.trailing_zeros() as usize;
-                    first = if both == 0 { first } else { found };
+                    first = select_unpredictable(both == 0, first, found);
                 }
                 ids.get(first).copied().unwrap_or(NONE)
             }

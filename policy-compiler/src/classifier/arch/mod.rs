@@ -1,0 +1,29 @@
+//! Steps of a lookup that compilers do not turn into the few vector instructions that do them.
+//!
+//! Each has a portable form that means the same, and a test that compares the two. On x86-64 only SSE2 is used, which
+//! every such processor has, so nothing is dispatched. Unsafe is only what tells the compiler so.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::Keys;
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable;
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use portable::Keys;
+
+#[cfg(test)]
+mod tests {
+    use super::{Keys, portable};
+
+    #[test]
+    fn both_forms_count_the_same_keys() {
+        let keys = [0, 1, 7, 0x7fff, 0x8000, 0xfffe, 0xffff, 0xffff];
+        for low in [0, 1, 2, 6, 7, 8, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0xfffd, 0xfffe, 0xffff] {
+            let expected = keys.iter().filter(|&&key| low > key).count();
+            assert_eq!(Keys::new(keys).below(low), expected, "{low}");
+            assert_eq!(portable::Keys::new(keys).below(low), expected, "{low}");
+        }
+    }
+}
