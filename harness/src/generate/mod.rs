@@ -10,6 +10,7 @@
 //! ranges and named ports. The same shape and seed give the same text for ever.
 
 mod rng;
+pub mod ruleset;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};

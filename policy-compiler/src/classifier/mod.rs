@@ -6,6 +6,7 @@ pub(crate) mod linear;
 
 mod arch;
 mod general;
+mod live;
 mod tuple;
 mod tuple_linear;
 
@@ -17,6 +18,7 @@ mod rules;
 
 pub use general::{General, Limits, TooLarge};
 pub use key::{Key, RuleId, Verdict};
+pub use live::{LiveRules, Merge, Merged, RuleHandle, Snapshot};
 pub(crate) use rules::RuleInterner;
 pub use rules::{RuleInfo, RuleKind, RuleTable};
 pub use tuple::TupleClassifier;

@@ -343,7 +343,7 @@ mod tests {
     fn traces_hold_decimals_or_addresses_and_ignore_what_follows() {
         let text = "123186764 1609205559 53528 80 6 1330\nfd00::1\tfd00::2\t1\t2\t17";
         let tuples = trace("trace", text).unwrap();
-        assert_eq!(tuples[0].dst.to_string(), "95.234.135.119");
+        assert_eq!(tuples[0].dst.to_string(), "95.234.135.55");
         assert_eq!(write_tuple(&tuples[0]), "123186764\t1609205559\t53528\t80\t6");
         assert_eq!(write_tuple(&tuples[1]), "fd00::1\tfd00::2\t1\t2\t17");
         for (text, expected) in [

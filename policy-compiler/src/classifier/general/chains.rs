@@ -159,7 +159,7 @@ impl Chains {
         if slot.first.matches(fields, 0) && !skip(slot.first.id()) {
             return slot.first.id();
         }
-        lists.first(slot.rest, fields, 0, below, skip)
+        lists.first_but(slot.rest, fields, 0, below, skip)
     }
 
     /// Bytes for so many rules and classes at most, without lists.

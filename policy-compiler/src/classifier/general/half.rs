@@ -188,7 +188,7 @@ impl<T: AddressTable> Half<T> {
         left.each(|at| {
             let at = at % N;
             let rest = self.pairs.slot(positions[at]).rest;
-            best[at] = self.lists.first(rest, fields[at], 0, best[at], |_| false);
+            best[at] = self.lists.first(rest, fields[at], 0, best[at]);
         });
     }
 
@@ -266,7 +266,7 @@ impl Direct {
         left.each(|at| {
             let at = at % N;
             let rest = self.rest.get(classes[at] as usize).copied().unwrap_or(0);
-            best[at] = lists.first(rest, fields[at], T::top(addresses[at]), best[at], |_| false);
+            best[at] = lists.first(rest, fields[at], T::top(addresses[at]), best[at]);
         });
     }
 
@@ -304,7 +304,7 @@ fn first_but(
     if first.id() < below && first.matches(fields, top) && !skip(first.id()) {
         return first.id();
     }
-    lists.first(rest, fields, top, below, skip)
+    lists.first_but(rest, fields, top, below, skip)
 }
 
 /// Copies of records, grouped by their key: key, first record, list of the others. Ids ascend within a key, because

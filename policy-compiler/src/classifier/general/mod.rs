@@ -167,6 +167,21 @@ impl General {
         answers
     }
 
+    /// The first rule that matches among those that `skip` does not name; everything is looked at, one by one.
+    pub(super) fn lookup_but(&self, tuple: &Tuple, skip: impl Fn(u32) -> bool + Copy) -> Option<u32> {
+        let fields = fields(tuple);
+        let found = match (tuple.src, tuple.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                self.v4.as_ref()?.first_but(src.to_bits(), dst.to_bits(), fields, skip)
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                self.v6.as_ref()?.first_but(src.to_bits(), dst.to_bits(), fields, skip)
+            }
+            _ => NONE,
+        };
+        (found != NONE).then_some(found)
+    }
+
     #[inline(always)]
     fn batch(&self, tuples: &[Tuple], out: &mut [Option<RuleIndex>]) {
         let len = tuples.len().min(out.len());

@@ -148,21 +148,32 @@ impl AddressTable for TableV4 {
             lines: vec![Line::new(0, &[])],
         };
         let mut known = AHashMap::new();
-        let mut cursor = Cursor { runs, at: 0 };
-        for high in 0..1_u32 << 16 {
-            let (class, inside) = cursor.part(high << 16, 1 << 16);
-            let entry = match inside.len() {
-                0 => class,
-                1..=KEYS => table.line(class, inside),
-                _ => {
-                    // With the run that is in force at its start.
-                    let from = runs.get(cursor.at..=cursor.at + inside.len()).unwrap_or_default();
-                    table.block(high, from, &mut known)
-                }
+        let begin = |run: &Run| (run.0 >> 96) as u32;
+        for (number, run) in runs.iter().enumerate() {
+            // The part of the root that lies in this run; a /16 with a boundary inside it is put right below.
+            let from = (begin(run) >> 16) as usize;
+            let to = runs.get(number + 1).map_or(ROOT, |next| (begin(next) >> 16) as usize);
+            table.root.get_mut(from..to.max(from + 1)).unwrap_or_default().fill(run.1);
+        }
+        let mut at = 1;
+        while let Some(run) = runs.get(at) {
+            let high = begin(run) >> 16;
+            if begin(run) & 0xffff == 0 {
+                at += 1;
+                continue;
+            }
+            // The run before is in force where the /16 begins.
+            let rest = runs.get(at..).unwrap_or_default();
+            let end = at + rest.iter().take_while(|run| begin(run) >> 16 == high).count();
+            let part = runs.get(at - 1..end).unwrap_or_default();
+            let entry = match part {
+                [before, inside @ ..] if inside.len() <= KEYS => table.line(before.1, inside),
+                part => table.block(high, part, &mut known),
             };
             if let Some(slot) = table.root.get_mut(high as usize) {
                 *slot = entry;
             }
+            at = end;
         }
         table.blocks.shrink_to_fit();
         table.lines.shrink_to_fit();
