@@ -2,6 +2,8 @@
 //! with a message on standard error that says where and how to mend it.
 
 mod attach;
+mod bench;
+mod classify;
 mod config;
 mod detach;
 mod lab;
@@ -39,6 +41,8 @@ enum Command {
     Run(run::Args),
     Config(config::Args),
     Policy(policy::Args),
+    Classify(classify::Args),
+    Bench(bench::Args),
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
@@ -54,6 +58,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, log.as_deref()),
         Command::Config(args) => config::run(args),
         Command::Policy(args) => policy::run(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),
