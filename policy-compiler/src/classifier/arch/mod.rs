@@ -1,7 +1,15 @@
 //! Steps of a lookup that compilers do not turn into the few vector instructions that do them.
 //!
-//! Each has a portable form that means the same, and a test that compares the two. On x86-64 only SSE2 is used, which
-//! every such processor has, so nothing is dispatched. Unsafe is only what tells the compiler so.
+//! Each has a portable form that means the same, and a test that compares the two. On x86-64 `x86` uses SSE2, which
+//! every such processor has, and `avx512` looks sixteen packets up in step where the processor can. The only unsafe code
+//! of this crate is here: telling the compiler what the processor has, and gathers, which are kept within their tables.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod layout;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::{Avx512, Lanes, Mask, Words, Work};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;

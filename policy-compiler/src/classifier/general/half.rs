@@ -48,23 +48,23 @@ impl<A: Copy + Default, const N: usize> Burst<A, N> {
 
 /// First records by class, and the lists behind them.
 #[derive(Debug)]
-struct Direct {
-    first: Vec<Record>,
-    rest: Vec<u32>,
-    is_empty: bool,
+pub(super) struct Direct {
+    pub(super) first: Vec<Record>,
+    pub(super) rest: Vec<u32>,
+    pub(super) is_empty: bool,
 }
 
 /// One family.
 #[derive(Debug)]
 pub(super) struct Half<T> {
-    src: T,
-    dst: T,
-    by_src: Direct,
-    by_dst: Direct,
-    pairs: PairTable,
-    wide: Option<Wide>,
-    chains: Option<Chains>,
-    lists: Lists,
+    pub(super) src: T,
+    pub(super) dst: T,
+    pub(super) by_src: Direct,
+    pub(super) by_dst: Direct,
+    pub(super) pairs: PairTable,
+    pub(super) wide: Option<Wide>,
+    pub(super) chains: Option<Chains>,
+    pub(super) lists: Lists,
 }
 
 /// A plan and what it will take.
@@ -323,7 +323,7 @@ fn heads_of(mut copies: Vec<(u64, Record)>, lists: &mut Lists, mut head: impl Fn
 
 /// Packets of a burst, a bit each: noted without a branch.
 #[derive(Clone, Copy)]
-struct Left(u64);
+pub(super) struct Left(pub(super) u64);
 
 impl Left {
     #[inline(always)]
@@ -333,7 +333,7 @@ impl Left {
 
     /// Visits those that were noted.
     #[inline(always)]
-    fn each(mut self, mut visit: impl FnMut(usize)) {
+    pub(super) fn each(mut self, mut visit: impl FnMut(usize)) {
         while self.0 != 0 {
             visit(self.0.trailing_zeros() as usize);
             self.0 &= self.0 - 1;

@@ -20,8 +20,12 @@ mod prefixes;
 mod record;
 mod table_v4;
 mod table_v6;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 mod wide;
 
+#[cfg(target_arch = "x86_64")]
+use super::arch::Avx512;
 use super::TupleClassifier;
 use crate::ruleset::{Rule, RuleIndex, Tuple};
 use half::{BURST, Burst, Estimate, Half};
@@ -31,10 +35,16 @@ use std::net::IpAddr;
 use table_v4::TableV4;
 use table_v6::TableV6;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use {pairs::Slot, record::Record, table_v4::Line};
+
 /// Rules of a set at most; ids have 31 bits and classes 30.
 const MAX_RULES: usize = 1 << 24;
 /// What is left of a batch goes through in bursts of so many, and then one by one.
 const SMALL_BURST: usize = 8;
+/// Gathers count words with 31 bits; no table of less than this has as many.
+#[cfg(target_arch = "x86_64")]
+const VECTOR_MEMORY: usize = 4 << 30;
 /// Rules named as those that take most.
 const NAMED: usize = 8;
 
@@ -86,6 +96,9 @@ pub struct TooLarge {
 pub struct General {
     v4: Option<Half<TableV4>>,
     v6: Option<Half<TableV6>>,
+    /// Where the processor can look sixteen packets up in step, and the tables are not too large for that.
+    #[cfg(target_arch = "x86_64")]
+    vector: Option<Avx512>,
 }
 
 impl General {
@@ -119,6 +132,8 @@ impl General {
         Ok(Self {
             v4: of_v4.map(|estimate| Half::new(&v4, estimate)),
             v6: of_v6.map(|estimate| Half::new(&v6, estimate)),
+            #[cfg(target_arch = "x86_64")]
+            vector: Avx512::detect().filter(|_| needed < VECTOR_MEMORY),
         })
     }
 
@@ -182,14 +197,33 @@ impl General {
         (found != NONE).then_some(found)
     }
 
+    /// Whole bursts in step, where that can be done; whether it could.
+    #[cfg(target_arch = "x86_64")]
+    fn vector_bursts(
+        &self,
+        bursts: &[[Tuple; BURST]],
+        outs: &mut [[Option<RuleIndex>; BURST]],
+    ) -> bool {
+        let Some(vector) = self.vector.filter(|_| !bursts.is_empty()) else { return false };
+        vector.run(vector::Bursts { general: self, bursts, outs });
+        true
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn vector_bursts(&self, _: &[[Tuple; BURST]], _: &mut [[Option<RuleIndex>; BURST]]) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn batch(&self, tuples: &[Tuple], out: &mut [Option<RuleIndex>]) {
         let len = tuples.len().min(out.len());
         let (Some(tuples), Some(out)) = (tuples.get(..len), out.get_mut(..len)) else { return };
         let (bursts, tuples) = tuples.as_chunks::<BURST>();
         let (outs, out) = out.as_chunks_mut::<BURST>();
-        for (burst, out) in bursts.iter().zip(outs) {
-            *out = self.burst(burst).map(index);
+        if !self.vector_bursts(bursts, outs) {
+            for (burst, out) in bursts.iter().zip(outs) {
+                *out = self.burst(burst).map(index);
+            }
         }
         let (bursts, tuples) = tuples.as_chunks::<SMALL_BURST>();
         let (outs, out) = out.as_chunks_mut::<SMALL_BURST>();

@@ -5,12 +5,15 @@
 //! holds the key, the first record and where its list goes on. Four slots for three keys.
 
 use super::record::{Record, entry, entry_ref};
+#[cfg(target_arch = "x86_64")]
+use crate::classifier::arch::{Avx512, Lanes};
 
 /// One pair.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(32))]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     pub(super) first: Record,
+    /// The source's class in the upper half, the destination's in the lower.
     key: u64,
     /// The list behind the first record.
     pub(super) rest: u32,
@@ -37,11 +40,24 @@ pub(super) struct PairTable {
     displacements: Vec<u32>,
 }
 
+/// Two numbers of 32 bits that say nothing of each other: which bucket, and where in the table. Multiplications of 32
+/// bits, for vectors have them; each is a bijection of either class while the other stays, and between them no two keys
+/// are likely to meet.
 #[inline(always)]
-fn mix(key: u64) -> u64 {
-    let product = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (product ^ (product >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+fn mix(key: u64) -> (u32, u32) {
+    let (src, dst) = ((key >> 32) as u32, key as u32);
+    let one = src.wrapping_mul(K1).wrapping_add(dst.wrapping_mul(K2));
+    let other = src.wrapping_mul(K3) ^ dst.wrapping_mul(K4);
+    ((one ^ one >> 15).wrapping_mul(K5), (other ^ other >> 15).wrapping_mul(K6))
 }
+
+const K1: u32 = 0x9e37_79b1;
+const K2: u32 = 0x85eb_ca77;
+const K3: u32 = 0xc2b2_ae3d;
+const K4: u32 = 0x27d4_eb2f;
+const K5: u32 = 0x2c1b_3c6d;
+const K6: u32 = 0x297a_2d39;
+const K7: u32 = 0x85eb_ca6b;
 
 /// A number below `size`, spread as the 32 bits of `hash` are.
 #[inline(always)]
@@ -50,8 +66,9 @@ fn scale(hash: u32, size: usize) -> usize {
 }
 
 #[inline(always)]
-fn place(hash: u64, displacement: u32, size: usize) -> usize {
-    scale((hash as u32 ^ displacement).wrapping_mul(0x85eb_ca6b), size)
+fn place(hash: u32, displacement: u32, size: usize) -> usize {
+    let moved = hash ^ displacement;
+    scale((moved ^ moved >> 16).wrapping_mul(K7), size)
 }
 
 impl PairTable {
@@ -63,7 +80,7 @@ impl PairTable {
     /// A table of these pairs: key, first record, list behind it. Keys are distinct.
     pub(super) fn new(pairs: &[(u64, Record, u32)]) -> Self {
         let mut size = slots_for(pairs.len());
-        // Keys are distinct and `mix` is a bijection; a table that fails is one in a million, and then it grows.
+        // A table that fails is rare, and then it grows.
         loop {
             if let Some(table) = Self::with_slots(pairs, size) {
                 return table;
@@ -76,7 +93,7 @@ impl PairTable {
         let count = buckets_for(pairs.len());
         let mut by_bucket: Vec<(u32, u32)> = (0..)
             .zip(pairs)
-            .map(|(position, &(key, ..))| (scale((mix(key) >> 32) as u32, count) as u32, position))
+            .map(|(position, &(key, ..))| (scale(mix(key).0, count) as u32, position))
             .collect();
         by_bucket.sort_unstable();
         let mut buckets: Vec<&[(u32, u32)]> = by_bucket.chunk_by(|a, b| a.0 == b.0).collect();
@@ -89,7 +106,7 @@ impl PairTable {
                 places.clear();
                 bucket.iter().all(|&(_, position)| {
                     let Some(&(key, ..)) = pairs.get(position as usize) else { return false };
-                    let place = place(mix(key), displacement, size);
+                    let place = place(mix(key).1, displacement, size);
                     let free = table.slots.get(place).is_some_and(|slot| slot.key == EMPTY.key)
                         && !places.contains(&place);
                     places.push(place);
@@ -109,8 +126,8 @@ impl PairTable {
     /// Where the pair would be: the first step of a lookup.
     #[inline(always)]
     pub(super) fn position(&self, key: u64) -> u32 {
-        let hash = mix(key);
-        let bucket = scale((hash >> 32) as u32, self.displacements.len());
+        let (bucket, hash) = mix(key);
+        let bucket = scale(bucket, self.displacements.len());
         let displacement = entry(&self.displacements, bucket, 0);
         place(hash, displacement, self.slots.len()) as u32
     }
@@ -119,6 +136,30 @@ impl PairTable {
     #[inline(always)]
     pub(super) fn slot(&self, position: u32) -> &Slot {
         entry_ref(&self.slots, position as usize, &EMPTY)
+    }
+
+    /// Where sixteen pairs would be.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn positions(&self, v: Avx512, src: Lanes, dst: Lanes) -> Lanes {
+        let by = |lanes: Lanes, factor: u32| v.multiply(lanes, v.splat(factor));
+        let one = v.add(by(src, K1), by(dst, K2));
+        let bucket = by(v.xor(one, v.right::<15>(one)), K5);
+        let bucket = v.scale(bucket, self.displacements.len() as u32);
+        let other = v.xor(by(src, K3), by(dst, K4));
+        let hash = by(v.xor(other, v.right::<15>(other)), K6);
+        let moved = v.xor(hash, v.gather(&self.displacements, bucket, v.splat(0)));
+        v.scale(by(v.xor(moved, v.right::<16>(moved)), K7), self.slots.len() as u32)
+    }
+
+    /// Words of sixteen slots: the first record's four, and the pair (destination, source).
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn slots_of_lanes(&self, v: Avx512, position: Lanes) -> ([Lanes; 4], [Lanes; 2]) {
+        let (src, dst) = v.gather_pair::<_, 0>(&self.slots, position);
+        let (value, id) = v.gather_pair::<_, 1>(&self.slots, position);
+        let (key_dst, key_src) = v.gather_pair::<_, 2>(&self.slots, position);
+        ([src, dst, value, id], [key_dst, key_src])
     }
 
     pub(super) fn is_empty(&self) -> bool {

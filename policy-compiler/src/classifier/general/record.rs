@@ -3,6 +3,8 @@
 //! 16 bytes, four to a cache line; compared without a branch. All bits of every field count, nothing is lost.
 
 use super::prefixes::Prefix;
+#[cfg(target_arch = "x86_64")]
+use crate::classifier::arch::{Avx512, Lanes, Mask};
 use crate::ruleset::Rule;
 use std::hint::{cold_path, select_unpredictable};
 
@@ -45,7 +47,7 @@ pub(super) struct Fields {
 /// A rule without its long prefixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(16))]
-pub(super) struct Record {
+pub(crate) struct Record {
     src_first: u16,
     /// How many ports follow the first.
     src_more: u16,
@@ -133,6 +135,31 @@ impl Record {
     #[inline(always)]
     pub(super) fn answer(&self, fields: Fields, top: u8) -> u32 {
         select_unpredictable(self.matches(fields, top), self.id(), NONE)
+    }
+}
+
+/// Sixteen packets, and what they have in the words of records: ports in the low halves, and the high byte of an address
+/// above the protocol.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct FieldLanes {
+    pub(super) src_port: Lanes,
+    pub(super) dst_port: Lanes,
+    pub(super) value: Lanes,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Record {
+    /// Where sixteen records match: their first four words.
+    #[inline(always)]
+    pub(super) fn lanes_match(v: Avx512, words: [Lanes; 3], fields: FieldLanes) -> Mask {
+        let [src, dst, value] = words;
+        let low = v.splat(0xffff);
+        let inside = |port: Lanes, range: Lanes| {
+            v.at_most(v.and(v.sub_16(port, range), low), v.right::<16>(range))
+        };
+        let differs = v.and(v.xor(fields.value, value), v.right::<16>(value));
+        inside(fields.src_port, src) & inside(fields.dst_port, dst) & v.none_of(differs, low)
     }
 }
 

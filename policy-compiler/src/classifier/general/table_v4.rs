@@ -14,6 +14,8 @@ use super::addresses::AddressTable;
 use super::prefixes::Run;
 use super::record;
 use crate::classifier::arch::Keys;
+#[cfg(target_arch = "x86_64")]
+use crate::classifier::arch::{Avx512, Lanes};
 use ahash::AHashMap;
 use std::hint::select_unpredictable;
 
@@ -30,11 +32,12 @@ const KEYS: usize = 8;
 /// The classes of addresses whose first 16 bits (or 24) are known, by their last 16.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line {
+pub(crate) struct Line {
     /// A boundary less one each, ascending; 65535 is none.
     keys: Keys,
     /// One more than keys.
     classes: [u32; KEYS + 1],
+    spare: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Line>() == 64);
@@ -76,7 +79,7 @@ impl Line {
             }
             classes.iter_mut().skip(number + 1).for_each(|place| *place = class);
         }
-        Self { keys: Keys::new(keys), classes }
+        Self { keys: Keys::new(keys), classes, spare: [0; 3] }
     }
 
     #[inline(always)]
@@ -239,6 +242,37 @@ impl AddressTable for TableV4 {
 
     fn memory_bytes(&self) -> usize {
         size_of_val(&self.root[..]) + size_of_val(&self.blocks[..]) + size_of_val(&self.lines[..])
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl TableV4 {
+    /// Classes of sixteen addresses in step.
+    #[inline(always)]
+    pub(super) fn classes_of_lanes(&self, v: Avx512, address: Lanes) -> Lanes {
+        let byte = v.splat(0xff);
+        let value = v.splat(VALUE);
+        let mut entry = v.gather(&self.root[..], v.right::<16>(address), v.splat(0));
+        if self.blocks.len() > FAN {
+            for low in [v.and(v.right::<8>(address), byte), v.and(address, byte)] {
+                let is_block = v.any_of(entry, v.splat(BLOCK));
+                let position = v.or(v.left::<8>(v.and(entry, value)), low);
+                let below = v.gather_some(is_block, &self.blocks, position);
+                entry = v.select(is_block, entry, below);
+            }
+        }
+        if self.lines.len() > 1 {
+            let is_line = v.any_of(entry, v.splat(LINE));
+            let number = v.select(is_line, v.splat(0), v.and(entry, value));
+            // The low half twice, less 2^15 each, as keys are.
+            let low = v.and(address, v.splat(0xffff));
+            let low = v.xor(v.or(low, v.left::<16>(low)), v.splat(0x8000_8000));
+            let (a, b) = v.gather_pair::<_, 0>(&self.lines, number);
+            let (c, d) = v.gather_pair::<_, 1>(&self.lines, number);
+            let word = v.add(v.count_below(low, [a, b, c, d]), v.splat(4));
+            entry = v.select(is_line, entry, v.gather(&self.lines, number, word));
+        }
+        entry
     }
 }
 

@@ -10,6 +10,8 @@
 
 use super::prefixes::Prefix;
 use super::record::{Fields, NONE, Record, entry};
+#[cfg(target_arch = "x86_64")]
+use crate::classifier::arch::{Avx512, Lanes};
 use ahash::AHashMap;
 use std::hint::select_unpredictable;
 
@@ -80,8 +82,8 @@ fn intersect(a: &[u64], b: &[u64]) -> Vec<u64> {
 /// Ports to classes: two loads, equal pages of 256 ports stored once.
 #[derive(Debug)]
 struct PortClasses {
-    pages: [u16; 256],
-    classes: Vec<u16>,
+    pages: [u32; 256],
+    classes: Vec<u32>,
 }
 
 impl PortClasses {
@@ -99,15 +101,15 @@ impl PortClasses {
         for (&start, end) in starts.iter().zip(ends) {
             let inside = |&(_, &(first, last)): &(usize, &(u16, u16))| first <= start && start <= last;
             let members = ranges.iter().enumerate().filter(inside).map(|(number, _)| number);
-            let class = u16::try_from(sets.number(&set_of(ranges.len(), members))).ok()?;
+            let class = u32::try_from(sets.number(&set_of(ranges.len(), members))).ok()?;
             all.resize(end, class);
         }
         let mut table = Self { pages: [0; 256], classes: Vec::new() };
-        let mut known: AHashMap<&[u16], u16> = AHashMap::new();
+        let mut known: AHashMap<&[u32], u32> = AHashMap::new();
         for (page, classes) in table.pages.iter_mut().zip(all.chunks_exact(256)) {
             *page = *known.entry(classes).or_insert_with(|| {
                 table.classes.extend_from_slice(classes);
-                (table.classes.len() / 256 - 1) as u16
+                (table.classes.len() / 256 - 1) as u32
             });
         }
         table.classes.shrink_to_fit();
@@ -117,8 +119,16 @@ impl PortClasses {
     #[inline(always)]
     fn class(&self, port: u16) -> usize {
         let [high, low] = port.to_be_bytes();
-        let page = self.pages[usize::from(high)];
-        entry(&self.classes, usize::from(page) * 256 + usize::from(low), 0).into()
+        let page = self.pages[usize::from(high)] as usize;
+        entry(&self.classes, page * 256 + usize::from(low), 0) as usize
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn classes_of_lanes(&self, v: Avx512, port: Lanes) -> Lanes {
+        let page = v.gather(&self.pages[..], v.right::<8>(port), v.splat(0));
+        let low = v.and(port, v.splat(0xff));
+        v.gather(&self.classes, v.or(v.left::<8>(page), low), v.splat(0))
     }
 
     fn memory_bytes(&self) -> usize {
@@ -141,15 +151,15 @@ pub(super) struct Wide {
     rules: Vec<WideRule>,
     src_ports: PortClasses,
     dst_ports: PortClasses,
-    protocols: [u8; 256],
+    protocols: [u32; 256],
     /// Combo by (protocol, source port, destination port) class.
-    combos: Vec<u16>,
+    combos: Vec<u32>,
     combos_row: usize,
     combos_plane: usize,
-    src_tops: [u8; 256],
-    dst_tops: [u8; 256],
+    src_tops: [u32; 256],
+    dst_tops: [u32; 256],
     /// Cell by classes of first bytes.
-    cells: Vec<u16>,
+    cells: Vec<u32>,
     cells_row: usize,
     combo_count: usize,
     answers: Answers,
@@ -180,7 +190,7 @@ impl Wide {
         let mut protocols = [0; 256];
         for (number, class) in (0..=u8::MAX).zip(&mut protocols) {
             let matching = specs.iter().enumerate().filter(|(_, spec)| spec.has_protocol(number));
-            *class = protocol_sets.number(&set_of(specs.len(), matching.map(|(spec, _)| spec))) as u8;
+            *class = protocol_sets.number(&set_of(specs.len(), matching.map(|(spec, _)| spec))) as u32;
         }
         let combos_plane = src_sets.sets.len() * dst_sets.sets.len();
         if combos_plane * protocol_sets.sets.len() > MAX_PORT_PRODUCT {
@@ -192,7 +202,7 @@ impl Wide {
             for src in &src_sets.sets {
                 let both = intersect(protocol, src);
                 for dst in &dst_sets.sets {
-                    combos.push(u16::try_from(combo_sets.number(&intersect(&both, dst))).ok()?);
+                    combos.push(u32::try_from(combo_sets.number(&intersect(&both, dst))).ok()?);
                 }
             }
         }
@@ -204,7 +214,7 @@ impl Wide {
                     let (top, mask) = prefix(rule).top();
                     byte & mask == top
                 });
-                *class = sets.number(&set_of(rules.len(), matching.map(|(rule, _)| rule))) as u8;
+                *class = sets.number(&set_of(rules.len(), matching.map(|(rule, _)| rule))) as u32;
             }
             (classes, sets.sets)
         };
@@ -214,7 +224,7 @@ impl Wide {
         let mut cells = Vec::with_capacity(src_top_sets.len() * dst_top_sets.len());
         for src in &src_top_sets {
             for dst in &dst_top_sets {
-                cells.push(u16::try_from(cell_sets.number(&intersect(src, dst))).ok()?);
+                cells.push(u32::try_from(cell_sets.number(&intersect(src, dst))).ok()?);
             }
         }
         let by_combo: Vec<Vec<u64>> = combo_sets
@@ -246,13 +256,13 @@ impl Wide {
     /// The id of the first rule that matches, or [`NONE`].
     #[inline(always)]
     pub(super) fn first(&self, fields: Fields, src_top: u8, dst_top: u8) -> u32 {
-        let class = |classes: &[u8; 256], byte: u8| usize::from(classes[usize::from(byte)]);
+        let class = |classes: &[u32; 256], byte: u8| classes[usize::from(byte)] as usize;
         let combo = class(&self.protocols, fields.protocol) * self.combos_plane
             + self.src_ports.class(fields.src_port) * self.combos_row
             + self.dst_ports.class(fields.dst_port);
-        let combo = usize::from(entry(&self.combos, combo, 0));
+        let combo = entry(&self.combos, combo, 0) as usize;
         let cell = class(&self.src_tops, src_top) * self.cells_row + class(&self.dst_tops, dst_top);
-        let cell = usize::from(entry(&self.cells, cell, 0));
+        let cell = entry(&self.cells, cell, 0) as usize;
         match &self.answers {
             Answers::Table(ids) => entry(ids, cell * self.combo_count + combo, NONE),
             Answers::Bits { words, cells, combos, ids } => {
@@ -269,6 +279,36 @@ impl Wide {
                 ids.get(first).copied().unwrap_or(NONE)
             }
         }
+    }
+
+    /// Whether answers are a table.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.answers, Answers::Table(_))
+    }
+
+    /// The same for sixteen packets, where the answers are a table.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn first_of_lanes(
+        &self,
+        v: Avx512,
+        (src_port, dst_port, protocol): (Lanes, Lanes, Lanes),
+        (src_top, dst_top): (Lanes, Lanes),
+    ) -> Option<Lanes> {
+        let Answers::Table(ids) = &self.answers else { return None };
+        let zero = v.splat(0);
+        let by = |lanes: Lanes, factor: usize| v.multiply(lanes, v.splat(factor as u32));
+        let protocol = v.gather(&self.protocols[..], protocol, zero);
+        let combo = v.add(
+            v.add(by(protocol, self.combos_plane), by(self.src_ports.classes_of_lanes(v, src_port), self.combos_row)),
+            self.dst_ports.classes_of_lanes(v, dst_port),
+        );
+        let combo = v.gather(&self.combos, combo, zero);
+        let src = v.gather(&self.src_tops[..], src_top, zero);
+        let dst = v.gather(&self.dst_tops[..], dst_top, zero);
+        let cell = v.gather(&self.cells, v.add(by(src, self.cells_row), dst), zero);
+        Some(v.gather(ids, v.add(by(cell, self.combo_count), combo), zero))
     }
 
     /// The same among rules that `skip` does not name, one by one.
@@ -297,9 +337,9 @@ impl Wide {
 
 /// Bytes that the product takes at most, whatever the rules.
 pub(super) fn bytes_at_most(rules: usize) -> usize {
-    let ports = 2 * (1 << 16) * 2;
+    let ports = 2 * (1 << 16) * 4;
     let answers = (MAX_TABLE * 4).max(MAX_WORDS * 8 + rules * 4);
-    size_of::<Wide>() + rules * size_of::<WideRule>() + ports + (MAX_PORT_PRODUCT + (1 << 16)) * 2 + answers
+    size_of::<Wide>() + rules * size_of::<WideRule>() + ports + (MAX_PORT_PRODUCT + (1 << 16)) * 4 + answers
 }
 
 fn answers(rules: &[WideRule], cells: &[Vec<u64>], combos: &[Vec<u64>]) -> Option<Answers> {
