@@ -81,6 +81,14 @@ impl Avx512 {
         Lanes(unsafe { _mm512_loadu_si512(numbers.as_ptr().cast()) })
     }
 
+    /// Elements that are 64 bytes together.
+    #[inline(always)]
+    pub(crate) fn load_all<T: Words, const N: usize>(self, elements: &[T; N]) -> Lanes {
+        const { assert!(size_of::<[T; N]>() == 64, "sixteen words") };
+        // SAFETY: invariants 1 and 2, and the array has the 64 bytes that are read.
+        Lanes(unsafe { _mm512_loadu_si512(elements.as_ptr().cast()) })
+    }
+
     #[inline(always)]
     pub(crate) fn store(self, lanes: Lanes, numbers: &mut [u32; 16]) {
         // SAFETY: invariant 1, and the array has the 64 bytes that are written.
@@ -205,7 +213,11 @@ impl Avx512 {
 
     /// Words `2 * PAIR` and `2 * PAIR + 1` of elements of a table that is not empty.
     #[inline(always)]
-    pub(crate) fn gather_pair<T: Words, const PAIR: u32>(self, table: &[T], element: Lanes) -> (Lanes, Lanes) {
+    pub(crate) fn gather_pair<T: Words, const PAIR: u32>(
+        self,
+        table: &[T],
+        element: Lanes,
+    ) -> (Lanes, Lanes) {
         const { assert!(2 * PAIR + 1 < words_of::<T>(), "the pair lies within the element") };
         let Some(offset) = self.offsets(table, element) else { return (self.splat(0), self.splat(0)) };
         let position = self.add(offset, self.splat(2 * PAIR));
@@ -263,7 +275,8 @@ mod tests {
         let (a, b) = (numbers(1), numbers(77));
         let (la, lb) = (v.load(&a), v.load(&b));
         let both = |f: fn(u32, u32) -> u32| std::array::from_fn::<_, 16, _>(|at| f(a[at], b[at]));
-        let mask = |f: fn(u32, u32) -> bool| (0..16).fold(0_u16, |m, at| m | u16::from(f(a[at], b[at])) << at);
+        let mask =
+            |f: fn(u32, u32) -> bool| (0..16).fold(0_u16, |m, at| m | u16::from(f(a[at], b[at])) << at);
         assert_eq!(out(v.and(la, lb)), both(|a, b| a & b));
         assert_eq!(out(v.or(la, lb)), both(|a, b| a | b));
         assert_eq!(out(v.xor(la, lb)), both(|a, b| a ^ b));
@@ -276,7 +289,8 @@ mod tests {
         assert_eq!(
             out(v.sub_16(la, lb)),
             both(|a, b| {
-                let half = |shift: u32| u32::from(((a >> shift) as u16).wrapping_sub((b >> shift) as u16)) << shift;
+                let half =
+                    |shift: u32| u32::from(((a >> shift) as u16).wrapping_sub((b >> shift) as u16)) << shift;
                 half(0) | half(16)
             })
         );

@@ -185,11 +185,11 @@ impl<T: AddressTable> Half<T> {
             best[at] = best[at].min(select_unpredictable(matched, slot.first.id(), NONE));
             left.note(at, is_here & !matched & slot.first.has_more());
         }
-        left.each(|at| {
+        for at in left {
             let at = at % N;
             let rest = self.pairs.slot(positions[at]).rest;
             best[at] = self.lists.first(rest, fields[at], 0, best[at]);
-        });
+        }
     }
 
     /// The least id that matches one packet among those that `skip` does not name: everything looked at, one by one.
@@ -263,11 +263,11 @@ impl Direct {
             best[at] = best[at].min(select_unpredictable(matched, record.id(), NONE));
             left.note(at, !matched & record.has_more());
         }
-        left.each(|at| {
+        for at in left {
             let at = at % N;
             let rest = self.rest.get(classes[at] as usize).copied().unwrap_or(0);
             best[at] = lists.first(rest, fields[at], T::top(addresses[at]), best[at]);
-        });
+        }
     }
 
     fn first_but(
@@ -330,13 +330,17 @@ impl Left {
     fn note(&mut self, at: usize, wanted: bool) {
         self.0 |= u64::from(wanted) << (at % 64);
     }
+}
 
-    /// Visits those that were noted.
+/// Those that were noted.
+impl Iterator for Left {
+    type Item = usize;
+
     #[inline(always)]
-    pub(super) fn each(mut self, mut visit: impl FnMut(usize)) {
-        while self.0 != 0 {
-            visit(self.0.trailing_zeros() as usize);
-            self.0 &= self.0 - 1;
-        }
+    fn next(&mut self) -> Option<usize> {
+        let first = self.0.trailing_zeros() as usize;
+        let is_over = self.0 == 0;
+        self.0 &= self.0.wrapping_sub(1);
+        (!is_over).then_some(first)
     }
 }

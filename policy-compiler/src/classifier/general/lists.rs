@@ -8,6 +8,8 @@
 //! with the first match. Bytes: 16 a record, and for long lists up to about 8 log2(records) + 40 more.
 
 use super::record::{Fields, NONE, Record};
+#[cfg(target_arch = "x86_64")]
+use crate::classifier::arch::Avx512;
 
 /// Records compared one after the other, before a tree is made.
 const SCAN: usize = 32;
@@ -104,6 +106,27 @@ impl Lists {
             let [.., last] = chunk;
             if least < below || last.id() >= below {
                 return least.min(below);
+            }
+        }
+        below
+    }
+
+    /// [`Lists::first`], a chunk at a time.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn first_in_step(&self, v: Avx512, list: u32, fields: Fields, top: u8, below: u32) -> u32 {
+        let Some(&list) = self.lists.get(list as usize) else { return below };
+        let records = self.records(list);
+        if let Some(tree) = self.trees.get(list.tree as usize) {
+            return tree.first(records, fields, top, below, |_| false);
+        }
+        let packet = Record::four_of(v, fields, top);
+        let (chunks, _) = records.as_chunks::<CHUNK>();
+        for chunk in chunks {
+            let found = chunk.get(Record::first_of_four(v, chunk, packet));
+            let [.., last] = chunk;
+            if found.is_some() || last.id() >= below {
+                return found.map_or(below, |record| record.id().min(below));
             }
         }
         below

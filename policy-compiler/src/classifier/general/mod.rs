@@ -24,9 +24,9 @@ mod table_v6;
 mod vector;
 mod wide;
 
+use super::TupleClassifier;
 #[cfg(target_arch = "x86_64")]
 use super::arch::Avx512;
-use super::TupleClassifier;
 use crate::ruleset::{Rule, RuleIndex, Tuple};
 use half::{BURST, Burst, Estimate, Half};
 use plan::Entry;
@@ -199,11 +199,7 @@ impl General {
 
     /// Whole bursts in step, where that can be done; whether it could.
     #[cfg(target_arch = "x86_64")]
-    fn vector_bursts(
-        &self,
-        bursts: &[[Tuple; BURST]],
-        outs: &mut [[Option<RuleIndex>; BURST]],
-    ) -> bool {
+    fn vector_bursts(&self, bursts: &[[Tuple; BURST]], outs: &mut [[Option<RuleIndex>; BURST]]) -> bool {
         let Some(vector) = self.vector.filter(|_| !bursts.is_empty()) else { return false };
         vector.run(vector::Bursts { general: self, bursts, outs });
         true

@@ -150,14 +150,39 @@ pub(super) struct FieldLanes {
 
 #[cfg(target_arch = "x86_64")]
 impl Record {
+    /// What one packet has in the words of four records side by side.
+    #[inline(always)]
+    pub(super) fn four_of(v: Avx512, fields: Fields, top: u8) -> Lanes {
+        let words = [
+            fields.src_port.into(),
+            fields.dst_port.into(),
+            u32::from(top) << 8 | u32::from(fields.protocol),
+            0,
+        ];
+        let [a, b, c, d] = words;
+        v.load(&[a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d])
+    }
+
+    /// The position of the first of four records that matches the packet; four if none does.
+    #[inline(always)]
+    pub(super) fn first_of_four(v: Avx512, records: &[Self; 4], packet: Lanes) -> usize {
+        let words = v.load_all(records);
+        let (low, high) = (v.splat(0xffff), v.right::<16>(words));
+        let ports = v.at_most(v.and(v.sub_16(packet, words), low), high);
+        let values = v.none_of(v.and(v.xor(packet, words), high), low);
+        // Of each record's four words two are ports, one is a value, and the id is no condition.
+        let all = ports & 0x3333 | values & 0x4444 | 0x8888;
+        let records = all & all >> 1 & all >> 2 & all >> 3 & 0x1111;
+        (u32::from(records).trailing_zeros() / 4).min(4) as usize
+    }
+
     /// Where sixteen records match: their first four words.
     #[inline(always)]
     pub(super) fn lanes_match(v: Avx512, words: [Lanes; 3], fields: FieldLanes) -> Mask {
         let [src, dst, value] = words;
         let low = v.splat(0xffff);
-        let inside = |port: Lanes, range: Lanes| {
-            v.at_most(v.and(v.sub_16(port, range), low), v.right::<16>(range))
-        };
+        let inside =
+            |port: Lanes, range: Lanes| v.at_most(v.and(v.sub_16(port, range), low), v.right::<16>(range));
         let differs = v.and(v.xor(fields.value, value), v.right::<16>(value));
         inside(fields.src_port, src) & inside(fields.dst_port, dst) & v.none_of(differs, low)
     }

@@ -28,6 +28,8 @@ const ROOT: usize = 1 << 16;
 const FAN: usize = 256;
 /// Boundaries of a line.
 const KEYS: usize = 8;
+/// Up to so many bytes of blocks there are no lines: a step less.
+const DENSE: usize = 640 << 10;
 
 /// The classes of addresses whose first 16 bits (or 24) are known, by their last 16.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,8 @@ pub(super) struct TableV4 {
     root: Box<[u32; ROOT]>,
     blocks: Vec<u32>,
     lines: Vec<Line>,
+    /// Boundaries that make a line instead of a block, at most.
+    keys: usize,
 }
 
 /// Walks the runs, part of the space by part.
@@ -104,7 +108,7 @@ impl TableV4 {
             let (class, inside) = cursor.part(start, 1 << 8);
             let entry = match inside.len() {
                 0 => class,
-                1..=KEYS => self.line(class, inside),
+                few if few <= self.keys => self.line(class, inside),
                 _ => self.last(class, inside, known),
             };
             if let Some(slot) = self.blocks.get_mut(place + middle as usize) {
@@ -140,6 +144,21 @@ impl TableV4 {
     }
 }
 
+/// How many runs begin inside each part of so many leading bits, not at its start; parts without any are left out.
+fn parts(runs: &[Run], bits: u32) -> Vec<usize> {
+    let mut counts: Vec<usize> = Vec::new();
+    let mut current = None;
+    for &(start, _) in runs.iter().filter(|run| (run.0 >> 96) as u32 % (1 << (32 - bits)) != 0) {
+        let part = start >> (128 - bits);
+        match counts.last_mut().filter(|_| current == Some(part)) {
+            Some(count) => *count += 1,
+            None => counts.push(1),
+        }
+        current = Some(part);
+    }
+    counts
+}
+
 impl AddressTable for TableV4 {
     type Address = u32;
 
@@ -149,6 +168,7 @@ impl AddressTable for TableV4 {
             root: vec![0; ROOT].try_into().unwrap_or_else(|_| Box::new([0; ROOT])),
             blocks: vec![0; FAN],
             lines: vec![Line::new(0, &[])],
+            keys: if parts(runs, 16).len() + parts(runs, 24).len() <= DENSE / (FAN * 4) { 0 } else { KEYS },
         };
         let mut known = AHashMap::new();
         let begin = |run: &Run| (run.0 >> 96) as u32;
@@ -170,7 +190,7 @@ impl AddressTable for TableV4 {
             let end = at + rest.iter().take_while(|run| begin(run) >> 16 == high).count();
             let part = runs.get(at - 1..end).unwrap_or_default();
             let entry = match part {
-                [before, inside @ ..] if inside.len() <= KEYS => table.line(before.1, inside),
+                [before, inside @ ..] if inside.len() <= table.keys => table.line(before.1, inside),
                 part => table.block(high, part, &mut known),
             };
             if let Some(slot) = table.root.get_mut(high as usize) {
@@ -184,27 +204,16 @@ impl AddressTable for TableV4 {
     }
 
     fn bytes(runs: &[Run]) -> usize {
-        let parts = |bits: u32| {
-            let mut counts: Vec<usize> = Vec::new();
-            let mut current = None;
-            for &(start, _) in runs.iter().filter(|run| (run.0 >> 96) as u32 % (1 << (32 - bits)) != 0) {
-                let part = start >> (128 - bits);
-                if current == Some(part) {
-                    if let Some(count) = counts.last_mut() {
-                        *count += 1;
-                    }
-                } else {
-                    current = Some(part);
-                    counts.push(1);
-                }
-            }
-            counts
-        };
-        let (lines_16, blocks_16): (Vec<_>, Vec<_>) =
-            parts(16).into_iter().partition(|&boundaries| boundaries <= KEYS);
+        let (parts_16, parts_24) = (parts(runs, 16), parts(runs, 24));
+        let dense = parts_16.len() + parts_24.len();
+        if dense <= DENSE / (FAN * 4) {
+            return ROOT * 4 + size_of::<Line>() + (1 + dense) * FAN * 4;
+        }
+        let few =
+            |parts: Vec<usize>| parts.into_iter().partition::<Vec<_>, _>(|&boundaries| boundaries <= KEYS);
+        let (lines_16, blocks_16) = few(parts_16);
         // At most: a /24 whose /16 is a line has none of its own.
-        let (lines_24, blocks_24): (Vec<_>, Vec<_>) =
-            parts(24).into_iter().partition(|&boundaries| boundaries <= KEYS);
+        let (lines_24, blocks_24) = few(parts_24);
         let lines = 1 + lines_16.len() + lines_24.len();
         let blocks = 1 + blocks_16.len() + blocks_24.len();
         (1 << 16) * 4 + lines * size_of::<Line>() + blocks * FAN * 4

@@ -87,12 +87,17 @@ impl Half<TableV4> {
     #[inline(always)]
     fn first_in_step(&self, v: Avx512, packets: &Packets) -> [u32; BURST] {
         let zero = [[0; LANES]; STEPS];
-        let mut found =
-            Found { best: [[NONE; LANES]; STEPS], src_class: zero, dst_class: zero, position: zero, left: [0; 3] };
+        let mut found = Found {
+            best: [[NONE; LANES]; STEPS],
+            src_class: zero,
+            dst_class: zero,
+            position: zero,
+            left: [0; 3],
+        };
         for step in 0..STEPS {
             self.step(v, packets, &mut found, step);
         }
-        self.rest(packets, &mut found);
+        self.rest(v, packets, &mut found);
         let mut answers = [NONE; BURST];
         for at in 0..BURST {
             answers[at] = found.best[at / LANES][at % LANES];
@@ -111,10 +116,8 @@ impl Half<TableV4> {
         let (src_top, dst_top) = (v.right::<24>(src), v.right::<24>(dst));
         let above = |top: Lanes| v.or(v.left::<8>(top), protocol);
         let shift = step * LANES;
-        let direct = [
-            (&self.by_src, src_class, above(dst_top), 0),
-            (&self.by_dst, dst_class, above(src_top), 1),
-        ];
+        let direct =
+            [(&self.by_src, src_class, above(dst_top), 0), (&self.by_dst, dst_class, above(src_top), 1)];
         for (direct, class, value, which) in direct {
             if !direct.is_empty {
                 let (a, b) = v.gather_pair::<_, 0>(&direct.first, class);
@@ -129,7 +132,8 @@ impl Half<TableV4> {
             let ([a, b, c, id], [key_dst, key_src]) = self.pairs.slots_of_lanes(v, position);
             let is_here = v.equal(key_dst, dst_class) & v.equal(key_src, src_class);
             let value = protocol;
-            let matched = is_here & Record::lanes_match(v, [a, b, c], FieldLanes { src_port, dst_port, value });
+            let matched =
+                is_here & Record::lanes_match(v, [a, b, c], FieldLanes { src_port, dst_port, value });
             let more = settle(v, matched, is_here, id, &mut best);
             found.left[2] |= u64::from(more) << shift;
             v.store(position, &mut found.position[step]);
@@ -147,28 +151,30 @@ impl Half<TableV4> {
 
     /// What is not the same for every packet.
     #[inline(always)]
-    fn rest(&self, packets: &Packets, found: &mut Found) {
+    fn rest(&self, v: Avx512, packets: &Packets, found: &mut Found) {
         let Found { best, src_class, dst_class, position, left } = found;
         let [by_src, by_dst, by_pair] = *left;
-        let top = |addresses: &[[u32; LANES]; STEPS], at: usize| (addresses[at / LANES % STEPS][at % LANES] >> 24) as u8;
-        Left(by_src).each(|at| {
+        let top = |addresses: &[[u32; LANES]; STEPS], at: usize| {
+            (addresses[at / LANES % STEPS][at % LANES] >> 24) as u8
+        };
+        for at in Left(by_src) {
             let (step, lane) = (at / LANES % STEPS, at % LANES);
             let list = self.by_src.rest.get(src_class[step][lane] as usize).copied().unwrap_or(0);
             let below = &mut best[step][lane];
-            *below = self.lists.first(list, packets.fields(at), top(&packets.dst, at), *below);
-        });
-        Left(by_dst).each(|at| {
+            *below = self.lists.first_in_step(v, list, packets.fields(at), top(&packets.dst, at), *below);
+        }
+        for at in Left(by_dst) {
             let (step, lane) = (at / LANES % STEPS, at % LANES);
             let list = self.by_dst.rest.get(dst_class[step][lane] as usize).copied().unwrap_or(0);
             let below = &mut best[step][lane];
-            *below = self.lists.first(list, packets.fields(at), top(&packets.src, at), *below);
-        });
-        Left(by_pair).each(|at| {
+            *below = self.lists.first_in_step(v, list, packets.fields(at), top(&packets.src, at), *below);
+        }
+        for at in Left(by_pair) {
             let (step, lane) = (at / LANES % STEPS, at % LANES);
             let below = &mut best[step][lane];
             let list = self.pairs.slot(position[step][lane]).rest;
-            *below = self.lists.first(list, packets.fields(at), 0, *below);
-        });
+            *below = self.lists.first_in_step(v, list, packets.fields(at), 0, *below);
+        }
         if let Some(wide) = self.wide.as_ref().filter(|wide| !wide.is_table()) {
             for at in 0..BURST {
                 let below = &mut best[at / LANES][at % LANES];

@@ -301,7 +301,10 @@ impl Wide {
         let by = |lanes: Lanes, factor: usize| v.multiply(lanes, v.splat(factor as u32));
         let protocol = v.gather(&self.protocols[..], protocol, zero);
         let combo = v.add(
-            v.add(by(protocol, self.combos_plane), by(self.src_ports.classes_of_lanes(v, src_port), self.combos_row)),
+            v.add(
+                by(protocol, self.combos_plane),
+                by(self.src_ports.classes_of_lanes(v, src_port), self.combos_row),
+            ),
             self.dst_ports.classes_of_lanes(v, dst_port),
         );
         let combo = v.gather(&self.combos, combo, zero);
