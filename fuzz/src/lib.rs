@@ -8,12 +8,13 @@
 //! | a pod, the underlay | `inner_frame`, `inner_headers`, `outer_decap`, `vxlan_header`, `neighbour`, `icmp_embedded`, `vnet_header` |
 //! | the same, over time | `fragments`, `conntrack` |
 //! | who may write policies or Pods | `manifest`, `policy_equivalence` |
-//! | the administrator | `config`, `control_request`, `probe` |
+//! | the administrator | `config`, `control_request`, `probe`, `ruleset_text`, `general_rules` |
 
 pub mod config;
 pub mod conntrack;
 pub mod control_request;
 pub mod fragments;
+pub mod general_rules;
 pub mod icmp_embedded;
 pub mod inner_frame;
 pub mod inner_headers;
@@ -22,6 +23,7 @@ pub mod neighbour;
 pub mod outer_decap;
 pub mod policy_equivalence;
 pub mod probe;
+pub mod ruleset_text;
 pub mod vnet_header;
 pub mod vxlan_header;
 
@@ -32,11 +34,12 @@ mod script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     ("config", config::run),
     ("conntrack", conntrack::run),
     ("control_request", control_request::run),
     ("fragments", fragments::run),
+    ("general_rules", general_rules::run),
     ("icmp_embedded", icmp_embedded::run),
     ("inner_frame", inner_frame::run),
     ("inner_headers", inner_headers::run),
@@ -45,6 +48,7 @@ pub const TARGETS: [Target; 14] = [
     ("outer_decap", outer_decap::run),
     ("policy_equivalence", policy_equivalence::run),
     ("probe", probe::run),
+    ("ruleset_text", ruleset_text::run),
     ("vnet_header", vnet_header::run),
     ("vxlan_header", vxlan_header::run),
 ];

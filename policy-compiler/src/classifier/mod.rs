@@ -4,7 +4,15 @@
 pub(crate) mod flat;
 pub(crate) mod linear;
 
+// Vector code is only vector code where all of it is inlined, and rows of sixteen are indexed by their lane.
+#[allow(clippy::inline_always, clippy::unused_self, clippy::many_single_char_names, reason = "as said")]
 mod arch;
+#[allow(
+    clippy::inline_always,
+    clippy::needless_range_loop,
+    clippy::many_single_char_names,
+    reason = "as said"
+)]
 mod general;
 mod live;
 mod tuple;

@@ -8,7 +8,16 @@
 //! 1. An `Avx512` exists only where `detect` has seen every feature that `FEATURES` lists.
 //! 2. A `Words` type is made of 32-bit words, all of them initialised, without padding.
 
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m512i, _mm512_add_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_castsi512_si256,
+    _mm512_cmpeq_epi32_mask, _mm512_cmpgt_epi16_mask, _mm512_cmple_epu32_mask, _mm512_extracti64x4_epi64,
+    _mm512_i32gather_epi32, _mm512_i32gather_epi64, _mm512_loadu_si512, _mm512_madd_epi16,
+    _mm512_mask_blend_epi32, _mm512_mask_i32gather_epi32, _mm512_min_epu32, _mm512_movm_epi16,
+    _mm512_mul_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_set_epi32,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32,
+    _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi16, _mm512_test_epi32_mask,
+    _mm512_testn_epi32_mask, _mm512_xor_si512,
+};
 
 /// The proof.
 #[derive(Debug, Clone, Copy)]
@@ -285,7 +294,7 @@ mod tests {
         assert_eq!(out(v.min(la, lb)), both(u32::min));
         assert_eq!(out(v.left::<3>(la)), both(|a, _| a << 3));
         assert_eq!(out(v.right::<3>(la)), both(|a, _| a >> 3));
-        assert_eq!(out(v.scale(la, 1000)), both(|a, _| (u64::from(a) * 1000 >> 32) as u32));
+        assert_eq!(out(v.scale(la, 1000)), both(|a, _| ((u64::from(a) * 1000) >> 32) as u32));
         assert_eq!(
             out(v.sub_16(la, lb)),
             both(|a, b| {

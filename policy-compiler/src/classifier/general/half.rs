@@ -183,7 +183,8 @@ impl<T: AddressTable> Half<T> {
             let is_here = slot.is(key(src[at], dst[at]));
             let matched = is_here & slot.first.matches(fields[at], 0);
             best[at] = best[at].min(select_unpredictable(matched, slot.first.id(), NONE));
-            left.note(at, is_here & !matched & slot.first.has_more());
+            // What matched is here, so this is `here and not matched`.
+            left.note(at, (is_here ^ matched) & slot.first.has_more());
         }
         for at in left {
             let at = at % N;
@@ -322,7 +323,6 @@ fn heads_of(mut copies: Vec<(u64, Record)>, lists: &mut Lists, mut head: impl Fn
 }
 
 /// Packets of a burst, a bit each: noted without a branch.
-#[derive(Clone, Copy)]
 pub(super) struct Left(pub(super) u64);
 
 impl Left {

@@ -39,14 +39,14 @@ struct Tree {
 /// All lists of one family. List 0 is empty.
 #[derive(Debug)]
 pub(super) struct Lists {
-    lists: Vec<List>,
+    heads: Vec<List>,
     records: Vec<Record>,
     trees: Vec<Tree>,
 }
 
 impl Lists {
     pub(super) fn new() -> Self {
-        Self { lists: vec![List { start: 0, len: 0, tree: NONE }], records: Vec::new(), trees: Vec::new() }
+        Self { heads: vec![List { start: 0, len: 0, tree: NONE }], records: Vec::new(), trees: Vec::new() }
     }
 
     /// Bytes that lists of so many records in all take at most, however many lists they are.
@@ -77,12 +77,12 @@ impl Lists {
             list.tree = self.trees.len() as u32;
             self.trees.push(Tree::new(records));
         }
-        self.lists.push(list);
-        self.lists.len() as u32 - 1
+        self.heads.push(list);
+        self.heads.len() as u32 - 1
     }
 
     pub(super) fn finish(&mut self) {
-        self.lists.shrink_to_fit();
+        self.heads.shrink_to_fit();
         self.records.shrink_to_fit();
         self.trees.shrink_to_fit();
     }
@@ -95,7 +95,7 @@ impl Lists {
     /// The id of the first record of a list that matches, if it is below `below`; else `below`.
     #[inline]
     pub(super) fn first(&self, list: u32, fields: Fields, top: u8, below: u32) -> u32 {
-        let Some(&list) = self.lists.get(list as usize) else { return below };
+        let Some(&list) = self.heads.get(list as usize) else { return below };
         let records = self.records(list);
         if let Some(tree) = self.trees.get(list.tree as usize) {
             return tree.first(records, fields, top, below, |_| false);
@@ -115,7 +115,7 @@ impl Lists {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn first_in_step(&self, v: Avx512, list: u32, fields: Fields, top: u8, below: u32) -> u32 {
-        let Some(&list) = self.lists.get(list as usize) else { return below };
+        let Some(&list) = self.heads.get(list as usize) else { return below };
         let records = self.records(list);
         if let Some(tree) = self.trees.get(list.tree as usize) {
             return tree.first(records, fields, top, below, |_| false);
@@ -141,7 +141,7 @@ impl Lists {
         below: u32,
         skip: impl Fn(u32) -> bool,
     ) -> u32 {
-        let Some(&list) = self.lists.get(list as usize) else { return below };
+        let Some(&list) = self.heads.get(list as usize) else { return below };
         let records = self.records(list);
         if let Some(tree) = self.trees.get(list.tree as usize) {
             return tree.first(records, fields, top, below, skip);
@@ -151,7 +151,7 @@ impl Lists {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&self.lists[..])
+        size_of_val(&self.heads[..])
             + size_of_val(&self.records[..])
             + self.trees.iter().map(Tree::memory_bytes).sum::<usize>()
     }
@@ -165,9 +165,8 @@ impl Tree {
             ranges.dedup();
             ranges.len()
         };
-        let (source, destination): (fn(&Record) -> _, fn(&Record) -> _) = (Record::src, Record::dst);
-        let by_source = distinct(source) > distinct(destination);
-        let range = if by_source { source } else { destination };
+        let by_source = distinct(Record::src) > distinct(Record::dst);
+        let range = |record: &Record| if by_source { record.src() } else { record.dst() };
         let mut starts: Vec<u16> = vec![0];
         for (first, last) in records.iter().map(range) {
             starts.push(first);
@@ -262,7 +261,7 @@ fn nodes(starts: &[u16], (first, last): (u16, u16), mut visit: impl FnMut(usize)
 
 #[cfg(test)]
 mod tests {
-    use super::{Lists, SCAN};
+    use super::Lists;
     use crate::classifier::general::record::{Fields, NONE, Record};
     use crate::ruleset::{Ports, ProtocolMask, Rule};
     use proptest::prelude::*;

@@ -201,7 +201,7 @@ impl General {
     #[cfg(target_arch = "x86_64")]
     fn vector_bursts(&self, bursts: &[[Tuple; BURST]], outs: &mut [[Option<RuleIndex>; BURST]]) -> bool {
         let Some(vector) = self.vector.filter(|_| !bursts.is_empty()) else { return false };
-        vector.run(vector::Bursts { general: self, bursts, outs });
+        vector.run(vector::Bursts { general: self, tuples: bursts, outs });
         true
     }
 

@@ -62,7 +62,7 @@ const K7: u32 = 0x85eb_ca6b;
 /// A number below `size`, spread as the 32 bits of `hash` are.
 #[inline(always)]
 fn scale(hash: u32, size: usize) -> usize {
-    (u64::from(hash) * size as u64 >> 32) as usize
+    ((u64::from(hash) * size as u64) >> 32) as usize
 }
 
 #[inline(always)]

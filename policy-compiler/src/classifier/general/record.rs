@@ -128,7 +128,7 @@ impl Record {
     }
 
     pub(super) fn has_protocol(&self, protocol: u8) -> bool {
-        (u16::from(protocol) ^ self.value) & self.mask & 0xff == 0
+        (protocol ^ self.value as u8) & self.mask as u8 == 0
     }
 
     /// The id if the record matches, else [`NONE`].

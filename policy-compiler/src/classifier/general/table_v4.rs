@@ -148,7 +148,7 @@ impl TableV4 {
 fn parts(runs: &[Run], bits: u32) -> Vec<usize> {
     let mut counts: Vec<usize> = Vec::new();
     let mut current = None;
-    for &(start, _) in runs.iter().filter(|run| (run.0 >> 96) as u32 % (1 << (32 - bits)) != 0) {
+    for &(start, _) in runs.iter().filter(|run| !((run.0 >> 96) as u32).is_multiple_of(1 << (32 - bits))) {
         let part = start >> (128 - bits);
         match counts.last_mut().filter(|_| current == Some(part)) {
             Some(count) => *count += 1,
@@ -162,6 +162,7 @@ fn parts(runs: &[Run], bits: u32) -> Vec<usize> {
 impl AddressTable for TableV4 {
     type Address = u32;
 
+    #[allow(clippy::large_stack_arrays, reason = "never made: the vector has as many")]
     fn new(runs: &[Run]) -> Self {
         // Entry 0 of blocks and lines is what steps read that do not apply.
         let mut table = Self {
@@ -181,7 +182,7 @@ impl AddressTable for TableV4 {
         let mut at = 1;
         while let Some(run) = runs.get(at) {
             let high = begin(run) >> 16;
-            if begin(run) & 0xffff == 0 {
+            if begin(run).is_multiple_of(1 << 16) {
                 at += 1;
                 continue;
             }

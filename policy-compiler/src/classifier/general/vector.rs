@@ -16,14 +16,14 @@ const STEPS: usize = BURST / LANES;
 /// Whole bursts to be looked up.
 pub(super) struct Bursts<'a> {
     pub(super) general: &'a General,
-    pub(super) bursts: &'a [[Tuple; BURST]],
+    pub(super) tuples: &'a [[Tuple; BURST]],
     pub(super) outs: &'a mut [[Option<RuleIndex>; BURST]],
 }
 
 impl Work for Bursts<'_> {
     #[inline(always)]
     fn run(self, vector: Avx512) {
-        for (burst, out) in self.bursts.iter().zip(self.outs) {
+        for (burst, out) in self.tuples.iter().zip(self.outs) {
             let answers = match (Packets::new(burst), &self.general.v4) {
                 (Some(packets), Some(half)) => half.first_in_step(vector, &packets),
                 (Some(_), None) => [NONE; BURST],
