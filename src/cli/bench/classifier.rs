@@ -4,6 +4,7 @@
 //! the linear walk before anything is timed. `--generate k8s` measures the engine that judges policies, on a generated
 //! cluster; one operation there is one verdict at one end of a connection.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -363,10 +364,12 @@ fn for_people(report: &Report) -> String {
     );
     for engine in &report.engines {
         if let Some(Latency { operations, median_us, p99_us, most_us }) = engine.updates {
-            text.push_str(&format!(
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
                 "\n{}: {operations} updates, median {median_us:.0} us, p99 {p99_us:.0} us, most {most_us:.0} us\n",
                 engine.engine
-            ));
+            );
         }
     }
     text

@@ -31,8 +31,7 @@ impl Environment {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: file("/proc/sys/kernel/osrelease").map_or_else(unknown, |text| text.trim().to_owned()),
             load: file("/proc/loadavg")
-                .map(|text| text.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
-                .unwrap_or_else(unknown),
+                .map_or_else(unknown, |text| text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
         }
     }
 

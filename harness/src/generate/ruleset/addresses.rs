@@ -80,7 +80,7 @@ impl Side {
                 1 | 2 => Place { address: 10 << 24 | (rng.below(pods.div_ceil(250)) as u32) << 8, len: 24 },
                 _ => {
                     let pod = rng.below(pods) as u32;
-                    Place { address: 10 << 24 | pod / 250 << 8 | (pod % 250 + 2), len: 32 }
+                    Place { address: 10 << 24 | (pod / 250) << 8 | (pod % 250 + 2), len: 32 }
                 }
             },
         }
