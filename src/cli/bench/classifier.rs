@@ -26,8 +26,6 @@ use crate::cli::classify::{refuse, rules, trace};
 use crate::cli::output::{Output, table};
 
 const BURSTS: [usize; 3] = [1, 32, 256];
-/// Updates timed.
-const UPDATES: usize = 4000;
 /// Time between two updates, so that merges have the share of it they would have in life.
 const UPDATE_PAUSE: Duration = Duration::from_micros(250);
 
@@ -64,6 +62,9 @@ pub(super) struct Args {
     /// Packets choose rules by Zipf's law instead of evenly
     #[arg(long, requires = "generate")]
     zipf: bool,
+    /// Updates to time
+    #[arg(long, value_name = "N", default_value_t = 4000)]
+    updates: usize,
     /// Length of one run; there are five for each figure
     #[arg(long, value_name = "MS", default_value_t = 200)]
     milliseconds: u64,
@@ -125,7 +126,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         let rules = shape.rules();
         let tuples = packets(&rules, skew, args.seed, args.packets);
         let input = format!("{shape:?}, {skew:?}");
-        report(input, rules, &tuples, run)
+        report(input, rules, &tuples, run, args.updates)
     };
     let report = match (args.generate, &args.rules, &args.trace) {
         (Some(Kind::Acl), ..) => general(Family::Acl)?,
@@ -136,7 +137,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         (None, Some(rules_file), Some(trace_file)) => match (rules(rules_file)?, trace(trace_file)?) {
             (Ok(rules), Ok(tuples)) => {
                 let input = format!("{} with {}", rules_file.display(), trace_file.display());
-                report(input, rules, &tuples, run)?
+                report(input, rules, &tuples, run, args.updates)?
             }
             (rules, tuples) => return Ok(refuse([rules.err(), tuples.err()])),
         },
@@ -146,7 +147,13 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(input: String, rules: RuleSet, tuples: &[Tuple], run: Duration) -> anyhow::Result<Report> {
+fn report(
+    input: String,
+    rules: RuleSet,
+    tuples: &[Tuple],
+    run: Duration,
+    update_count: usize,
+) -> anyhow::Result<Report> {
     if tuples.is_empty() {
         bail!("{input}: there are no packets to look up");
     }
@@ -166,7 +173,7 @@ fn report(input: String, rules: RuleSet, tuples: &[Tuple], run: Duration) -> any
     let linear = LinearRules::new(rules.clone());
     check(&general, &linear, tuples)?;
     let mut engines = vec![Measured {
-        updates: updates(&rules, tuples)?,
+        updates: updates(&rules, tuples, update_count)?,
         build_ms: builds.get(2).map_or(0.0, Duration::as_secs_f64) * 1e3,
         ..measured(&general, tuples, run)
     }];
@@ -225,7 +232,7 @@ fn measured(engine: &dyn TupleClassifier, tuples: &[Tuple], run: Duration) -> Me
 
 /// Times removals and insertions at random places, with merges on a thread of their own, and compares the answers
 /// at the end with those of a fresh build.
-fn updates(rules: &[Rule], tuples: &[Tuple]) -> anyhow::Result<Option<Latency>> {
+fn updates(rules: &[Rule], tuples: &[Tuple], count: usize) -> anyhow::Result<Option<Latency>> {
     if rules.is_empty() {
         return Ok(None);
     }
@@ -241,9 +248,9 @@ fn updates(rules: &[Rule], tuples: &[Tuple]) -> anyhow::Result<Option<Latency>> 
             }
         });
         let mut rng = Rng::new(1);
-        let mut durations = Vec::with_capacity(UPDATES);
+        let mut durations = Vec::with_capacity(count);
         let mut removed = None;
-        for _ in 0..UPDATES {
+        for _ in 0..count {
             let begin = Instant::now();
             match removed.take() {
                 None => {
@@ -276,7 +283,7 @@ fn updates(rules: &[Rule], tuples: &[Tuple]) -> anyhow::Result<Option<Latency>> 
         let found = snapshot.lookup(tuple).and_then(|handle| live.position(handle));
         let expected = fresh.lookup(tuple).map(|index| index.0 as usize);
         if found != expected {
-            bail!("after {UPDATES} updates: a fresh build answers {expected:?}, the updated one {found:?}");
+            bail!("after {count} updates: a fresh build answers {expected:?}, the updated one {found:?}");
         }
     }
     Ok(Latency::of(durations))

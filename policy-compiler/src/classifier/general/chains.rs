@@ -7,7 +7,7 @@
 //! Bytes: 32 a class on either side, 43 a pair, and the lists.
 
 use super::lists::Lists;
-use super::pairs::{PairTable, key};
+use super::pairs::{PairTable, Slot, key};
 use super::prefixes::{Prefix, PrefixTree};
 use super::record::{Fields, Record};
 use ahash::AHashMap;
@@ -112,16 +112,37 @@ impl Chains {
         chains
     }
 
-    /// The first rule that matches a packet of these classes, if its id is below `below`; else `below`. Rules that
-    /// `skip` names do not count.
-    pub(super) fn first(
+    /// The first rule that matches a packet of these classes, if its id is below `below`; else `below`.
+    pub(super) fn first(&self, lists: &Lists, classes: (u32, u32), fields: Fields, below: u32) -> u32 {
+        self.walk(classes, below, |slot, below| {
+            if slot.first.matches(fields, 0) {
+                return slot.first.id();
+            }
+            lists.first(slot.rest, fields, 0, below)
+        })
+    }
+
+    /// The same among rules that `skip` does not name.
+    pub(super) fn first_but(
         &self,
         lists: &Lists,
-        (src, dst): (u32, u32),
+        classes: (u32, u32),
         fields: Fields,
-        mut below: u32,
+        below: u32,
         skip: impl Fn(u32) -> bool + Copy,
     ) -> u32 {
+        self.walk(classes, below, |slot, below| {
+            if slot.first.matches(fields, 0) && !skip(slot.first.id()) {
+                return slot.first.id();
+            }
+            lists.first_but(slot.rest, fields, 0, below, skip)
+        })
+    }
+
+    /// Looks at the pairs of prefixes around a packet whose first rule is better than what is found so far, those of
+    /// short prefixes first: they have most rules, and so the best, and what comes after is passed over sooner.
+    #[inline(always)]
+    fn walk(&self, (src, dst): (u32, u32), mut below: u32, look: impl Fn(&Slot, u32) -> u32) -> u32 {
         let mut around = [0_u32; LENGTHS];
         let mut lengths = [0_u64; WORDS];
         let mut class = self.dst_near.get(dst as usize).copied().unwrap_or(0);
@@ -133,33 +154,33 @@ impl Chains {
             }
             class = destination.above;
         }
+        let (mut sources, mut count) = ([0_u32; LENGTHS], 0);
         let mut class = self.src_near.get(src as usize).copied().unwrap_or(0);
-        while let Some(source) = self.sources.get(class as usize).filter(|_| class != 0) {
-            if source.best < below {
-                for (word, (paired, around_here)) in source.lengths.iter().zip(&lengths).enumerate() {
-                    let mut left = paired & around_here;
-                    while left != 0 {
-                        let length = word * 64 + left.trailing_zeros() as usize;
-                        left &= left - 1;
-                        let pair = key(class, around.get(length).copied().unwrap_or(0));
-                        below = self.at(lists, pair, fields, below, skip);
+        while let (Some(source), Some(place)) =
+            (self.sources.get(class as usize).filter(|_| class != 0), sources.get_mut(count))
+        {
+            *place = class;
+            count += 1;
+            class = source.above;
+        }
+        for &class in sources.iter().take(count).rev() {
+            let Some(source) = self.sources.get(class as usize).filter(|source| source.best < below) else {
+                continue;
+            };
+            for (word, (paired, here)) in source.lengths.iter().zip(&lengths).enumerate() {
+                let mut left = paired & here;
+                while left != 0 {
+                    let length = word * 64 + left.trailing_zeros() as usize;
+                    left &= left - 1;
+                    let pair = key(class, around.get(length).copied().unwrap_or(0));
+                    let slot = self.pairs.slot(self.pairs.position(pair));
+                    if slot.is(pair) && slot.first.id() < below {
+                        below = look(slot, below);
                     }
                 }
             }
-            class = source.above;
         }
         below
-    }
-
-    fn at(&self, lists: &Lists, pair: u64, fields: Fields, below: u32, skip: impl Fn(u32) -> bool) -> u32 {
-        let slot = self.pairs.slot(self.pairs.position(pair));
-        if !slot.is(pair) || slot.first.id() >= below {
-            return below;
-        }
-        if slot.first.matches(fields, 0) && !skip(slot.first.id()) {
-            return slot.first.id();
-        }
-        lists.first_but(slot.rest, fields, 0, below, skip)
     }
 
     /// Bytes for so many rules and classes at most, without lists.

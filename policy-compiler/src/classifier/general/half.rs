@@ -159,7 +159,7 @@ impl<T: AddressTable> Half<T> {
         if let Some(chains) = &self.chains {
             for at in 0..N {
                 let classes = (src_classes[at], dst_classes[at]);
-                best[at] = chains.first(&self.lists, classes, fields[at], best[at], |_| false);
+                best[at] = chains.first(&self.lists, classes, fields[at], best[at]);
             }
         }
         best
@@ -214,7 +214,7 @@ impl<T: AddressTable> Half<T> {
             best = best.min(wide.first_but(fields, (src_top, dst_top), skip));
         }
         if let Some(chains) = &self.chains {
-            best = chains.first(&self.lists, (src_class, dst_class), fields, best, skip);
+            best = chains.first_but(&self.lists, (src_class, dst_class), fields, best, skip);
         }
         best
     }
