@@ -10,12 +10,18 @@ use super::lists::Lists;
 use super::pairs::{PairTable, Slot, key};
 use super::prefixes::{Prefix, PrefixTree};
 use super::record::{Fields, Record};
+#[cfg(target_arch = "x86_64")]
+use crate::classifier::arch::Avx512;
 use ahash::AHashMap;
 
 /// Words of a set of prefix lengths: 0 to 128.
 const WORDS: usize = 3;
 /// Lengths that the words can hold.
 const LENGTHS: usize = WORDS * 64;
+
+/// Rows of sixteen that hold a prefix of every length.
+#[cfg(target_arch = "x86_64")]
+const ROWS: usize = 9;
 
 /// A rule and its prefixes.
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +143,57 @@ impl Chains {
             }
             lists.first_but(slot.rest, fields, 0, below, skip)
         })
+    }
+
+    /// [`Chains::first`], sixteen pairs in step: those of one prefix around the source with all around the destination.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn first_in_step(
+        &self,
+        v: Avx512,
+        lists: &Lists,
+        (src, dst): (u32, u32),
+        fields: Fields,
+        mut below: u32,
+    ) -> u32 {
+        // Classes around the destination, sixteen a row; what is empty is no class's number.
+        let (mut rows, mut count) = ([[u32::MAX; 16]; ROWS], 0_usize);
+        let mut class = self.dst_near.get(dst as usize).copied().unwrap_or(0);
+        while let (Some(destination), Some(row)) =
+            (self.destinations.get(class as usize).filter(|_| class != 0), rows.get_mut(count / 16))
+        {
+            row[count % 16] = class;
+            count += 1;
+            class = destination.above;
+        }
+        let mut class = self.src_near.get(src as usize).copied().unwrap_or(0);
+        while let Some(source) = self.sources.get(class as usize).filter(|_| class != 0) {
+            if source.best < below {
+                for row in rows.iter().take(count.div_ceil(16)) {
+                    let dst = v.load(row);
+                    let position = self.pairs.positions(v, v.splat(class), dst);
+                    let mut left = self.pairs.worth_a_look(v, position, (v.splat(class), dst), below);
+                    if left != 0 {
+                        let mut positions = [0; 16];
+                        v.store(position, &mut positions);
+                        while left != 0 {
+                            let slot = self.pairs.slot(positions[left.trailing_zeros() as usize % 16]);
+                            left &= left - 1;
+                            if slot.first.id() < below {
+                                let matched = slot.first.matches(fields, 0);
+                                below = if matched {
+                                    slot.first.id()
+                                } else {
+                                    lists.first_in_step(v, slot.rest, fields, 0, below)
+                                };
+                            }
+                        }
+                    }
+                }
+            }
+            class = source.above;
+        }
+        below
     }
 
     /// Looks at the pairs of prefixes around a packet whose first rule is better than what is found so far, those of

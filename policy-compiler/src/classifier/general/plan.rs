@@ -15,7 +15,7 @@
 
 use super::prefixes::{Prefix, PrefixTree};
 use super::record::Record;
-use super::wide::{self, Wide, WideRule};
+use super::wide::{Wide, WideRule};
 use crate::ruleset::Rule;
 
 /// Bits of a short prefix at most.
@@ -141,7 +141,8 @@ impl Plan {
         let copies: usize = self.copies.iter().sum();
         let chained = self.places.iter().filter(|place| **place == Place::Chain).count();
         let (src, dst) = (self.src_tree.classes(), self.dst_tree.classes());
-        let wide = self.wide.as_ref().map_or(0, |_| wide::bytes_at_most(self.places.len()));
+        // Built already, within bounds of its own.
+        let wide = self.wide.as_ref().map_or(0, Wide::memory_bytes);
         let chains = super::chains::Chains::bytes_at_most(chained, src, dst);
         let direct = (src + dst) * (size_of::<Record>() + 4);
         let pairs = super::pairs::PairTable::bytes(copies);

@@ -187,7 +187,7 @@ impl Half<TableV4> {
                 let (step, lane) = (at / LANES, at % LANES);
                 let classes = (src_class[step][lane], dst_class[step][lane]);
                 let below = &mut best[step][lane];
-                *below = chains.first(&self.lists, classes, packets.fields(at), *below);
+                *below = chains.first_in_step(v, &self.lists, classes, packets.fields(at), *below);
             }
         }
     }

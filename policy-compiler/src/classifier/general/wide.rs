@@ -338,13 +338,6 @@ impl Wide {
     }
 }
 
-/// Bytes that the product takes at most, whatever the rules.
-pub(super) fn bytes_at_most(rules: usize) -> usize {
-    let ports = 2 * (1 << 16) * 4;
-    let answers = (MAX_TABLE * 4).max(MAX_WORDS * 8 + rules * 4);
-    size_of::<Wide>() + rules * size_of::<WideRule>() + ports + (MAX_PORT_PRODUCT + (1 << 16)) * 4 + answers
-}
-
 fn answers(rules: &[WideRule], cells: &[Vec<u64>], combos: &[Vec<u64>]) -> Option<Answers> {
     let ids: Vec<u32> = rules.iter().map(|rule| rule.record.id()).collect();
     let words = rules.len().div_ceil(64);
