@@ -16,7 +16,8 @@
 //! * [`compiler`] holds the objects and drives the above: one [`Compiled`] result per call.
 //! * [`query`] answers people and scripts from the classifier: eval, explain, matrix, lint, diff, dump.
 //!
-//! Out of scope: files, watching, sockets. This crate does no I/O and has no unsafe code. A [`Compiled`] result
+//! Out of scope: files, watching, sockets. This crate does no I/O. Its only unsafe code is `classifier::arch`, vector
+//! instructions of the general engine. A [`Compiled`] result
 //! is immutable and may be shared between threads; the [`Compiler`] belongs to one.
 //!
 //! ```

@@ -7,8 +7,12 @@
 //! Families have tables of their own (`half`). Nothing of a rule is lost, and the id found is the exact first match:
 //! the property tests hold it equal to `linear`.
 //!
-//! Cost: some twenty loads a packet, independent within a burst; more only where lists go on or chains are used. Bytes:
-//! 1 MiB, and for each rule from about 60 (firewalls) to at most some 1,500 (hostile), computed before building.
+//! Cost: some twenty loads a packet, independent within a burst; more only where lists go on or chains are used. Where
+//! the processor has AVX-512 a burst of IPv4 goes through sixteen packets in step (`vector`). Bytes: 1 MiB, and for each
+//! rule from about 130 (the public filter sets) to at most some 2,000 (hostile), computed before building.
+//!
+//! Known weakness: a set of which most rules are chained, thousands of nested prefixes on both sides, is looked up some
+//! twenty times slower than others.
 
 mod addresses;
 mod chains;
