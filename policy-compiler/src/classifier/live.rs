@@ -22,9 +22,9 @@ use std::sync::Arc;
 /// Rules of the last layer before a merge is due.
 const RECENT: usize = 128;
 /// A merge takes in the first layer when so many rules, by its size, are gone or stand in other layers.
-const SHARE: usize = 8;
+const SHARE: usize = 128;
 /// Less than this is never worth compiling the first layer again.
-const FEW: usize = 2048;
+const FEW: usize = 512;
 /// Distance of keys when they are spread.
 const STRIDE: u64 = 1 << 40;
 

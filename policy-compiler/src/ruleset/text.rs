@@ -52,7 +52,7 @@ impl std::error::Error for Problem {}
 /// let rules = text::rules("example", "@10.0.0.0/8\t0.0.0.0/0\t0 : 65535\t80 : 80\t0x06/0xFF\t0x0000/0x0000")?;
 /// assert_eq!(rules.len(), 1);
 /// let problems = text::rules("example", "@10.0.0.0/8 0.0.0.0/0 0 : 65535 90 : 80 0x06/0xFF").unwrap_err();
-/// assert!(problems[0].to_string().starts_with("example:1:36: destination ports: "));
+/// assert!(problems[0].to_string().starts_with("example:1:33: destination ports: "));
 /// # Ok::<(), Vec<text::Problem>>(())
 /// ```
 pub fn rules(name: &str, text: &str) -> Result<RuleSet, Vec<Problem>> {
