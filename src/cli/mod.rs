@@ -2,6 +2,8 @@
 //! with a message on standard error that says where and how to mend it.
 
 mod attach;
+mod bench;
+mod classify;
 mod config;
 mod detach;
 mod lab;
@@ -43,6 +45,8 @@ enum Command {
     Config(config::Args),
     Policy(policy::Args),
     Replay(replay::Args),
+    Classify(classify::Args),
+    Bench(bench::Args),
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
@@ -59,6 +63,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(args) => config::run(args),
         Command::Policy(args) => policy::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),

@@ -11,6 +11,7 @@
 
 mod capture;
 mod rng;
+pub mod ruleset;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
