@@ -10,6 +10,7 @@ use crate::model::{
     Action, Applies, Direction, Model, Order, Peer, Peers, PodSelection, Policy, PolicyName, PortSpec, Ports,
     Protocol, Rule, RuleAction, Undecided,
 };
+use crate::semantics;
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 use std::collections::hash_map::Entry as Slot;
@@ -187,6 +188,7 @@ pub(crate) struct PolicyEntry {
     /// Position of its tier in [`Catalogue::tiers`].
     pub(crate) tier: usize,
     order: Order,
+    tie: (bool, String),
     /// It has been taken out again.
     pub(crate) gone: bool,
     pub(crate) rules: [Vec<usize>; 2],
@@ -194,8 +196,8 @@ pub(crate) struct PolicyEntry {
 
 impl PolicyEntry {
     /// Policies of a subject stand in this order. Those of one name are numbered in theirs.
-    pub(crate) fn place(&self) -> (usize, Order, &PolicyName) {
-        (self.tier, self.order, &self.name)
+    pub(crate) fn place(&self) -> (usize, Order, (bool, &str), &PolicyName) {
+        (self.tier, self.order, (self.tie.0, &self.tie.1), &self.name)
     }
 }
 
@@ -265,7 +267,10 @@ impl Catalogue {
             let entry = self.entry(tier, policy, rule);
             self.entries.push(entry);
         }
+        let tier_name = self.tiers.get(tier).map(|tier| tier.name.as_str()).unwrap_or_default();
+        let (behind, tie) = semantics::tie(&policy.name, tier_name);
         self.policies.push(PolicyEntry {
+            tie: (behind, tie.to_owned()),
             name: policy.name.clone(),
             subject: policy.subject.clone(),
             applies: Direction::ALL.map(|direction| policy.applies(direction)),

@@ -21,7 +21,7 @@ mod mixture;
 pub use context::{Context, NetworkSets};
 
 use crate::api::{Diagnostic, Object};
-use crate::model::{Model, Policy, Tier};
+use crate::model::{Model, Policy, PolicyName, Tier};
 use std::collections::BTreeMap;
 
 /// A policy and the name of its tier.
@@ -67,6 +67,11 @@ pub fn problems<'o>(objects: impl Iterator<Item = &'o Object>, context: &Context
     problems
 }
 
+/// What breaks ties of equal order among the policies of a tier, before kind, namespace and name do.
+pub(crate) fn tie<'p>(name: &'p PolicyName, tier: &str) -> (bool, &'p str) {
+    calico::tie(name, tier)
+}
+
 /// The model of a cluster with these objects. Their order does not matter.
 pub fn model<'o>(objects: impl Iterator<Item = &'o Object>, context: &Context<'_>) -> Model {
     let mut by_tier: BTreeMap<String, Vec<Policy>> = BTreeMap::new();
@@ -81,7 +86,7 @@ pub fn model<'o>(objects: impl Iterator<Item = &'o Object>, context: &Context<'_
             let mut policies = by_tier.remove(name).unwrap_or_default();
             // Names of policies are compared as Calico compares them; kinds and namespaces only where these are equal.
             policies.sort_by(|a, b| {
-                let ties = (calico::tie(&a.name, name), calico::tie(&b.name, name));
+                let ties = (tie(&a.name, name), tie(&b.name, name));
                 a.order.cmp(&b.order).then(ties.0.cmp(&ties.1)).then_with(|| a.name.cmp(&b.name))
             });
             Tier { name: name.clone(), order: shape.order, undecided: shape.undecided, policies }
