@@ -4,9 +4,7 @@
 //! ([`dataplane::node::Identity`]); what a worker does between two sleeps is [`Node::round`]. The underlay
 //! carries whole frames, so weir builds and checks the outer headers itself.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
