@@ -3,7 +3,7 @@
 //! Input: [`ClusterShape`] (seed 1) of 100 to 10,000 pods with a tenth as many namespaces and policies, 50 pods on a node;
 //! all pods as subjects, and those of one node. Unit: one compilation, from changed objects to the tables a packet is
 //! judged by. Left out: parsing (see `parse`), publication. The curve to 100,000 pods and peak memory: `COMPILE_CURVE=1`
-//! prints it instead, in seconds and MiB of the heap, objects not counted.
+//! prints it instead, in seconds and KiB of the heap, objects not counted.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -205,7 +205,7 @@ fn microseconds(compiler: &mut Compiler, scope: &Scope, change: Change) -> (u128
 }
 
 fn curve() {
-    println!("pods    scope  full s   peak MiB  kept MiB  tables KiB  rules  then, median (slowest) in us");
+    println!("pods    scope  full s   peak KiB  kept KiB  tables KiB  rules  then, median (slowest) in us");
     for pods in [100, 1000, 10_000, 100_000] {
         for (name, scope) in scopes() {
             let mut compiler = compiler(pods);
@@ -214,11 +214,11 @@ fn curve() {
             let start = Instant::now();
             let compiled = compile(&compiler, &scope);
             let seconds = start.elapsed().as_secs_f64();
-            let mib = |bytes: usize| bytes.saturating_sub(before) as f64 / f64::from(1 << 20);
+            let kib = |bytes: usize| bytes.saturating_sub(before) >> 10;
             print!(
-                "{pods:<7} {name:<6} {seconds:<8.4} {:<9.1} {:<9.1} {:<11} {:<6}",
-                mib(PEAK.load(Ordering::Relaxed)),
-                mib(NOW.load(Ordering::Relaxed)),
+                "{pods:<7} {name:<6} {seconds:<8.4} {:<9} {:<9} {:<11} {:<6}",
+                kib(PEAK.load(Ordering::Relaxed)),
+                kib(NOW.load(Ordering::Relaxed)),
                 compiled.classifier.memory_bytes() / 1024,
                 compiled.rules.len(),
             );
