@@ -92,7 +92,7 @@ fn a_state_that_the_api_server_would_refuse_is_refused_by_name() {
         state.join("policies.yaml"),
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: bad, namespace: shop}\n\
          spec:\n  podSelector: {}\n  ingress:\n    - ports: [{port: 9, endPort: 8}]\n---\n\
-         apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: other}\n",
+         apiVersion: crd.antrea.io/v1beta1\nkind: ClusterNetworkPolicy\nmetadata: {name: other}\n",
     )
     .unwrap();
     let mut text = String::new();
@@ -139,10 +139,84 @@ fn the_matrix_of_the_sample_state() {
 }
 
 #[test]
+fn the_matrix_is_written_for_spreadsheets_and_for_browsers() {
+    let args =
+        ["policy", "matrix", "--state", "configs/state", "--port", "8080/TCP", "--with", "198.51.100.7"];
+    insta::assert_snapshot!(run(&[&args[..], &["--format", "csv"]].concat(), ""));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("matrix.html");
+    let file = file.to_str().unwrap();
+    let text = run(&[&args[..], &["--format", "html", "--out", file]].concat(), "");
+    assert!(text.ends_with(&format!("--out {file}\nexit: 0\n")), "{text}");
+    let page = fs::read_to_string(file).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    // Nothing runs and nothing is loaded.
+    for word in ["<script", "http:", "https:", "url(", "@import", "<img", "<link"] {
+        assert!(!page.replace("http://www.w3.org/2000/svg", "").contains(word), "{word}");
+    }
+    assert!(page.contains("<title>shop/frontend → shop/backend: allow</title>"), "{page}");
+    assert!(page.contains("<title>198.51.100.7 → shop/backend: deny</title>"), "{page}");
+    let both = run(&[&args[..], &["--format", "csv", "-o", "json"]].concat(), "");
+    assert!(both.contains("cannot be used with") && both.ends_with("exit: 2\n"), "{both}");
+}
+
+/// A state of many pods of one application in each namespace, of which the policies let some through.
+fn many_pods(directory: &Path, port: u16) {
+    let mut state =
+        String::from("{apiVersion: v1, kind: Node, metadata: {name: a}, spec: {podCIDR: 10.42.0.0/16}}\n");
+    for namespace in 0..3 {
+        for pod in 0..20 {
+            let (app, host) = (pod % 4, namespace * 20 + pod + 2);
+            writeln!(
+                state,
+                "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: app{app}-{pod}, namespace: team-{namespace}, \
+                 labels: {{app: app{app}}}}}, spec: {{nodeName: a}}, status: {{podIP: 10.42.{namespace}.{host}}}}}"
+            )
+            .unwrap();
+        }
+        for app in 0..4 {
+            let namespaces = (namespace + app) % 3;
+            writeln!(
+                state,
+                "---\n{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: app{app}, \
+                 namespace: team-{namespace}}}, spec: {{podSelector: {{matchLabels: {{app: app{app}}}}}, ingress: \
+                 [{{from: [{{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: team-{namespaces}}}}}}}], \
+                 ports: [{{port: {port}}}]}}]}}}}"
+            )
+            .unwrap();
+        }
+    }
+    fs::create_dir(directory).unwrap();
+    fs::write(directory.join("state.yaml"), state).unwrap();
+}
+
+#[test]
+fn many_pods_that_behave_alike_are_told_together() {
+    let directory = tempfile::tempdir().unwrap();
+    many_pods(&directory.path().join("old"), 80);
+    many_pods(&directory.path().join("new"), 81);
+    let text = run_in(directory.path(), &["policy", "diff", "old", "new"], "");
+    insta::assert_snapshot!(text);
+    let all = run_in(directory.path(), &["policy", "diff", "old", "new", "-o", "json"], "");
+    // The twenty pods of one namespace to each of sixty, but for half of them not to itself; both ports.
+    let pairs = 60 * 20 - 30;
+    assert_eq!(all.matches("\"becomes\"").count(), 2 * pairs);
+    let matrix = run_in(directory.path(), &["policy", "matrix", "--state", "old", "--port", "80/TCP"], "");
+    assert!(matrix.contains(" team-1/app2 ×5 "), "{matrix}");
+    let page = run_in(directory.path(), &["policy", "matrix", "--state", "old", "--format", "html"], "");
+    assert!(
+        page.contains("team-0 → team-1") && page.contains("everybody else (140)")
+            || page.contains("<h3>Pods</h3>")
+    );
+}
+
+#[test]
 fn findings_are_listed_and_end_with_one() {
     let args = ["policy", "lint", "--state", "policy-compiler/testdata/lint"];
     insta::assert_snapshot!(run(&args, ""));
     insta::assert_snapshot!(run(&[&args[..], &["-o", "jsonl"]].concat(), ""));
+    let flannel = run(&["policy", "lint", "--state", "configs/state", "--cluster", "flannel"], "");
+    assert_eq!(flannel.matches("[not_enforced_by_flannel]").count(), 4, "{flannel}");
     let clean = run(&["policy", "lint", "--state", "configs/state"], "");
     assert!(clean.ends_with("nothing found\nexit: 0\n"), "{clean}");
 }
@@ -159,6 +233,10 @@ fn a_difference_is_told_by_pair_and_port() {
     }
     let differ = |form| run_in(directory.path(), &["policy", "diff", "old", "new", "-o", form], "");
     assert!(differ("table").ends_with("no difference\nexit: 0\n"));
+    let staged = run_in(directory.path(), &["policy", "diff", "--staged", "old"], "");
+    assert!(staged.ends_with("no difference\nexit: 0\n"), "{staged}");
+    let alone = run_in(directory.path(), &["policy", "diff", "old"], "");
+    assert!(alone.ends_with("exit: 2\n"), "{alone}");
     let policies = directory.path().join("new/policies.yaml");
     let text = fs::read_to_string(&policies).unwrap();
     let text = text

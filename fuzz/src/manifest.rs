@@ -3,7 +3,7 @@
 //! No panic, memory within the ceiling; problems lie within the text; what was read without an error compiles; in
 //! isolate mode everything compiles that fits.
 
-use policy_compiler::{Compiler, Diagnostic, Engine, OnInvalid, Options, Scope, parse};
+use policy_compiler::{Compiler, Diagnostic, Engine, Kind, OnInvalid, Options, Scope, parse};
 
 const CEILING: usize = 16 << 20;
 
@@ -44,9 +44,10 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// Two live pods with one address: each is well formed.
+/// Two live pods with one address, a pod with an address it cannot have, nodes that contradict each other: each is well
+/// formed.
 fn is_conflict(problem: &Diagnostic) -> bool {
-    problem.field == "status.podIPs"
+    problem.field == "status.podIPs" || problem.object.as_ref().is_some_and(|object| object.kind == Kind::Node)
 }
 
 fn is_too_large(problem: &Diagnostic) -> bool {

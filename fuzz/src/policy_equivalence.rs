@@ -57,7 +57,8 @@ pub fn run(input: &[u8]) {
         compiled.classifier.classify_batch(&keys, &mut verdicts);
         for (key, verdict) in keys.iter().zip(verdicts) {
             let name = compiled.classifier.name();
-            let (action, kind) = reference.judge(key);
+            let judged = reference.judge(key);
+            let (action, kind) = (judged.action, judged.kind);
             let info = compiled.rules.get(verdict.rule);
             assert_eq!(verdict.action, action, "{name} on {key:?}, by {:?}\n{text}", info.kind);
             assert_eq!((info.action, &info.kind), (action, &kind), "{name} on {key:?}\n{text}");

@@ -177,7 +177,8 @@ impl Compiler {
     /// Compiles for the packet path.
     ///
     /// # Errors
-    /// With [`OnInvalid::Refuse`] all problems of all objects; with either, that the tables would not fit.
+    /// With [`OnInvalid::Refuse`] all problems of all objects; with either, that no object knows the scope's node, or
+    /// that the tables would not fit.
     pub fn compile(&self, scope: &Scope) -> Result<Compiled, Vec<Diagnostic>> {
         self.compile_with(scope, Engine::default())
     }
@@ -187,6 +188,11 @@ impl Compiler {
     /// # Errors
     /// As [`Self::compile`].
     pub fn compile_with(&self, scope: &Scope, engine: Engine) -> Result<Compiled, Vec<Diagnostic>> {
+        if let Scope::Node(name) = scope
+            && let Some(problem) = problems::unknown_node(&self.objects, name)
+        {
+            return Err(vec![problem]);
+        }
         let mut last = self.last();
         let changes = std::mem::take(&mut last.changes);
         if engine == Engine::Flat
@@ -200,12 +206,18 @@ impl Compiler {
         last.full_builds += 1;
         let mut view = self.view(scope);
         let context = self.context();
-        let conflicts: Vec<Diagnostic> =
+        let mut conflicts: Vec<Diagnostic> =
             view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)).collect();
+        conflicts
+            .extend(view.cut_offs.iter().filter_map(|cut_off| problems::misplaced(&self.objects, cut_off)));
+        conflicts.extend(view.contradictions.iter().cloned());
         let mut errors: Vec<Diagnostic> =
             self.problems().filter(|problem| problem.is_error()).cloned().collect();
-        errors.extend(semantics::problems(self.objects(), &context));
+        let (of_context, doubts): (Vec<_>, Vec<_>) =
+            semantics::problems(self.objects(), &context).into_iter().partition(Diagnostic::is_error);
+        errors.extend(of_context);
         errors.extend(conflicts.iter().cloned());
+        errors.sort_by(|a, b| a.origin.cmp(&b.origin));
         if self.options.on_invalid == OnInvalid::Refuse && !errors.is_empty() {
             return Err(errors);
         }
@@ -217,7 +229,7 @@ impl Compiler {
             return Ok(last.state.insert(state).compiled());
         }
         let (classifier, rules) = lower::linear(&view, &model);
-        let warnings = self.problems().filter(|problem| !problem.is_error()).cloned().collect();
+        let warnings = self.problems().filter(|problem| !problem.is_error()).cloned().chain(doubts).collect();
         Ok(Compiled { classifier, rules: Arc::new(rules), cluster: view.cluster, warnings, degraded: errors })
     }
 
@@ -304,5 +316,6 @@ fn too_large_diagnostic(too_large: TooLarge, ceiling: usize) -> Diagnostic {
     }
 }
 
+mod problems;
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,12 @@
 //! * [`cluster`] derives who is who: live pods, nodes, addresses, conflicts.
 //! * `lower` groups addresses into identities and ports into port classes, and pods into rows of equal rules.
 //! * [`classifier`] answers packets: constant time, whatever the number of rules.
+//! * [`ruleset`] is the other input: general rules over both addresses, ports and protocol, first match wins.
 //! * [`compiler`] holds the objects and drives the above: one [`Compiled`] result per call.
 //! * [`query`] answers people and scripts from the classifier: eval, explain, matrix, lint, diff, dump.
 //!
-//! Out of scope: files, watching, sockets. This crate does no I/O and has no unsafe code. A [`Compiled`] result
+//! Out of scope: files, watching, sockets. This crate does no I/O. Its only unsafe code is `classifier::arch`, vector
+//! instructions of the general engine. A [`Compiled`] result
 //! is immutable and may be shared between threads; the [`Compiler`] belongs to one.
 //!
 //! ```
@@ -44,6 +46,8 @@ pub mod classifier;
 
 pub mod cluster;
 
+pub mod ruleset;
+
 pub mod model;
 
 pub mod api;
@@ -52,6 +56,8 @@ pub use api::{Diagnostic, Kind, Object, ObjectKey, Origin, ParseOutput, Provenan
 pub use classifier::{
     Classifier, Key, Pair, PairVerdict, RuleId, RuleInfo, RuleKind, RuleTable, Step, Verdict,
 };
-pub use cluster::{ByAddress, Cluster, NodeView, PodName, Shelves, Subject, SubjectId, WaitReason, Waiting};
+pub use cluster::{
+    ByAddress, Cluster, Misplacement, NodeView, PodName, Shelves, Subject, SubjectId, WaitReason, Waiting,
+};
 pub use compiler::{Compiled, Compiler, Engine, OnInvalid, Options, Scope};
 pub use model::{Action, Direction, PolicyName};

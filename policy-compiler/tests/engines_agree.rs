@@ -52,6 +52,7 @@ fn check(text: &str, scope: &Scope, seen: &mut BTreeMap<String, u64>) {
             RuleKind::Unreadable { .. } => "unreadable",
             RuleKind::UnreadableObject { .. } => "unreadable object",
             RuleKind::IpConflict { .. } => "conflict",
+            RuleKind::Misplaced { .. } => "misplaced",
             RuleKind::UnknownSubject => "unknown",
         };
         *seen.entry(format!("{action} {kind}")).or_default() += 1;
@@ -118,6 +119,7 @@ fn all_engines_agree_on_generated_clusters() {
         "allow self",
         "deny unreadable",
         "deny conflict",
+        "deny misplaced",
         "deny unknown",
     ] {
         assert!(seen.contains_key(kind), "no probe came to: {kind}");

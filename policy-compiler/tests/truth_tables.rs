@@ -16,6 +16,7 @@ fn protocol(name: &str) -> u8 {
         "UDP" => 17,
         "SCTP" => 132,
         "ICMP" => 1,
+        "ICMPv6" => 58,
         "GRE" => 47,
         other => panic!("no protocol {other}"),
     }

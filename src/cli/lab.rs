@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::output::{Output, print};
-use super::{Outcome, logging};
+use super::{Outcome, lab_capture, logging};
 
 /// Try weir on this machine: nodes and pods in namespaces, real traffic, and what the policies made of it
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(Demo),
+    Capture(lab_capture::Args),
     /// Remove labs that were kept, or whose process was killed
     #[command(after_help = "Example:\n  weir lab clean")]
     Clean,
@@ -95,6 +96,7 @@ pub(super) fn run(args: &Args, log: Option<&str>) -> Outcome {
     logging::init(log, &Log { level: LogLevel::Warn, format: LogFormat::Auto })?;
     match &args.command {
         Command::Demo(args) => demonstrate(args),
+        Command::Capture(args) => lab_capture::run(args),
         Command::Clean => clean(),
     }
 }

@@ -2,13 +2,18 @@
 //! with a message on standard error that says where and how to mend it.
 
 mod attach;
+mod bench;
+mod classify;
 mod config;
 mod detach;
 mod lab;
+mod lab_capture;
 mod logging;
 mod output;
 mod policy;
+mod replay;
 mod run;
+mod snippet;
 mod socket;
 mod status;
 mod yaml;
@@ -39,6 +44,9 @@ enum Command {
     Run(run::Args),
     Config(config::Args),
     Policy(policy::Args),
+    Replay(replay::Args),
+    Classify(classify::Args),
+    Bench(bench::Args),
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
@@ -54,6 +62,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, log.as_deref()),
         Command::Config(args) => config::run(args),
         Command::Policy(args) => policy::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),

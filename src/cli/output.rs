@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use dataplane::config::ConfigError;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::policy::Refused;
+use super::snippet::{Located, with_snippets};
 use super::yaml;
 
 /// The form of what is printed.
@@ -59,6 +62,17 @@ impl Output {
     }
 }
 
+impl Output {
+    /// One record as it would be printed.
+    pub(super) fn render<T: Serialize>(
+        &self,
+        record: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<String> {
+        render(self.format, record, table)
+    }
+}
+
 /// A record in a form; `table` writes it for people. Ends with a line end.
 pub(super) fn render<T: Serialize>(
     format: Format,
@@ -85,19 +99,79 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Work shorter than this shows no progress.
+const LONG: Duration = Duration::from_millis(400);
+
+/// How far long work has come, on standard error if that is a terminal. Gone when dropped.
+#[derive(Debug)]
+pub(super) struct Progress {
+    what: &'static str,
+    begin: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// `what` is being counted: `pods compared`.
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, begin: Instant::now(), bar: None }
+    }
+
+    /// So much of it is done.
+    pub(super) fn at(&mut self, done: usize, all: usize) {
+        if self.begin.elapsed() < LONG {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
+            // It draws on standard error, and only if that is a terminal.
+            ProgressBar::new(all as u64)
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_message(self.what)
+        });
+        bar.set_position(done as u64);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Says on standard error why a command failed.
 pub(super) fn complain(error: &anyhow::Error) {
-    // Each line of a located error begins with its file, line and column: editors find their way by that.
-    let text = if let Some(located) = error.downcast_ref::<ConfigError>() {
-        located.to_string()
+    let text = if let Some(config) = error.downcast_ref::<ConfigError>() {
+        config_error(config)
     } else if let Some(refused) = error.downcast_ref::<Refused>() {
         refused.to_string()
     } else {
-        format!("weir: {error:#}")
+        format!("weir: {error:#}").lines().map(visible).collect::<Vec<_>>().join("\n")
     };
-    let text = text.lines().map(visible).collect::<Vec<_>>().join("\n");
     // If standard error is closed there is nobody to tell.
     drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// What is wrong with a configuration, each problem with the line it is about.
+fn config_error(error: &ConfigError) -> String {
+    if error.problems().is_empty() {
+        return visible(&error.to_string());
+    }
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let files: Vec<_> = error.problems().iter().map(|problem| problem.file.to_string_lossy()).collect();
+    let located: Vec<Located<'_>> = error
+        .problems()
+        .iter()
+        .zip(&files)
+        .map(|(problem, file)| Located {
+            text: problem.to_string(),
+            file,
+            line: number(problem.line),
+            column: number(problem.column),
+        })
+        .collect();
+    with_snippets(&located)
 }
 
 /// Control characters made visible: names and messages come from manifests, and may not steer a terminal.

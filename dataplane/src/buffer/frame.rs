@@ -81,6 +81,8 @@ pub struct Frame {
     pub gso: Option<Gso>,
     /// Set on frames from and to a datagram underlay.
     pub outer: Option<Outer>,
+    /// A number by which a tool knows the packet again in what becomes of it; 0 on frames that ports bring.
+    pub tag: u64,
 }
 
 impl Frame {
@@ -93,6 +95,7 @@ impl Frame {
             checksum: Checksum::Complete,
             gso: None,
             outer: None,
+            tag: 0,
         }
     }
 
@@ -105,6 +108,7 @@ impl Frame {
             checksum: Checksum::Complete,
             gso: None,
             outer: None,
+            tag: 0,
         }
     }
 
@@ -127,6 +131,7 @@ impl Frame {
         self.checksum = Checksum::Complete;
         self.gso = None;
         self.outer = None;
+        self.tag = 0;
     }
 
     /// Replaces the contents by a copy of `bytes`, cut at the capacity.
@@ -203,6 +208,15 @@ impl Frame {
         true
     }
 
+    /// Grows the frame by a copy of `bytes` at the end; `false` (and no change) when they do not fit.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let Some(end) = self.end.checked_add(bytes.len()) else { return false };
+        let Some(room) = self.memory.get_mut(self.end..end) else { return false };
+        room.copy_from_slice(bytes);
+        self.end = end;
+        true
+    }
+
     /// Cuts the frame to `len` bytes when it is longer (trailing padding).
     pub fn truncate(&mut self, len: usize) {
         if len < self.len() {
@@ -249,6 +263,16 @@ mod tests {
         assert!(frame.push_front(1).is_none());
         assert_eq!(frame.len(), HEADROOM + 10);
         assert!(!frame.pull_front(HEADROOM + 11));
+    }
+
+    #[test]
+    fn bytes_are_appended_while_there_is_room() {
+        let mut frame = Frame::from_bytes(&[1, 2]);
+        assert!(frame.append(&[3]) && frame.append(&[]));
+        assert_eq!(frame.bytes(), [1, 2, 3]);
+        assert!(!frame.append(&vec![0; CAPACITY]));
+        assert_eq!(frame.bytes(), [1, 2, 3]);
+        assert!(!Frame::hollow().append(&[1]));
     }
 
     #[test]

@@ -31,6 +31,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 pub use attachment::{Attachment, AttachmentKind, AttachmentProblem, AttachmentRequest, PodRef, PodRefError};
@@ -59,7 +61,13 @@ impl Config {
         if size > MAX_FILE_BYTES {
             return Err(ConfigError::TooLarge { path: path.to_owned(), size, limit: MAX_FILE_BYTES });
         }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        // A pipe or a device does not say how much it holds.
+        let mut text = String::new();
+        let file = File::open(path).map_err(read)?;
+        let size = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(read)? as u64;
+        if size > MAX_FILE_BYTES {
+            return Err(ConfigError::TooLarge { path: path.to_owned(), size, limit: MAX_FILE_BYTES });
+        }
         Self::parse(&text, path)
     }
 

@@ -166,10 +166,34 @@ impl ControlLoop {
                 last_look = Instant::now();
             }
             self.tend();
+            self.write_notes();
         }
         tracing::info!(node = self.config.node, "stopping");
         self.worker.stop();
         Ok(())
+    }
+
+    /// Writes what rules asked to be noted.
+    fn write_notes(&self) {
+        let (lines, lost) = self.denials.notes.drain();
+        for line in lines {
+            tracing::info!(
+                node = self.config.node,
+                action = line.action.name(),
+                direction = line.direction.name(),
+                src = %line.src,
+                dst = %line.dst,
+                protocol = line.protocol,
+                sport = line.src_port,
+                dport = line.dst_port,
+                rule = line.rule,
+                logged_by = line.logged_by.join(", "),
+                "policy log"
+            );
+        }
+        if lost > 0 {
+            tracing::warn!(node = self.config.node, lost, "policy log: more connections than lines");
+        }
     }
 
     /// A thread that runs as long as the node does, and is over.

@@ -132,7 +132,11 @@ impl ControlLoop {
         };
         self.number = number;
         self.nodes_agreed |= contradictions.is_empty();
-        contradictions.extend(generation.misplaced().map(|(pod, address)| {
+        // Of those the compiler has found it has said so.
+        let misplaced = generation
+            .misplaced()
+            .filter(|(pod, _)| !compiled.cluster.misplaced.iter().any(|(found, ..)| found == *pod));
+        contradictions.extend(misplaced.map(|(pod, address)| {
             format!(
                 "Pod {pod}: {address} is no address that a pod of node {} can have (the node's own, or outside its podCIDRs): it is cut off",
                 self.config.node

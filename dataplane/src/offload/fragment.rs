@@ -77,6 +77,7 @@ pub fn fragment_ipv4(
             return Err(FragmentError::BadHeader);
         }
         piece.outer = frame.outer;
+        piece.tag = frame.tag;
         out.push(piece);
         made += 1;
         done += take;

@@ -6,6 +6,7 @@
 //!             ...
 //!  forward ─► port without the capability: segment, complete_checksum
 //!             port with a smaller MTU, DF clear: fragment_ipv4
+//!             port with the capability: Joint puts the segments of a TCP stream together again
 //! ```
 //! Pure functions over frames and their parsed headers: no I/O, no clock. Cost: one pass over the bytes that
 //! are summed or copied. Every offset comes from a packet or its sender, so each is checked before use, and
@@ -13,6 +14,7 @@
 
 mod checksum;
 mod classify;
+mod coalesce;
 mod crc32c;
 pub(crate) mod field;
 mod fragment;
@@ -23,5 +25,6 @@ mod tests;
 
 pub use checksum::complete_checksum;
 pub use classify::{accept_metadata, detect_gso, detect_partial};
+pub use coalesce::Joint;
 pub use fragment::{FragmentError, fragment_ipv4};
 pub use segment::{MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS, SegmentError, segment};

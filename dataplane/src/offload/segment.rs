@@ -133,6 +133,7 @@ impl<'a> Cut<'a> {
                 return Err(SegmentError::BadMetadata);
             }
             piece.outer = frame.outer;
+            piece.tag = frame.tag;
             out.push(piece);
         }
         Ok(count)
@@ -179,9 +180,11 @@ impl<'a> Cut<'a> {
         };
         field::write_u16(bytes, checksum_at, 0)?;
         let headers = self.headers;
-        let value = match transport(headers.src, headers.dst, headers.protocol, bytes.get(l4..)?) {
-            0 => 0xffff,
-            value => value,
+        let value = match (transport(headers.src, headers.dst, headers.protocol, bytes.get(l4..)?), self.kind)
+        {
+            // Over UDP that would mean "no checksum" (RFC 768).
+            (0, Transport::Udp { .. }) => 0xffff,
+            (value, _) => value,
         };
         field::write_u16(bytes, checksum_at, value)
     }

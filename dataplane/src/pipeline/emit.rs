@@ -1,6 +1,7 @@
 //! Emit: the last stage, from a forwarded packet to frames its port can take.
 //!
-//! A port that takes super-packets and partial checksums gets them as they are. For any other, and always for the
+//! A port that takes super-packets and partial checksums gets them as they are, and TCP segments that follow one
+//! another in a batch as one super-packet. For any other, and always for the
 //! tunnel, segments are cut and checksums completed first. On the way to another node each frame is then
 //! encapsulated: for a datagram underlay a VXLAN header and the outer addresses beside it, for a whole-frame
 //! underlay all outer headers.
@@ -17,39 +18,74 @@ use super::Pipeline;
 use super::bindings::{Binding, PortId, Role};
 use crate::buffer::{Batch, Checksum, Frame, GsoKind, Outer, Pool};
 use crate::drop_reason::DropReason;
-use crate::offload;
+use crate::offload::{self, Joint};
 use crate::ports::Capabilities;
 use crate::tables::Generation;
 
 /// What the pipeline wants sent: a batch for each port.
 #[derive(Default)]
 pub struct Outputs {
-    batches: Vec<Batch>,
+    ports: Vec<Output>,
     used: Vec<PortId>,
+}
+
+#[derive(Default)]
+struct Output {
+    frames: Batch,
+    /// The last of `frames`, while segments may still be joined to it.
+    joint: Option<Joint>,
+}
+
+impl Output {
+    fn close(&mut self) {
+        if let (Some(joint), Some(whole)) = (self.joint.take(), self.frames.last_mut()) {
+            joint.close(whole);
+        }
+    }
 }
 
 impl Outputs {
     /// Adds a frame for `port`.
     pub fn push(&mut self, port: PortId, frame: Frame) {
+        if let Some(output) = self.output(port) {
+            output.close();
+            output.frames.push(frame);
+        }
+    }
+
+    /// Adds a frame for a `port` that takes super-packets, or joins it to the segments before it.
+    fn join(&mut self, port: PortId, frame: Frame, ip: &IpHeaders, pool: &mut Pool) {
+        let Some(output) = self.output(port) else { return pool.give(frame) };
+        if let (Some(joint), Some(whole)) = (&mut output.joint, output.frames.last_mut())
+            && joint.join(whole, &frame, ip)
+        {
+            return pool.give(frame);
+        }
+        output.close();
+        output.joint = Joint::begin(&frame, ip);
+        output.frames.push(frame);
+    }
+
+    fn output(&mut self, port: PortId) -> Option<&mut Output> {
         let place = port.0 as usize;
-        if self.batches.len() <= place {
-            self.batches.resize_with(place + 1, Batch::new);
+        if self.ports.len() <= place {
+            self.ports.resize_with(place + 1, Output::default);
         }
-        if let Some(batch) = self.batches.get_mut(place) {
-            if batch.is_empty() {
-                self.used.push(port);
-            }
-            batch.push(frame);
+        let output = self.ports.get_mut(place)?;
+        if output.frames.is_empty() {
+            self.used.push(port);
         }
+        Some(output)
     }
 
     /// Hands each port's frames to `send`, which takes all of them out.
     pub fn drain(&mut self, mut send: impl FnMut(PortId, &mut Batch)) {
         for port in self.used.drain(..) {
-            if let Some(batch) = self.batches.get_mut(port.0 as usize) {
-                send(port, batch);
-                debug_assert!(batch.is_empty(), "every frame is sent or given back");
-                batch.clear();
+            if let Some(output) = self.ports.get_mut(port.0 as usize) {
+                output.close();
+                send(port, &mut output.frames);
+                debug_assert!(output.frames.is_empty(), "every frame is sent or given back");
+                output.frames.clear();
             }
         }
     }
@@ -159,7 +195,11 @@ impl Pipeline {
         if way.tunnel.is_some() {
             return self.encap(generation, frame, ip.tos, way, flow, pool, out);
         }
-        out.push(way.port, frame);
+        if way.capabilities.tso && way.capabilities.checksum {
+            out.join(way.port, frame, ip, pool);
+        } else {
+            out.push(way.port, frame);
+        }
         Ok(())
     }
 

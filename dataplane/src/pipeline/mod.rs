@@ -17,6 +17,7 @@
 mod bindings;
 mod decap;
 mod emit;
+mod endings;
 mod forward;
 mod fragment;
 mod guard;
@@ -30,6 +31,7 @@ mod track;
 
 pub use bindings::{Binding, Bindings, PortId, Role};
 pub use emit::Outputs;
+pub use endings::{Ended, Ending};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +88,8 @@ pub struct Pipeline {
     released: Batch,
     expired: Vec<(Frame, DropReason)>,
     pieces: Batch,
+    /// What became of each packet, where somebody wants to know.
+    endings: Option<Vec<Ended>>,
 }
 
 /// Neighbour answers per second and worker, and how many at once.
@@ -121,6 +125,7 @@ impl Pipeline {
             released: Batch::new(),
             expired: Vec::new(),
             pieces: Batch::new(),
+            endings: None,
             settings,
         }
     }
@@ -237,6 +242,9 @@ impl Pipeline {
         for (frame, reason) in self.expired.drain(..) {
             self.counters.held.sub(1);
             self.counters.count_drop(reason, 1);
+            if let Some(endings) = &mut self.endings {
+                endings.push(Ended { tag: frame.tag, ending: Ending::Dropped(reason), judged: [None; 2] });
+            }
             pool.give(frame);
         }
     }
@@ -245,6 +253,9 @@ impl Pipeline {
     fn sweep(&mut self, packets: &mut Vec<Packet>, pool: &mut Pool) {
         let (mut received, mut forwarded, mut answered) = (0, 0, 0);
         for packet in packets.drain(..) {
+            if let Some(endings) = &mut self.endings {
+                endings.push(Ended::of(&packet));
+            }
             received += u64::from(!packet.counted);
             match packet.fate {
                 Fate::Forwarded => forwarded += 1,

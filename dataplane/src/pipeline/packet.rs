@@ -4,6 +4,7 @@
 //! it, and the sweep at the end counts it and gives its memory back. So a packet cannot leave without being
 //! counted.
 
+use policy_compiler::Verdict;
 use vxlan::fdb::VtepId;
 use vxlan::mac::Mac;
 use vxlan::wire::headers::{IpHeaders, L4};
@@ -64,11 +65,16 @@ pub(super) struct Packet {
     pub(super) connection: Option<(ConnId, Dir)>,
     /// An ICMP error; `tuple` is then the quoted packet's.
     pub(super) related: bool,
+    /// What the classifier said, egress then ingress, where it was asked.
+    pub(super) judged: [Option<Verdict>; 2],
+    /// The frame's tag, which outlives the frame here.
+    pub(super) tag: u64,
 }
 
 impl Packet {
     pub(super) fn new(frame: Frame, from: PortId) -> Self {
         Self {
+            tag: frame.tag,
             frame,
             from,
             fate: Fate::Live,
@@ -85,6 +91,7 @@ impl Packet {
             signal: Signal::Other,
             connection: None,
             related: false,
+            judged: [None; 2],
         }
     }
 

@@ -174,7 +174,7 @@ impl Pipeline {
         for key in keys(generation, &flow).into_iter().flatten() {
             let verdict = generation.classifier.classify(&key);
             if verdict.action == Action::Deny {
-                self.deny(&key, verdict);
+                self.deny(generation, &key, verdict);
                 return Err(DropReason::PolicyRevoked);
             }
         }
@@ -187,7 +187,7 @@ impl Pipeline {
     fn open_connection(
         &mut self,
         generation: &Generation,
-        packet: &Packet,
+        packet: &mut Packet,
         asked: Option<Asked>,
         questions: &Questions,
         now: Timestamp,
@@ -225,7 +225,7 @@ impl Pipeline {
     fn allowed(
         &mut self,
         generation: &Generation,
-        packet: &Packet,
+        packet: &mut Packet,
         asked: Option<Asked>,
         questions: &Questions,
     ) -> Result<(), DropReason> {
@@ -235,16 +235,19 @@ impl Pipeline {
             let flow = Flow::of(packet).ok_or(DropReason::BadHeader)?;
             keys(generation, &flow).map(|key| key.map(|key| (key, generation.classifier.classify(&key))))
         };
+        packet.judged = answers.map(|answer| answer.map(|(_, verdict)| verdict));
         for (key, verdict) in answers.into_iter().flatten() {
             if verdict.action == Action::Deny {
-                self.deny(&key, verdict);
+                self.deny(generation, &key, verdict);
                 return Err(DropReason::PolicyDeny);
             }
+            self.denial_log.notes.note(&generation.rules, &key, verdict);
         }
         Ok(())
     }
 
-    fn deny(&mut self, key: &Key, verdict: Verdict) {
+    fn deny(&mut self, generation: &Generation, key: &Key, verdict: Verdict) {
+        self.denial_log.notes.note(&generation.rules, key, verdict);
         self.denials.push(Denial {
             direction: key.direction,
             src: key.src,

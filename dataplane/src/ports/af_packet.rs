@@ -29,7 +29,7 @@ use super::tap::within;
 use super::{Capabilities, Port, PortInfo, Received, Sent, interface};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::mmsg::{Datagram, Message, Outgoing};
-use crate::sys::netlink::Netlink;
+use crate::sys::netlink::{Link, Netlink};
 use crate::sys::packet_socket::{self, Arrival, PacketSocket, VlanTag};
 use crate::sys::vnet::{self, VNET_LEN};
 
@@ -57,20 +57,24 @@ impl AfPacketPort {
         within(netns, || Self::open_here(interface))
     }
 
+    /// Opens `interface` of this namespace to send alone: it receives nothing, and the kernel goes on handling what
+    /// arrives. For tools that put traffic on a wire; no port of a worker.
+    ///
+    /// # Errors
+    /// There is no such interface, or a capability is missing; the text says which.
+    pub fn open_to_send(interface: &str) -> io::Result<Self> {
+        let (socket, link, _) = Self::begin(interface)?;
+        socket.bind_to_send(link.index).map_err(|error| explain(interface, &error))?;
+        Ok(Self::with(socket, &link, None))
+    }
+
     /// The interface.
     pub fn info(&self) -> PortInfo {
         self.info
     }
 
     fn open_here(name: &str) -> io::Result<Self> {
-        let netlink = Netlink::open()?;
-        let Some(link) = netlink.link(name)? else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("no interface {name} ({})", interface::listing()),
-            ));
-        };
-        let socket = PacketSocket::open().map_err(|error| explain(name, &error))?;
+        let (socket, link, netlink) = Self::begin(name)?;
         netlink.ensure_ingress_drop(link.index).map_err(|error| {
             io::Error::new(
                 error.kind(),
@@ -83,7 +87,23 @@ impl AfPacketPort {
         socket.bind(link.index).map_err(|error| explain(name, &error))?;
         // Only a veth has another end; for anything else there is nothing to know.
         let peer_mac = netlink.peer_mac(link.index).unwrap_or(None);
-        Ok(Self {
+        Ok(Self::with(socket, &link, peer_mac))
+    }
+
+    fn begin(name: &str) -> io::Result<(PacketSocket, Link, Netlink)> {
+        let netlink = Netlink::open()?;
+        let Some(link) = netlink.link(name)? else {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no interface {name} ({})", interface::listing()),
+            ));
+        };
+        let socket = PacketSocket::open().map_err(|error| explain(name, &error))?;
+        Ok((socket, link, netlink))
+    }
+
+    fn with(socket: PacketSocket, link: &Link, peer_mac: Option<[u8; 6]>) -> Self {
+        Self {
             socket,
             receiver: Receiver::new(),
             outgoing: Outgoing::new(),
@@ -95,7 +115,7 @@ impl AfPacketPort {
             },
             info: PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac },
             down: false,
-        })
+        }
     }
 }
 

@@ -13,21 +13,27 @@
 //!
 //! Works on any interface and without privilege. A kernel VTEP across a veth hands over a 64 KiB
 //! super-packet as one datagram; frames have room for the largest one. What of RFC 7348's outer checks is
-//! not done here is the kernel's: lengths, outer checksum, reassembly. UDP_SEGMENT and UDP_GRO are not used.
+//! not done here is the kernel's: lengths, outer checksum, reassembly. Frames that follow each other to one peer
+//! leave in trains of one message (`UDP_SEGMENT`), see [`departure`], and arrive as such (`UDP_GRO`), see [`arrival`].
 //!
 //! A frame that cannot be sent (no route, too large) counts as failed and costs no other. Losses come from
-//! the socket (`SO_RXQ_OVFL`), with the first datagram received after them.
+//! the socket (`SO_RXQ_OVFL`), with the first datagram received after them; a lost train counts once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use super::datagrams::{self, Losses, Receiver, Refusal};
+use super::datagrams::{Losses, Receiver, Refusal};
 use super::{Capabilities, Port, Received, Sent};
 use crate::buffer::{Batch, Frame, Outer, Pool};
-use crate::sys::mmsg::{Address, Datagram, Message, Outgoing};
-use crate::sys::udp_socket::{Arrival, UdpSocket, class_option};
+use crate::sys::mmsg::Message;
+use crate::sys::udp_socket::{Arrival, UdpSocket};
+use arrival::Unpacking;
+use departure::Departure;
+
+mod arrival;
+mod departure;
 
 /// The port that flannel and its peers use; IANA's for VXLAN is 4789.
 pub const FLANNEL_PORT: u16 = 8472;
@@ -70,13 +76,11 @@ struct Family {
 /// The underlay.
 pub struct UdpUnderlay {
     families: Vec<Family>,
-    port: u16,
     receiver: Receiver,
-    outgoing: Outgoing,
+    unpacking: Unpacking,
+    departure: Departure,
     /// Family that receives first next time, so that neither can starve the other.
     first: usize,
-    /// Which frame goes out by which socket: (family, sender, frame).
-    plan: Vec<(usize, usize, usize)>,
 }
 
 impl UdpUnderlay {
@@ -94,11 +98,10 @@ impl UdpUnderlay {
         }
         Ok(Self {
             families,
-            port: config.port,
             receiver: Receiver::new(),
-            outgoing: Outgoing::new(),
+            unpacking: Unpacking::default(),
+            departure: Departure::new(config.port, config.checksum),
             first: 0,
-            plan: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
         })
     }
 
@@ -106,14 +109,6 @@ impl UdpUnderlay {
     pub fn source_ports(&self, peer: IpAddr) -> Vec<u16> {
         let family = self.families.iter().find(|family| family.serves(peer));
         family.map_or_else(Vec::new, |family| family.senders.iter().map(|s| s.local().port()).collect())
-    }
-
-    /// Family and sender for a frame; none where no socket can reach its peer.
-    fn way(&self, frame: &Frame) -> Option<(usize, usize)> {
-        let outer = frame.outer?;
-        let index = self.families.iter().position(|family| family.serves(outer.peer))?;
-        let senders = self.families.get(index)?.senders.len();
-        usize::from(outer.source_port).checked_rem(senders).map(|sender| (index, sender))
     }
 }
 
@@ -138,7 +133,7 @@ impl Family {
 
 impl Port for UdpUnderlay {
     fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
-        let Self { families, receiver, first, .. } = self;
+        let Self { families, receiver, unpacking, first, .. } = self;
         let mut total = Received::default();
         let count = families.len();
         *first = (*first + 1) % count.max(1);
@@ -148,14 +143,20 @@ impl Port for UdpUnderlay {
                 continue;
             };
             let local = socket.local().ip();
-            let left = limit.saturating_sub(total.frames + total.malformed);
+            let left = limit.saturating_sub(total.frames + total.malformed).min(unpacking.patience());
+            let before = batch.len();
             let (received, error) = receiver.recv(socket.as_fd(), pool, batch, left, |frame, message| {
                 let arrival = Arrival::of(message);
                 total.lost += losses.advance(arrival.losses);
-                describe(frame, message, &arrival, local)
+                let described = describe(frame, message, &arrival, local);
+                if described && !message.truncated {
+                    unpacking.note(arrival.segment);
+                }
+                described
             });
-            total.frames += received.frames;
             total.malformed += received.malformed;
+            total.lost += unpacking.unpack(before, batch, pool);
+            total.frames += batch.len().saturating_sub(before);
             // Any other error was waiting on the socket and is gone by having been read.
             if let Some(error) = error.filter(|error| Refusal::of(error) == Refusal::Gone) {
                 return Err(error);
@@ -165,38 +166,9 @@ impl Port for UdpUnderlay {
     }
 
     fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
-        let mut total = Sent::default();
-        let mut plan = std::mem::take(&mut self.plan);
-        plan.clear();
-        for (index, frame) in batch.iter().enumerate() {
-            match self.way(frame) {
-                Some((family, sender)) => plan.push((family, sender, index)),
-                None => total.failed += 1,
-            }
-        }
-        // By socket, and within one in the order given.
-        plan.sort_unstable();
-        let mut gone = None;
-        for group in plan.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            let Some(socket) =
-                group.first().and_then(|&(family, sender, _)| self.families.get(family)?.senders.get(sender))
-            else {
-                total.failed += group.len();
-                continue;
-            };
-            let datagram = |position: usize| {
-                let &(_, _, index) = group.get(position)?;
-                datagram(batch.get(index)?, self.port)
-            };
-            let (sent, error) = datagrams::send(&mut self.outgoing, socket.as_fd(), group.len(), datagram);
-            total.frames += sent.frames;
-            total.congested += sent.congested;
-            total.failed += sent.failed;
-            gone = error.or(gone);
-        }
-        self.plan = plan;
+        let (sent, gone) = self.departure.send(&self.families, batch);
         pool.give_all(batch.drain(..));
-        gone.map_or(Ok(total), Err)
+        gone.map_or(Ok(sent), Err)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -218,17 +190,6 @@ fn describe(frame: &mut Frame, message: &Message<'_>, arrival: &Arrival, local: 
         tos: arrival.tos,
     });
     true
-}
-
-fn datagram(frame: &Frame, port: u16) -> Option<Datagram<'_>> {
-    let outer = frame.outer?;
-    let (level, kind) = class_option(outer.peer);
-    Some(Datagram {
-        prefix: None,
-        bytes: frame.bytes(),
-        to: Some(Address::new(SocketAddr::new(outer.peer, port))),
-        class: Some((level, kind, outer.tos)),
-    })
 }
 
 /// Sockets on source ports chosen at random, so that a stranger cannot foresee them.

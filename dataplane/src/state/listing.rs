@@ -110,6 +110,12 @@ fn walk(directory: &Path, ancestors: &mut Vec<(u64, u64)>, listing: &mut Listing
             ancestors.pop();
         } else if is_manifest && metadata.is_file() {
             listing.insert(path, Fingerprint::of(&metadata));
+        } else if is_manifest {
+            // A pipe or a device may never end; passed over, it might be the policy that somebody relies on.
+            let message = "is no regular file: expected YAML or JSON; \
+                           rename it if it is not to be read as a manifest"
+                .to_owned();
+            return Err(ListError::Failed { path, message });
         }
     }
     Ok(())

@@ -6,8 +6,9 @@
 //! that does not come to rest for two seconds is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -318,8 +319,8 @@ fn read(path: &Path, fingerprint: Fingerprint) -> Result<Manifest, Moving> {
     };
     let text = match contents(path, fingerprint)? {
         Ok(text) => text,
-        Err(message) => {
-            manifest.diagnostics.push(of_file(path, &message));
+        Err(problem) => {
+            manifest.diagnostics.push(problem);
             return Ok(manifest);
         }
     };
@@ -338,22 +339,31 @@ fn read(path: &Path, fingerprint: Fingerprint) -> Result<Manifest, Moving> {
 }
 
 /// The text, or what stands in the way of it.
-fn contents(path: &Path, fingerprint: Fingerprint) -> Result<Result<String, String>, Moving> {
-    if fingerprint.size() > MAX_FILE_BYTES {
-        return Ok(Err(format!("has {} bytes: expected at most {MAX_FILE_BYTES}", fingerprint.size())));
+fn contents(path: &Path, fingerprint: Fingerprint) -> Result<Result<String, Diagnostic>, Moving> {
+    let failed = |message: String| Ok(Err(of_file(path, &message)));
+    let unreadable = |error: io::Error| Ok(Err(of_file(path, &format!("cannot be read: {error}"))));
+    let size = fingerprint.size();
+    if size > MAX_FILE_BYTES {
+        return failed(format!("has {size} bytes: expected at most {MAX_FILE_BYTES}; split it"));
     }
-    let mut file = match File::open(path) {
+    // Should a pipe have taken the file's place since it was listed, nobody waits for its writer.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let mut file = match file {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Moving),
-        Err(error) => return Ok(Err(format!("cannot be read: {error}"))),
+        Err(error) => return unreadable(error),
     };
     if writers(&file) == Writers::Some {
         return Err(Moving);
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(fingerprint.size()).unwrap_or(0));
+    let mut bytes = Vec::new();
     // One byte more than there should be, so that growing is seen and not followed.
-    if let Err(error) = (&mut file).take(fingerprint.size().saturating_add(1)).read_to_end(&mut bytes) {
-        return Ok(Err(format!("cannot be read: {error}")));
+    let limit = size.saturating_add(1);
+    if let Err(error) = bytes.try_reserve_exact(usize::try_from(limit).unwrap_or(usize::MAX)) {
+        return failed(format!("cannot be read: {size} bytes: {error}"));
+    }
+    if let Err(error) = (&mut file).take(limit).read_to_end(&mut bytes) {
+        return unreadable(error);
     }
     let unchanged = file.metadata().is_ok_and(|now| Fingerprint::of(&now) == fingerprint);
     if !unchanged || writers(&file) == Writers::Some {
@@ -361,9 +371,24 @@ fn contents(path: &Path, fingerprint: Fingerprint) -> Result<Result<String, Stri
     }
     Ok(String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = valid.split(|byte| *byte == b'\n').count();
-        format!("is not UTF-8 text at line {line}: expected YAML or JSON")
+        not_utf8(path, error.as_bytes(), &String::from_utf8_lossy(valid))
     }))
+}
+
+/// `valid`: the text before what is none.
+fn not_utf8(path: &Path, bytes: &[u8], valid: &str) -> Diagnostic {
+    let line = valid.split('\n').count();
+    let column = valid.rsplit('\n').next().map_or(0, |line| line.chars().count()).saturating_add(1);
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    // Byte order marks of UTF-16, as some editors on Windows write them.
+    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let mut problem = of_file(path, "is not UTF-8 text");
+    problem.origin.line = number(line);
+    problem.origin.column = number(column);
+    problem.expected = Some("YAML or JSON".to_owned());
+    problem.help =
+        Some(if utf16 { "it seems to be UTF-16: save it as UTF-8" } else { "save it as UTF-8" }.to_owned());
+    problem
 }
 
 fn of_file(path: &Path, message: &str) -> Diagnostic {

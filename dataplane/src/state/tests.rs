@@ -273,7 +273,10 @@ fn a_file_that_somebody_is_writing_is_waited_for_but_not_forever() {
 fn a_file_that_is_not_text_is_an_error() {
     let mut directory = Directory::new(&[("a.yaml", NAMESPACE)]);
     fs::write(directory.path("b.yaml"), b"a: 1\n\xff\xfe").unwrap();
-    assert!(directory.refused().starts_with("b.yaml: is not UTF-8 text at line 2"));
+    let refused = directory.refused();
+    assert!(refused.contains("b.yaml:2:1: is not UTF-8 text"), "{refused}");
+    fs::write(directory.path("b.yaml"), b"\xff\xfea\0").unwrap();
+    assert!(directory.refused().contains("it seems to be UTF-16"));
 }
 
 #[test]
@@ -282,6 +285,17 @@ fn a_file_over_the_limit_is_not_read() {
     // Sparse: takes no room.
     fs::File::create(directory.path("b.yaml")).unwrap().set_len(super::MAX_FILE_BYTES + 1).unwrap();
     assert!(directory.refused().contains("expected at most 1073741824"));
+}
+
+#[test]
+fn what_may_never_end_is_neither_read_nor_passed_over() {
+    let mut directory = Directory::new(&[("a.yaml", NAMESPACE)]);
+    symlink("/dev/zero", directory.path("b.yaml")).unwrap();
+    assert!(directory.refused().contains("b.yaml: is no regular file"));
+    directory.remove("b.yaml");
+    let made = std::process::Command::new("mkfifo").arg(directory.path("c.yaml")).status().unwrap();
+    assert!(made.success());
+    assert!(directory.refused().contains("c.yaml: is no regular file"));
 }
 
 #[test]

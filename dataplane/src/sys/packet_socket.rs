@@ -51,9 +51,18 @@ impl PacketSocket {
 
     /// Starts to receive all frames that arrive at the interface, and sends through it.
     pub fn bind(&self, index: u32) -> io::Result<()> {
+        self.bind_for(index, libc::ETH_P_ALL as u16)
+    }
+
+    /// Sends through the interface and receives nothing.
+    pub fn bind_to_send(&self, index: u32) -> io::Result<()> {
+        self.bind_for(index, 0)
+    }
+
+    fn bind_for(&self, index: u32, protocol: u16) -> io::Result<()> {
         let mut address = [0_u8; ADDRESS_BYTES];
         let [f0, f1] = (libc::AF_PACKET as u16).to_ne_bytes();
-        let [p0, p1] = (libc::ETH_P_ALL as u16).to_be_bytes();
+        let [p0, p1] = protocol.to_be_bytes();
         let [i0, i1, i2, i3] = index.to_ne_bytes();
         for (to, from) in address.iter_mut().zip([f0, f1, p0, p1, i0, i1, i2, i3]) {
             *to = from;

@@ -31,6 +31,11 @@ impl UdpSocket {
         let socket = Self::unbound(local)?;
         socket.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
         socket::receive_buffer(socket.fd.as_fd(), RECEIVE_BYTES)?;
+        // Datagrams that came as a train may be handed over as one. A kernel that cannot hands them over one by one.
+        match socket.set(libc::SOL_UDP, libc::UDP_GRO, 1) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOPROTOOPT) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         if local.is_ipv4() {
             socket.set(libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
             socket.set(libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
@@ -111,6 +116,8 @@ pub struct Arrival {
     pub local: Option<IpAddr>,
     /// TOS or traffic class byte.
     pub tos: u8,
+    /// Length of each of the datagrams that were handed over as one, but for the last; none where one is one.
+    pub segment: Option<usize>,
     /// Datagrams lost so far because the receive buffer was full, modulo 2^32; none until the first is lost.
     pub losses: Option<u32>,
 }
@@ -133,6 +140,9 @@ impl Arrival {
                 }
                 (libc::IPPROTO_IP, libc::IP_TOS) => arrival.tos = control.data.first().copied().unwrap_or(0),
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => arrival.tos = control.int().unwrap_or(0) as u8,
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    arrival.segment = control.int().filter(|size| *size > 0).map(|size| size as usize);
+                }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => arrival.losses = control.int(),
                 _ => {}
             }

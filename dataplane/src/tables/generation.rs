@@ -238,9 +238,17 @@ impl Generation {
                 }
             }
         }
+        // The compiler knows of them, but for what this node has learned of itself since the compilation.
+        let found = &compiled.cluster.misplaced;
+        let found: HashMap<&PodName, IpAddr> =
+            found.iter().map(|(name, address, _)| (name, *address)).collect();
         let misplaced = endpoints
             .iter()
-            .map(|endpoint| endpoint.addresses.iter().copied().find(|address| !own.may_be_pod(*address)))
+            .map(|endpoint| {
+                let mut addresses = endpoint.addresses.iter().copied();
+                let own_finding = || addresses.find(|address| !own.may_be_pod(*address));
+                found.get(&endpoint.name).copied().or_else(own_finding)
+            })
             .collect();
         let owners = endpoints.iter().map(|endpoint| endpoint.owner).collect();
         let routed: HashSet<&str> = fdb.iter().map(|(_, vtep)| vtep.name.as_str()).collect();

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use policy_compiler::{Direction, PolicyName, RuleId, RuleKind, RuleTable};
 
+use super::NoteLog;
+
 /// Most distinct rows kept.
 pub(super) const MAX_ROWS: usize = 4096;
 
@@ -47,6 +49,8 @@ pub struct DenialRow {
 #[derive(Default)]
 pub struct DenialLog {
     inner: Mutex<Inner>,
+    /// Connections, allowed or denied, that a rule asks to be noted.
+    pub notes: NoteLog,
 }
 
 #[derive(Default)]

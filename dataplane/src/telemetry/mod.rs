@@ -7,8 +7,10 @@
 //! (`tx_congested`, `tx_failed`) is taken off `forwarded` again where it was one frame, so that the sum holds.
 
 mod denials;
+mod notes;
 
 pub use denials::{Denial, DenialLog, DenialRow};
+pub use notes::{NoteLine, NoteLog};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

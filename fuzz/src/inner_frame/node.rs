@@ -128,7 +128,7 @@ impl Node {
             let subject = SubjectId(u32::try_from(position).expect("few"));
             let (src_port, dst_port) = ports;
             let key = Key { subject, direction, src, dst, protocol, src_port, dst_port };
-            self.reference.judge(&key).0 == Action::Allow
+            self.reference.judge(&key).action == Action::Allow
         })
     }
 }

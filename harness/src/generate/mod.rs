@@ -9,13 +9,16 @@
 //! tier to tier on a port, a whole namespace let in, DNS, blocks of outside addresses with exceptions, port
 //! ranges and named ports. The same shape and seed give the same text for ever.
 
+mod capture;
 mod rng;
+pub mod ruleset;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use policy_compiler::{Cluster, Direction, Key, SubjectId};
 
+pub use capture::{CaptureShape, Made, MakeError};
 pub use rng::Rng;
 
 /// How large a cluster is to be.

@@ -28,6 +28,13 @@ pub struct Flannel {
     pub public_ipv6: Option<Ipv6Addr>,
 }
 
+impl Flannel {
+    /// Whether flannel has said anything about the node.
+    pub fn is_there(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 /// MAC and VNI of one family.
 type BackendData = (Option<[u8; 6]>, Option<u32>);
 

@@ -3,8 +3,11 @@
 use super::diagnostic::{Diagnostic, Origin};
 use super::object::{Kind, ObjectKey};
 use super::reader::Reader;
-use super::syntax::{is_dns_label, is_dns_subdomain};
+use super::syntax::{
+    LABEL_KEY_EXPECTED, LABEL_VALUE_EXPECTED, is_dns_label, is_dns_subdomain, is_label_key, is_label_value,
+};
 use super::tree::{Entry, Mark, Node, Value};
+use super::words::quoted;
 use std::collections::BTreeMap;
 
 /// Labels of an object.
@@ -41,6 +44,22 @@ pub(crate) struct RawMeta<'t> {
     pub(crate) deleting: bool,
 }
 
+/// The fields of `metadata` that weir reads.
+const FIELDS: [&str; 7] =
+    ["name", "namespace", "uid", "resourceVersion", "labels", "annotations", "deletionTimestamp"];
+/// The others.
+const OTHER_FIELDS: [&str; 9] = [
+    "generateName",
+    "selfLink",
+    "generation",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+    "clusterName",
+];
+
 /// Reads `metadata`. `None`: the object cannot be named, and the reader knows why.
 pub(crate) fn read_meta<'t>(
     reader: &mut Reader<'t>,
@@ -53,14 +72,22 @@ pub(crate) fn read_meta<'t>(
         return None;
     };
     let metadata = metadata?;
+    // Policies refuse every field they do not know themselves.
+    if matches!(kind, Kind::Namespace | Kind::Node | Kind::Pod) {
+        reader.refuse_misspelled(entries, &["apiVersion", "kind", "metadata", "spec", "status"], &[]);
+    }
     reader.within("metadata", |reader| {
-        let mut readable = true;
+        let errors = reader.error_count();
+        reader.refuse_misspelled(metadata, &FIELDS, &OTHER_FIELDS);
+        // What is misspelled may be the namespace: then it would be an object of another name that is read.
+        let named = !kind.is_namespaced() || metadata.iter().any(|entry| entry.key == "namespace");
+        let mut readable = named || reader.error_count() == errors;
         let mut text = |reader: &mut Reader<'t>, name, valid: fn(&str) -> bool, expected| {
             reader.field(metadata, name, |reader, node| {
                 let text = reader.string(node);
                 readable &= text.is_some_and(valid);
                 if let Some(text) = text.filter(|text| !valid(text)) {
-                    reader.error(node.mark, format!("{text:?} is not a valid {name}"), expected);
+                    reader.error(node.mark, format!("{} is not a valid {name}", quoted(text)), expected);
                 }
                 text
             })
@@ -104,17 +131,27 @@ pub(crate) fn read_meta<'t>(
     })
 }
 
-/// Reads a map of labels. A null value is the empty value, as the API server decodes it.
+/// Reads a map of labels, by the API server's rules for keys and values. A null value is the empty value, as the API
+/// server decodes it.
 fn read_labels<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Labels {
     let mut labels = Labels::new();
     for entry in reader.mapping(node).unwrap_or_default() {
-        let value = match entry.value.value {
-            Value::Null => Some(""),
-            _ => reader.within(&entry.key, |reader| reader.string(&entry.value)),
-        };
-        if let Some(value) = value {
+        reader.within(&entry.key, |reader| {
+            if !is_label_key(&entry.key) {
+                let message = format!("{} is not a label key", quoted(&entry.key));
+                reader.error(entry.key_mark, message, LABEL_KEY_EXPECTED);
+            }
+            let value = match entry.value.value {
+                Value::Null => Some(""),
+                _ => reader.string(&entry.value),
+            };
+            let Some(value) = value else { return };
+            if !is_label_value(value) {
+                let message = format!("{} is not a label value", quoted(value));
+                reader.error(entry.value.mark, message, LABEL_VALUE_EXPECTED);
+            }
             labels.insert(entry.key.clone(), value.to_owned());
-        }
+        });
     }
     labels
 }

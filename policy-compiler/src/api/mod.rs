@@ -19,13 +19,26 @@ mod network_policy;
 mod selector;
 
 mod diagnostic;
+mod misspelled;
 mod reader;
 mod syntax;
 mod tree;
+mod words;
 
-pub use calico::{CalicoNetworkSet, CalicoPolicy, CalicoTier};
-pub use cilium::{CiliumCidrGroup, CiliumPolicy};
-pub use cluster_policy::ClusterPolicy;
+pub use calico::{
+    CalicoAction, CalicoEntity, CalicoIcmp, CalicoNamespaces, CalicoNetworkSet, CalicoOrder, CalicoPolicy,
+    CalicoPolicyBody, CalicoPolicySpec, CalicoPort, CalicoRule, CalicoRuleBody, CalicoSelector,
+    CalicoServiceAccounts, CalicoSubject, CalicoTier, IpFamily, LabelTest, SelectorError, StagedAction,
+};
+pub use cilium::{
+    CiliumCidrGroup, CiliumCidrGroups, CiliumDnsMatch, CiliumEntity, CiliumHttpRule, CiliumKey,
+    CiliumL7Rules, CiliumPeer, CiliumPolicy, CiliumPort, CiliumPortRule, CiliumRequirement, CiliumRule,
+    CiliumRuleBody, CiliumSelector, CiliumSpec, CiliumSubject,
+};
+pub use cluster_policy::{
+    ClusterAction, ClusterPeer, ClusterPlace, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule,
+    ClusterRuleBody, ClusterTier,
+};
 pub use diagnostic::{Diagnostic, Origin, Provenance, Severity};
 pub use document::parse;
 pub use flannel::Flannel;
@@ -39,6 +52,7 @@ pub use object::{Kind, Object, ObjectKey};
 pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Requirement, Selector};
 pub use service_account::ServiceAccount;
+pub(crate) use words::{closest, listed};
 
 use std::collections::BTreeMap;
 

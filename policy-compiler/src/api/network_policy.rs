@@ -89,6 +89,10 @@ pub struct NetworkPolicy {
     pub applies_ingress: bool,
     /// Whether it applies to egress, by `policyTypes` or its default.
     pub applies_egress: bool,
+    /// Whether `policyTypes` names the directions; else they follow from the sections.
+    pub types_written: bool,
+    /// `spec.egress`, where it is there without a rule.
+    pub empty_egress: Option<Provenance>,
     /// `spec.ingress`.
     pub ingress: Vec<PolicyRule>,
     /// `spec.egress`.

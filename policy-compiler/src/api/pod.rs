@@ -3,6 +3,7 @@
 use super::meta::{Meta, RawMeta};
 use super::reader::{Reader, as_integer};
 use super::tree::{Entry, Node, Value};
+use super::words::{quoted, shortened};
 use std::net::IpAddr;
 
 /// `status.phase`.
@@ -19,6 +20,13 @@ pub enum Phase {
     /// The node cannot be asked. Counts as live.
     Unknown,
 }
+
+/// The fields of `spec` that weir reads; none of the others is spelled much like one of them.
+const SPEC_FIELDS: [&str; 5] =
+    ["nodeName", "hostNetwork", "serviceAccountName", "containers", "initContainers"];
+/// Addresses kept of a pod that claims more than it may.
+const MAX_ADDRESSES: usize = 16;
+const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
 
 /// A named container port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +93,7 @@ impl Pod {
 
     fn read_spec<'t>(&mut self, reader: &mut Reader<'t>, node: &'t Node) {
         let Some(spec) = reader.mapping(node) else { return };
+        reader.refuse_misspelled(spec, &SPEC_FIELDS, &[]);
         if let Some(Some(name)) = reader.field(spec, "nodeName", Reader::string) {
             name.clone_into(&mut self.node_name);
         }
@@ -112,12 +121,14 @@ impl Pod {
         reader.field(container, "ports", |reader, node| {
             reader.each(node, |reader, node| {
                 let Some(entries) = reader.mapping(node) else { return };
+                let others = ["hostPort", "hostIP"];
+                reader.refuse_misspelled(entries, &["name", "containerPort", "protocol"], &others);
                 // Ports without a name play no part in policies.
                 let Some(Some(name)) = reader.field(entries, "name", Reader::string) else { return };
                 let protocol = reader.field(entries, "protocol", read_protocol).unwrap_or(Some(6));
                 let port = reader.field(entries, "containerPort", read_port);
                 if port.is_none() {
-                    reader.error(node.mark, format!("the port {name:?} has no containerPort"), "");
+                    reader.error(node.mark, format!("the port {} has no containerPort", quoted(name)), "");
                 }
                 if let (Some(protocol), Some(Some(port))) = (protocol, port) {
                     self.named_ports.push(NamedPort { name: name.to_owned(), protocol, port });
@@ -128,6 +139,7 @@ impl Pod {
 
     fn read_status<'t>(&mut self, reader: &mut Reader<'t>, node: &'t Node) {
         let Some(status) = reader.mapping(node) else { return };
+        reader.refuse_misspelled(status, &["phase", "podIP", "podIPs"], &["hostIP", "hostIPs"]);
         reader.field(status, "phase", |reader, node| {
             self.phase = match reader.string(node) {
                 Some("Running") => Phase::Running,
@@ -136,8 +148,7 @@ impl Pod {
                 Some("Unknown") => Phase::Unknown,
                 Some("Pending" | "") | None => Phase::Pending,
                 Some(other) => {
-                    let expected = "Pending, Running, Succeeded, Failed or Unknown";
-                    reader.error(node.mark, format!("{other:?} is not a phase"), expected);
+                    reader.unknown_word(node.mark, other, "a phase", &PHASES);
                     Phase::Unknown
                 }
             };
@@ -160,7 +171,11 @@ impl Pod {
             return;
         }
         let Ok(address) = text.parse::<IpAddr>() else {
-            reader.error(node.mark, format!("{text:?} is not an IP address"), "an address like 10.42.0.7");
+            reader.error(
+                node.mark,
+                format!("{} is not an IP address", quoted(text)),
+                "an address like 10.42.0.7",
+            );
             return;
         };
         if self.pod_ips.contains(&address) {
@@ -173,7 +188,10 @@ impl Pod {
                 "one address per family",
             );
         }
-        self.pod_ips.push(address);
+        // The pod is cut off; that what else it claims is in conflict need not be known of more than a few.
+        if self.pod_ips.len() < MAX_ADDRESSES {
+            self.pod_ips.push(address);
+        }
     }
 }
 
@@ -184,12 +202,7 @@ pub(crate) fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
         "UDP" => Some(17),
         "SCTP" => Some(132),
         other => {
-            let mut message = format!("{other:?} is not a protocol");
-            let upper = other.to_ascii_uppercase();
-            if ["TCP", "UDP", "SCTP"].contains(&upper.as_str()) {
-                message = format!("{message}, did you mean {upper}?");
-            }
-            reader.error(node.mark, message, "TCP, UDP or SCTP");
+            reader.unknown_word(node.mark, other, "a protocol", &["TCP", "UDP", "SCTP"]);
             None
         }
     }
@@ -203,7 +216,7 @@ pub(crate) fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u
     };
     let port = as_integer(scalar).and_then(|number| u16::try_from(number).ok()).filter(|&port| port > 0);
     if port.is_none() {
-        let message = format!("{} is not a port number", scalar.text);
+        let message = format!("{} is not a port number", shortened(&scalar.text));
         reader.error(node.mark, message, "a number from 1 to 65535");
     }
     port

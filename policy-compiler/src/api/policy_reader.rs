@@ -14,6 +14,7 @@ use super::reader::{Reader, as_integer};
 use super::selector::{Selector, read_selector};
 use super::syntax::{cidr_expected, is_port_name, parse_cidr};
 use super::tree::{Entry, Mark, Node, Value};
+use super::words::quoted;
 use ipnet::IpNet;
 
 /// Fields of the object beside `spec`; anything else is a misspelled `spec`.
@@ -26,6 +27,17 @@ pub(crate) fn read_policy<'t>(
     mark: Mark,
     entries: &'t [Entry],
 ) -> NetworkPolicy {
+    read_policy_of(reader, raw, mark, entries, &[])
+}
+
+/// Reads an object whose `spec` is that of a policy, with some fields more.
+pub(crate) fn read_policy_of<'t>(
+    reader: &mut Reader<'t>,
+    raw: RawMeta<'_>,
+    mark: Mark,
+    entries: &'t [Entry],
+    more: &[&str],
+) -> NetworkPolicy {
     let mut policy = NetworkPolicy {
         spec: Provenance { origin: raw.meta.origin.clone(), field: "spec".into() },
         meta: raw.meta,
@@ -33,6 +45,8 @@ pub(crate) fn read_policy<'t>(
         pod_selector: Some(Selector::default()),
         applies_ingress: true,
         applies_egress: false,
+        types_written: false,
+        empty_egress: None,
         ingress: Vec::new(),
         egress: Vec::new(),
         unreadable: None,
@@ -45,16 +59,22 @@ pub(crate) fn read_policy<'t>(
     reader.field(entries, "spec", |reader, node| {
         policy.spec = reader.provenance(node.mark);
         match reader.mapping(node) {
-            Some(spec) => read_spec(reader, &mut policy, spec, node.mark),
+            Some(spec) => read_spec(reader, &mut policy, spec, node.mark, more),
             None => policy.pod_selector = None,
         }
     });
     policy
 }
 
-fn read_spec<'t>(reader: &mut Reader<'t>, policy: &mut NetworkPolicy, spec: &'t [Entry], mark: Mark) {
+fn read_spec<'t>(
+    reader: &mut Reader<'t>,
+    policy: &mut NetworkPolicy,
+    spec: &'t [Entry],
+    mark: Mark,
+    more: &[&str],
+) {
     let errors = reader.error_count();
-    reader.refuse_unknown(spec, &["podSelector", "policyTypes", "ingress", "egress"]);
+    reader.refuse_unknown(spec, &[&["podSelector", "policyTypes", "ingress", "egress"], more].concat());
     if reader.error_count() > errors {
         policy.unreadable = Some(reader.provenance(mark));
     }
@@ -67,15 +87,16 @@ fn read_spec<'t>(reader: &mut Reader<'t>, policy: &mut NetworkPolicy, spec: &'t 
     if let Some(rules) = reader.field(spec, "egress", |reader, node| read_rules(reader, node, "to")) {
         policy.egress = rules;
     }
+    if policy.egress.is_empty() {
+        policy.empty_egress = reader.field(spec, "egress", |reader, node| reader.provenance(node.mark));
+    }
     policy.applies_egress = !policy.egress.is_empty();
     reader.field(spec, "policyTypes", |reader, node| {
         let errors = reader.error_count();
         let mut types = Vec::new();
         reader.each(node, |reader, node| match reader.string(node) {
             Some(kind @ ("Ingress" | "Egress")) => types.push(kind),
-            Some(other) => {
-                reader.error(node.mark, format!("{other:?} is not a policy type"), "Ingress or Egress");
-            }
+            Some(other) => reader.unknown_word(node.mark, other, "a policy type", &["Ingress", "Egress"]),
             None => {}
         });
         if types.len() > 2 {
@@ -84,6 +105,7 @@ fn read_spec<'t>(reader: &mut Reader<'t>, policy: &mut NetworkPolicy, spec: &'t 
         if reader.error_count() > errors {
             policy.unreadable = Some(reader.provenance(node.mark));
         } else if !types.is_empty() {
+            policy.types_written = true;
             policy.applies_ingress = types.contains(&"Ingress");
             policy.applies_egress = types.contains(&"Egress");
         }
@@ -159,7 +181,7 @@ fn read_cidr<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<IpNet> {
     let text = reader.string(node)?;
     let cidr = parse_cidr(text);
     if cidr.is_none() {
-        reader.error(node.mark, format!("{text:?} is not a CIDR"), cidr_expected(text));
+        reader.error(node.mark, format!("{} is not a CIDR", quoted(text)), cidr_expected(text));
     }
     cidr
 }
@@ -229,12 +251,15 @@ fn read_port_or_name<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Poli
         if is_port_name(&scalar.text) {
             return Some(PolicyPortNumber::Named(scalar.text.clone()));
         }
-        let expected = "a number from 1 to 65535 without quotes, or a name of up to 15 lower case letters, digits and '-'";
-        reader.error(
-            node.mark,
-            format!("{:?} is neither a port number nor a port name", scalar.text),
-            expected,
-        );
+        let message = format!("{} is neither a port number nor a port name", quoted(&scalar.text));
+        let expected = "a number from 1 to 65535, or a name of up to 15 lower case letters, digits and '-'";
+        match scalar.text.parse::<u16>() {
+            Ok(port) if port > 0 => {
+                let help = format!("write {port}, without quotes and leading zeros");
+                reader.error_with_help(node.mark, message, expected, help);
+            }
+            _ => reader.error(node.mark, message, expected),
+        }
     } else {
         reader.error(node.mark, "not a port", "a number or a name");
     }

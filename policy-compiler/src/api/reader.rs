@@ -6,8 +6,15 @@
 use super::diagnostic::{Diagnostic, Origin, Provenance, Severity};
 use super::object::ObjectKey;
 use super::tree::{Entry, Mark, Node, Scalar, Value};
+use super::words::{listed, quoted, shortened};
 use std::fmt::Write;
 use std::sync::Arc;
+
+pub(crate) use super::words::closest;
+
+/// Problems kept of one object, of each severity: nobody mends more at a time, and a hostile object can hold one in
+/// every few bytes. How many more there are is said, and the object counts as wrong all the same.
+const MAX_PROBLEMS: usize = 50;
 
 /// One step of a field path.
 #[derive(Debug, Clone, Copy)]
@@ -22,11 +29,21 @@ pub(crate) struct Reader<'t> {
     object: Option<ObjectKey>,
     path: Vec<Segment<'t>>,
     diagnostics: Vec<Diagnostic>,
+    /// Reported so far, those beyond [`MAX_PROBLEMS`] included.
+    errors: usize,
+    warnings: usize,
 }
 
 impl<'t> Reader<'t> {
     pub(crate) fn new(file: &Arc<str>) -> Self {
-        Self { file: Arc::clone(file), object: None, path: Vec::new(), diagnostics: Vec::new() }
+        Self {
+            file: Arc::clone(file),
+            object: None,
+            path: Vec::new(),
+            diagnostics: Vec::new(),
+            errors: 0,
+            warnings: 0,
+        }
     }
 
     /// From here on, problems name this object; those so far are given its name too.
@@ -41,12 +58,26 @@ impl<'t> Reader<'t> {
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
         let mut diagnostics = self.diagnostics;
         diagnostics.sort_by_key(|diagnostic| (diagnostic.origin.line, diagnostic.origin.column));
+        let left_out = self.errors.saturating_sub(MAX_PROBLEMS) + self.warnings.saturating_sub(MAX_PROBLEMS);
+        if let Some(last) = diagnostics.last().filter(|_| left_out > 0) {
+            let more = if left_out == 1 { "problem" } else { "problems" };
+            let severity = if self.errors > MAX_PROBLEMS { Severity::Error } else { Severity::Warning };
+            diagnostics.push(Diagnostic {
+                severity,
+                origin: last.origin.clone(),
+                object: self.object,
+                field: String::new(),
+                message: format!("{left_out} more {more} like these in this object"),
+                expected: None,
+                help: None,
+            });
+        }
         diagnostics
     }
 
     /// Errors so far. Compared before and after, it tells whether a part could be read.
     pub(crate) fn error_count(&self) -> usize {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count()
+        self.errors
     }
 
     pub(crate) fn origin(&self, mark: Mark) -> Origin {
@@ -67,7 +98,7 @@ impl<'t> Reader<'t> {
                 Segment::Index(index) => write!(path, "[{index}]"),
                 Segment::Field(name) if is_plain(name) && path.is_empty() => write!(path, "{name}"),
                 Segment::Field(name) if is_plain(name) => write!(path, ".{name}"),
-                Segment::Field(name) => write!(path, "[{name:?}]"),
+                Segment::Field(name) => write!(path, "[{}]", quoted(name)),
             };
         }
         path
@@ -81,6 +112,11 @@ impl<'t> Reader<'t> {
         expected: Option<&str>,
         help: Option<String>,
     ) {
+        let count = if severity == Severity::Error { &mut self.errors } else { &mut self.warnings };
+        *count = count.saturating_add(1);
+        if *count > MAX_PROBLEMS {
+            return;
+        }
         let diagnostic = Diagnostic {
             severity,
             origin: self.origin(mark),
@@ -101,6 +137,25 @@ impl<'t> Reader<'t> {
     pub(crate) fn warning(&mut self, mark: Mark, message: impl Into<String>, expected: &str) {
         let expected = (!expected.is_empty()).then_some(expected);
         self.report(Severity::Warning, mark, message.into(), expected, None);
+    }
+
+    /// An error with a remedy that is more than writing what was expected.
+    pub(crate) fn error_with_help(
+        &mut self,
+        mark: Mark,
+        message: impl Into<String>,
+        expected: &str,
+        help: impl Into<String>,
+    ) {
+        let expected = (!expected.is_empty()).then_some(expected);
+        self.report(Severity::Error, mark, message.into(), expected, Some(help.into()));
+    }
+
+    /// The error of a word that is none of `known`, with the one that was probably meant. `what`: "an operator".
+    pub(crate) fn unknown_word(&mut self, mark: Mark, word: &str, what: &str, known: &[&str]) {
+        let help = closest(word, known).map(|meant| format!("did you mean {meant:?}?"));
+        let message = format!("{} is not {what}", quoted(word));
+        self.report(Severity::Error, mark, message, Some(&listed(known)), help);
     }
 
     /// Reads a field of a mapping with `read`, if it is there and not null.
@@ -138,11 +193,25 @@ impl<'t> Reader<'t> {
     /// Reports every field that is not one of `known`.
     pub(crate) fn refuse_unknown(&mut self, entries: &'t [Entry], known: &[&str]) {
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let help = closest(&entry.key, known).map(|name| format!("did you mean \"{name}\"?"));
+            let help = closest(&entry.key, known).map(|name| format!("did you mean {name:?}?"));
             let expected = format!("one of {}", known.join(", "));
             self.within(&entry.key, |reader| {
                 reader.report(Severity::Error, entry.key_mark, "unknown field".into(), Some(&expected), help);
             });
+        }
+    }
+
+    /// Reports every field that is most probably a misspelled one of `read`, where other fields than those weir reads
+    /// are nothing to remark on. `others`: fields of the object that weir does not read and that look alike.
+    pub(crate) fn refuse_misspelled(&mut self, entries: &'t [Entry], read: &[&str], others: &[&str]) {
+        for entry in entries {
+            let name = entry.key.as_str();
+            if read.contains(&name) || others.contains(&name) {
+                continue;
+            }
+            let Some(meant) = closest(name, read) else { continue };
+            let help = format!("did you mean {meant:?}?");
+            self.within(name, |reader| reader.error_with_help(entry.key_mark, "unknown field", "", help));
         }
     }
 
@@ -170,8 +239,9 @@ impl<'t> Reader<'t> {
         match &node.value {
             Value::Scalar(scalar) if !is_other_type(scalar) => Some(&scalar.text),
             Value::Scalar(scalar) => {
-                let message = format!("{} is {}, not a string", scalar.text, describe(&node.value));
-                self.error(node.mark, message, &format!("\"{}\", in quotes", scalar.text));
+                let text = shortened(&scalar.text);
+                let message = format!("{text} is {}, not a string", describe(&node.value));
+                self.error(node.mark, message, &format!("\"{text}\", in quotes"));
                 None
             }
             other => {
@@ -231,51 +301,9 @@ fn describe(value: &Value) -> &'static str {
     }
 }
 
-/// The known word a typo most probably meant.
-pub(crate) fn closest<'k>(typo: &str, known: &[&'k str]) -> Option<&'k str> {
-    // The distance is quadratic; a hostile key is long and no typo.
-    if typo.len() > 64 {
-        return None;
-    }
-    known
-        .iter()
-        .map(|&word| (distance(&typo.to_ascii_lowercase(), &word.to_ascii_lowercase()), word))
-        .filter(|&(distance, word)| distance <= word.len().div_ceil(3).min(3))
-        .min()
-        .map(|(_, word)| word)
-}
-
-/// Levenshtein's, with a swap of neighbours as one step.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for (i, &left) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, &right) in b.iter().enumerate() {
-            let mut best = (above[j] + usize::from(left != right)).min(above[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && left == b[j - 1] && a[i - 1] == right {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{closest, is_number};
-
-    #[test]
-    fn a_typo_finds_its_word() {
-        let known = ["podSelector", "namespaceSelector", "ipBlock"];
-        assert_eq!(closest("podselector", &known), Some("podSelector"));
-        assert_eq!(closest("ipblokc", &known), Some("ipBlock"));
-        assert_eq!(closest("unrelated", &known), None);
-        assert_eq!(closest(&"x".repeat(100_000), &known), None);
-    }
+    use super::is_number;
 
     #[test]
     fn addresses_are_no_numbers() {

@@ -1,9 +1,10 @@
 //! Label selectors: `matchLabels` and `matchExpressions`, all ANDed.
 
 use super::meta::Labels;
-use super::reader::{Reader, closest};
-use super::syntax::{is_label_key, is_label_value};
+use super::reader::Reader;
+use super::syntax::{LABEL_KEY_EXPECTED, LABEL_VALUE_EXPECTED, is_label_key, is_label_value};
 use super::tree::{Node, Value};
+use super::words::quoted;
 
 /// One requirement on one label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,12 +39,28 @@ impl Selector {
 }
 
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
-const KEY_EXPECTED: &str =
-    "letters, digits, '-', '_' and '.', up to 63, after an optional DNS prefix and '/', like example.com/app";
-const VALUE_EXPECTED: &str = "letters, digits, '-', '_' and '.', up to 63, or nothing";
+
+/// What keys of a selector look like.
+pub(crate) struct KeySyntax {
+    /// Whether it is one.
+    pub(crate) is_key: fn(&str) -> bool,
+    /// What to say was expected.
+    pub(crate) expected: &'static str,
+}
+
+const LABEL_KEYS: KeySyntax = KeySyntax { is_key: is_label_key, expected: LABEL_KEY_EXPECTED };
 
 /// Reads a label selector as the API server validates it. `None`: it could not be read.
 pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Selector> {
+    read_selector_of(reader, node, &LABEL_KEYS)
+}
+
+/// The same, where keys are written in another way than those of Kubernetes; they are kept as written.
+pub(crate) fn read_selector_of<'t>(
+    reader: &mut Reader<'t>,
+    node: &'t Node,
+    keys: &KeySyntax,
+) -> Option<Selector> {
     let errors = reader.error_count();
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["matchLabels", "matchExpressions"]);
@@ -51,8 +68,12 @@ pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
     reader.field(entries, "matchLabels", |reader, node| {
         for entry in reader.mapping(node).unwrap_or_default() {
             reader.within(&entry.key, |reader| {
-                if !is_label_key(&entry.key) {
-                    reader.error(entry.key_mark, format!("{:?} is not a label key", entry.key), KEY_EXPECTED);
+                if !(keys.is_key)(&entry.key) {
+                    reader.error(
+                        entry.key_mark,
+                        format!("{} is not a label key", quoted(&entry.key)),
+                        keys.expected,
+                    );
                 }
                 // A null value is the empty value, as the API server decodes it.
                 let empty = entry.value.value == Value::Null;
@@ -65,7 +86,7 @@ pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
     });
     reader.field(entries, "matchExpressions", |reader, node| {
         reader.each(node, |reader, node| {
-            if let Some(requirement) = read_expression(reader, node) {
+            if let Some(requirement) = read_expression(reader, node, keys) {
                 requirements.push(requirement);
             }
         });
@@ -79,18 +100,18 @@ pub(crate) fn read_selector<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opti
 fn read_value<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<&'t str> {
     let value = reader.string(node)?;
     if !is_label_value(value) {
-        reader.error(node.mark, format!("{value:?} is not a label value"), VALUE_EXPECTED);
+        reader.error(node.mark, format!("{} is not a label value", quoted(value)), LABEL_VALUE_EXPECTED);
     }
     Some(value)
 }
 
-fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Requirement> {
+fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node, keys: &KeySyntax) -> Option<Requirement> {
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["key", "operator", "values"]);
     let key = reader.field(entries, "key", |reader, node| {
         let key = reader.string(node)?;
-        if !is_label_key(key) {
-            reader.error(node.mark, format!("{key:?} is not a label key"), KEY_EXPECTED);
+        if !(keys.is_key)(key) {
+            reader.error(node.mark, format!("{} is not a label key", quoted(key)), keys.expected);
         }
         Some(key.to_owned())
     });
@@ -99,11 +120,7 @@ fn read_expression<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Requir
         if OPERATORS.contains(&operator) {
             return Some(operator);
         }
-        let mut message = format!("{operator:?} is not an operator");
-        if let Some(meant) = closest(operator, &OPERATORS) {
-            message = format!("{message}, did you mean {meant}?");
-        }
-        reader.error(node.mark, message, "In, NotIn, Exists or DoesNotExist");
+        reader.unknown_word(node.mark, operator, "an operator", &OPERATORS);
         None
     });
     let mut values = Vec::new();

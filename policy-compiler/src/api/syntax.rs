@@ -3,6 +3,12 @@
 use ipnet::{IpNet, Ipv4Net};
 use std::net::Ipv4Addr;
 
+/// What to say was expected where [`is_label_key`] refused a text.
+pub(crate) const LABEL_KEY_EXPECTED: &str =
+    "letters, digits, '-', '_' and '.', up to 63, after an optional DNS prefix and '/', like example.com/app";
+/// What to say was expected where [`is_label_value`] refused a text.
+pub(crate) const LABEL_VALUE_EXPECTED: &str = "letters, digits, '-', '_' and '.', up to 63, or nothing";
+
 /// RFC 1123 label, as namespaces are named.
 pub(crate) fn is_dns_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';

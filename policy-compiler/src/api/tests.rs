@@ -48,11 +48,11 @@ metadata: {resourceVersion: ""}
 #[test]
 fn json_and_typed_lists_are_read_too() {
     let text = "{\n\t\"kind\": \"PodList\", \"apiVersion\": \"v1\", \"items\": [\n\t\t{\"metadata\": {\"name\": \"a\"}},\n\
-                \t\t{\"metadata\": {\"name\": \"b\", \"labels\": {\"x\": \"\\u00e9\\/\"}}}\n\t]\n}\n";
+                \t\t{\"metadata\": {\"name\": \"b\", \"uid\": \"\\u00e9\\/\"}}\n\t]\n}\n";
     let output = parse("list.json", text);
     assert_eq!(errors(&output), [""; 0]);
     assert_eq!(names(&output), ["Pod default/a", "Pod default/b"]);
-    assert_eq!(output.objects[1].meta().labels.get("x").map(String::as_str), Some("é/"));
+    assert_eq!(output.objects[1].meta().uid, "é/");
 }
 
 #[test]
@@ -70,6 +70,17 @@ fn documents_after_a_broken_one_are_still_read() {
     let output = parse("f", &format!("a: [unclosed\n---\n{good}---\n\n---\n# nothing\n---\nb: }}\n"));
     assert_eq!(names(&output), ["Namespace good"]);
     assert_eq!(errors(&output).len(), 2, "{:?}", errors(&output));
+}
+
+#[test]
+fn lines_are_counted_on_behind_a_broken_document() {
+    for end in ["\n", "\r\n"] {
+        let text = "a: [\n\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: B}\n...\n\n}\n--- \nc: ["
+            .replace('\n', end);
+        let output = parse("f", &text);
+        let lines: Vec<u32> = output.diagnostics.iter().map(|problem| problem.origin.line).collect();
+        assert_eq!(lines, [1, 6, 9, 11], "{:?}", errors(&output));
+    }
 }
 
 #[test]

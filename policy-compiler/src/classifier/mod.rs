@@ -6,6 +6,20 @@ pub(crate) mod flat;
 pub(crate) mod linear;
 pub(crate) mod matrix;
 
+// Vector code is only vector code where all of it is inlined, and rows of sixteen are indexed by their lane.
+#[allow(clippy::inline_always, clippy::unused_self, clippy::many_single_char_names, reason = "as said")]
+mod arch;
+#[allow(
+    clippy::inline_always,
+    clippy::needless_range_loop,
+    clippy::many_single_char_names,
+    reason = "as said"
+)]
+mod general;
+mod live;
+mod tuple;
+mod tuple_linear;
+
 pub(crate) mod port_table;
 pub(crate) mod trie;
 
@@ -13,10 +27,14 @@ mod interner;
 mod key;
 mod rules;
 
+pub use general::{General, Limits, TooLarge};
 pub(crate) use interner::{Base, RuleInterner, StepId, Way};
 pub use key::{Key, Pair, PairVerdict, RuleId, Verdict};
+pub use live::{LiveRules, Merge, Merged, RuleHandle, Snapshot};
 pub(crate) use rules::LaterRules;
 pub use rules::{RuleInfo, RuleKind, RuleTable, Step};
+pub use tuple::TupleClassifier;
+pub use tuple_linear::LinearRules;
 
 use crate::model::Direction;
 

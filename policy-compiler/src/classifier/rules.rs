@@ -4,7 +4,7 @@
 
 use super::key::RuleId;
 use crate::api::{ObjectKey, Provenance};
-use crate::cluster::PodName;
+use crate::cluster::{Misplacement, PodName};
 use crate::model::{Action, Direction, PolicyName};
 use ahash::AHashMap;
 use std::fmt;
@@ -54,6 +54,17 @@ pub enum RuleKind {
         address: IpAddr,
         /// The pods.
         pods: Vec<PodName>,
+    },
+    /// A live pod that shows an address no pod of its node can have: it is cut off.
+    Misplaced {
+        /// The pod.
+        pod: PodName,
+        /// Its node.
+        node: String,
+        /// The address.
+        address: IpAddr,
+        /// Why.
+        reason: Misplacement,
     },
     /// The key's subject is none of this compilation's.
     UnknownSubject,
@@ -148,6 +159,14 @@ impl fmt::Display for RuleKind {
                 }
                 Ok(())
             }
+            Self::Misplaced { pod, node, address, reason } => match reason {
+                Misplacement::OfANode => {
+                    write!(f, "misplaced: {address} of {pod} is a node's or a gateway's")
+                }
+                Misplacement::OutsidePodCidrs => {
+                    write!(f, "misplaced: {address} of {pod} is outside the podCIDRs of node {node}")
+                }
+            },
             Self::UnknownSubject => f.write_str("no policy has been compiled for the pod"),
         }
     }

@@ -3,6 +3,7 @@
 //! A pod is *live* unless it has finished; host-network pods are part of their node. An address a live pod
 //! shows is that pod, whatever else claims it; an address two live pods show is in conflict.
 
+mod nodes;
 mod shelves;
 mod view;
 
@@ -75,6 +76,15 @@ pub struct Waiting {
     pub reason: WaitReason,
 }
 
+/// Why a pod cannot have an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Misplacement {
+    /// It is a node's own address, or that of a gateway.
+    OfANode,
+    /// It is in none of the ranges that the pod's node has its pods' addresses from.
+    OutsidePodCidrs,
+}
+
 /// A node, as the dataplane needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeView {
@@ -111,6 +121,9 @@ pub struct Cluster {
     pub own_node: Vec<IpAddr>,
     /// Addresses that several live pods show, with those pods.
     pub conflicts: Vec<(IpAddr, Vec<PodName>)>,
+    /// Live pods that show an address no pod of their node can have, with the first such address: they are cut off,
+    /// and the address stays whose it is.
+    pub misplaced: Vec<(PodName, IpAddr, Misplacement)>,
     /// Addresses of all live pods of the cluster that one pod alone shows.
     pub pod_addresses: ByAddress<PodName>,
 }

@@ -3,10 +3,12 @@
 //! Input: the objects and a scope. Output: live pods sorted by name (subjects are positions among them), the
 //! public [`Cluster`], and what is in conflict. Cost: a few map operations per pod and per node.
 
-use super::{Cluster, NodeView, PodName, Subject, WaitReason, Waiting};
-use crate::api::{Labels, NAME_LABEL, Namespace, Node, Object, ObjectKey, Pod, Provenance, ServiceAccount};
+use super::nodes::{self, Places, gateway_addresses};
+use super::{Cluster, Misplacement, NodeView, PodName, Subject, WaitReason, Waiting};
+use crate::api::{
+    Diagnostic, Labels, NAME_LABEL, Namespace, Node, Object, ObjectKey, Pod, Provenance, ServiceAccount,
+};
 use crate::model::Attributes;
-use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use std::sync::Arc;
 pub(crate) enum CutOff {
     /// Live pods show one address.
     Conflict { address: IpAddr, pods: Vec<PodName> },
+    /// The pod shows an address that no pod of its node can have.
+    Misplaced { pod: PodName, node: String, address: IpAddr, reason: Misplacement },
     /// The pod or its namespace could not be read.
     Unreadable { object: ObjectKey, provenance: Provenance },
 }
@@ -26,6 +30,8 @@ pub(crate) struct LivePod<'o> {
     pub(crate) pod: &'o Pod,
     pub(crate) namespace_labels: Arc<Labels>,
     pub(crate) account_labels: Arc<Labels>,
+    /// Those of its addresses that a pod of its node can have; of the others it is not the owner.
+    pub(crate) addresses: Vec<IpAddr>,
     /// Position in [`View::cut_offs`].
     pub(crate) cut_off: Option<usize>,
 }
@@ -66,6 +72,7 @@ impl<'o> LivePod<'o> {
                 namespace.map_or_else(implied, |namespace| namespace.meta.labels.clone()),
             ),
             account_labels: Arc::new(account.map(|account| account.meta.labels.clone()).unwrap_or_default()),
+            addresses: pod.pod_ips.clone(),
             cut_off: None,
         }
     }
@@ -78,7 +85,9 @@ pub(crate) struct View<'o> {
     /// Positions in `pods`, in order of subject ids.
     pub(crate) subjects: Vec<usize>,
     pub(crate) cut_offs: Vec<CutOff>,
-    /// Every address a live pod shows: the position in `pods` of its owner, and why it is cut off, if so.
+    /// What nodes say of themselves that cannot all be true.
+    pub(crate) contradictions: Vec<Diagnostic>,
+    /// Every address a live pod shows and can have: the position in `pods` of its owner, and why it is cut off, if so.
     pub(crate) owners: BTreeMap<IpAddr, (usize, Option<usize>)>,
     /// Per node: the addresses that are the node towards its own pods; none of them is a pod's.
     pub(crate) own_node: BTreeMap<&'o str, BTreeSet<IpAddr>>,
@@ -115,12 +124,14 @@ impl<'o> View<'o> {
             pods: Vec::new(),
             subjects: Vec::new(),
             cut_offs: Vec::new(),
+            contradictions: nodes::contradictions(&nodes),
             owners: BTreeMap::new(),
             own_node: BTreeMap::new(),
             node_labels: BTreeMap::new(),
             cluster: Cluster::default(),
         };
-        view.add_pods(&pods, &namespaces, &accounts, scope);
+        let places = Places::new(&nodes, scope, extra);
+        view.add_pods(&pods, &namespaces, &accounts, &places, scope);
         view.add_owners();
         view.add_nodes(&nodes, &pods);
         if let Some(scope) = scope {
@@ -141,6 +152,7 @@ impl<'o> View<'o> {
         pods: &[&'o Pod],
         namespaces: &[&'o Namespace],
         accounts: &[&'o ServiceAccount],
+        places: &Places<'_>,
         scope: Option<&str>,
     ) {
         let mut labels: BTreeMap<&str, Arc<Labels>> = BTreeMap::new();
@@ -192,6 +204,17 @@ impl<'o> View<'o> {
                 cut_off = Some(self.cut_offs.len());
                 self.cut_offs.push(unreadable_object(&pod.meta));
             }
+            let mut addresses = pod.pod_ips.clone();
+            addresses.retain(|address| places.misplaced(pod, *address).is_none());
+            let misplaced = pod.pod_ips.iter().filter_map(|ip| Some((*ip, places.misplaced(pod, *ip)?)));
+            if let Some((address, reason)) = misplaced.min() {
+                let (name, node) = (pod_name(pod), pod.node_name.clone());
+                self.cluster.misplaced.push((name.clone(), address, reason));
+                if cut_off.is_none() {
+                    cut_off = Some(self.cut_offs.len());
+                    self.cut_offs.push(CutOff::Misplaced { pod: name, node, address, reason });
+                }
+            }
             if in_scope {
                 self.subjects.push(self.pods.len());
                 self.cluster.subjects.push(Subject {
@@ -205,6 +228,7 @@ impl<'o> View<'o> {
                 pod,
                 namespace_labels: Arc::clone(namespace_labels),
                 account_labels: Arc::clone(account_labels.get(&account).unwrap_or(&no_labels)),
+                addresses,
                 cut_off,
             });
         }
@@ -213,7 +237,7 @@ impl<'o> View<'o> {
     fn add_owners(&mut self) {
         let mut claims: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
         for (position, live) in self.pods.iter().enumerate() {
-            for &address in &live.pod.pod_ips {
+            for &address in &live.addresses {
                 claims.entry(address).or_default().push(position);
             }
         }
@@ -278,15 +302,4 @@ fn unreadable_object(meta: &crate::api::Meta) -> CutOff {
         |error| (error.origin.clone(), error.field.clone()),
     );
     CutOff::Unreadable { object: meta.key.clone(), provenance: Provenance { origin, field } }
-}
-
-/// The first two addresses of a node's pod CIDR: the VTEP device has the first, the bridge (or weir's TAP in
-/// its place) the second.
-fn gateway_addresses(cidr: IpNet) -> impl Iterator<Item = IpAddr> {
-    let first = cidr.network();
-    let second = match first {
-        IpAddr::V4(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V4(bits.into())),
-        IpAddr::V6(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V6(bits.into())),
-    };
-    [Some(first), second.filter(|address| cidr.contains(address))].into_iter().flatten()
 }

@@ -66,6 +66,8 @@ struct Circumstances {
     tiers: Tiers,
     calico: Option<ObjectKey>,
     cilium: Option<ObjectKey>,
+    /// What staged policies replace.
+    hidden: BTreeSet<ObjectKey>,
 }
 
 impl Circumstances {
@@ -74,6 +76,7 @@ impl Circumstances {
             tiers: context.tiers.clone(),
             calico: context.calico.cloned(),
             cilium: context.cilium.cloned(),
+            hidden: context.hidden.clone(),
         }
     }
 }
@@ -127,14 +130,16 @@ impl State {
         if self.session.rule_count() != self.rules.len() {
             self.rules = Arc::new(self.session.rules());
         }
-        let all = || self.diagnostics.values().flatten();
-        let errors = all().filter(|one| one.is_error()).chain(self.problems.values().flatten());
+        let all = || self.diagnostics.values().chain(self.problems.values()).flatten();
+        let errors = all().filter(|one| one.is_error()).chain(&self.conflicts);
+        let mut degraded: Vec<Diagnostic> = errors.cloned().collect();
+        degraded.sort_by(|a, b| a.origin.cmp(&b.origin));
         Compiled {
             classifier: Arc::new(self.session.flat()),
             rules: Arc::clone(&self.rules),
             cluster: self.cluster.clone(),
             warnings: all().filter(|one| !one.is_error()).cloned().collect(),
-            degraded: errors.chain(&self.conflicts).cloned().collect(),
+            degraded,
         }
     }
 
@@ -190,7 +195,7 @@ impl State {
                         && !after.meta.has_errors() => {}
                 (Some(Object::Namespace(one)), None) | (None, Some(Object::Namespace(one))) => {
                     let pods = self.places.namespaces.get(&one.meta.key.name).copied().unwrap_or(0);
-                    if pods > 0 || one.meta.has_errors() {
+                    if pods > 0 || one.meta.has_errors() || has_network_sets(objects, &one.meta.key.name) {
                         return Err(Refused::NotHere);
                     }
                 }
@@ -398,6 +403,14 @@ fn note(all: &mut BTreeMap<ObjectKey, Vec<Diagnostic>>, key: &ObjectKey, about: 
     } else {
         all.insert(key.clone(), about);
     }
+}
+
+/// Whether Calico's selectors see anything of the namespace beside its pods.
+fn has_network_sets(objects: &BTreeMap<ObjectKey, Object>, namespace: &str) -> bool {
+    let (kind, name) = (Kind::CalicoNetworkSet, String::new());
+    let first = ObjectKey { kind, namespace: namespace.to_owned(), name };
+    let next = objects.range(first..).next();
+    next.is_some_and(|(key, _)| key.kind == kind && key.namespace == namespace)
 }
 
 fn find<'o>(

@@ -5,10 +5,11 @@ use crate::api::{Diagnostic, Kind, ObjectKey, parse};
 use crate::classifier::Key;
 use crate::cluster::{SubjectId, WaitReason};
 use crate::model::{Action, Direction};
+use std::fmt::Write;
 use std::net::IpAddr;
 
 const PODS: &str = "
-{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.42.0.0/24},
+{apiVersion: v1, kind: Node, metadata: {name: n, annotations: {flannel.alpha.coreos.com/public-ip: 192.0.2.1}}, spec: {podCIDR: 10.42.0.0/24},
  status: {addresses: [{type: InternalIP, address: 192.0.2.1}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x, uid: u-1, labels: {app: a}}, spec: {nodeName: n}, status: {podIP: 10.42.0.5}}
@@ -79,7 +80,113 @@ fn a_scope_has_its_nodes_pods_as_subjects_and_everyone_as_peer() {
     let own: Vec<_> = compiled.cluster.own_node.iter().map(ToString::to_string).collect();
     assert_eq!(own, ["10.42.0.0", "10.42.0.1", "192.0.2.1"]);
     assert_eq!(compile(&compiler, &Scope::All).cluster.subjects.len(), 3);
-    assert_eq!(compile(&compiler, &Scope::Node("nowhere".into())).cluster.subjects.len(), 0);
+}
+
+#[test]
+fn a_scope_that_no_object_knows_is_an_error_that_names_the_nodes() {
+    for on_invalid in [OnInvalid::Refuse, OnInvalid::Isolate] {
+        let compiler =
+            compiler(on_invalid, &[&PODS.replace("metadata: {name: n,", "metadata: {name: node-1,")]);
+        // A node that only pods speak of is known.
+        assert_eq!(compile(&compiler, &Scope::Node("m".into())).cluster.subjects.len(), 1);
+        let Err(problems) = compiler.compile(&Scope::Node("node1".into())) else { panic!("it compiled") };
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            ["cluster: no Node is named \"node1\", and no pod runs on it: expected m, n or node-1; \
+              did you mean \"node-1\"?"]
+        );
+    }
+    let empty = compiler(OnInvalid::Refuse, &[]);
+    assert!(empty.compile(&Scope::Node("a".into())).is_err());
+}
+
+#[test]
+fn a_pod_with_an_address_it_cannot_have_is_cut_off_and_the_address_stays_whose_it_is() {
+    let pods = "
+{apiVersion: v1, kind: Pod, metadata: {name: gateway, namespace: x}, spec: {nodeName: n}, status: {podIP: 10.42.0.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: node, namespace: x}, spec: {nodeName: m}, status: {podIP: 192.0.2.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: outside, namespace: x}, spec: {nodeName: n}, status: {podIPs: [{ip: 10.42.1.5}, {ip: 'fd00::5'}]}}
+";
+    let refused = refusal(&compiler(OnInvalid::Refuse, &[PODS, pods]));
+    insta::assert_snapshot!(refused.join("\n"));
+    let compiled = compile(&compiler(OnInvalid::Isolate, &[PODS, pods]), &Scope::All);
+    assert_eq!((compiled.degraded.len(), compiled.cluster.misplaced.len()), (3, 3));
+    let misplaced = "misplaced: 10.42.1.5 of x/outside is outside the podCIDRs of node n";
+    assert_eq!(ask(&compiled, "outside", Direction::Egress, "8.8.8.8"), (Action::Deny, misplaced.to_owned()));
+    // Its other address is its own, and cut off with it.
+    assert_eq!(ask(&compiled, "a", Direction::Egress, "fd00::5"), (Action::Deny, misplaced.to_owned()));
+    // The pod that has the address on another node goes on, and so does the node.
+    assert_eq!(ask(&compiled, "a", Direction::Egress, "10.42.1.5").0, Action::Allow);
+    assert!(compiled.cluster.conflicts.is_empty());
+    for node in ["192.0.2.1", "10.42.0.1"] {
+        assert!(ask(&compiled, "a", Direction::Ingress, node).1.starts_with("own node"), "{node}");
+    }
+}
+
+#[test]
+fn nodes_that_contradict_one_another_are_errors_that_name_both() {
+    let node = |name: &str, rest: &str, public: &str, mac: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: {name}, annotations: {{\
+             flannel.alpha.coreos.com/public-ip: {public}, \
+             flannel.alpha.coreos.com/backend-data: '{{\"VtepMAC\":\"{mac}\"}}'}}}}, {rest}}}\n---\n"
+        )
+    };
+    let address =
+        |kind: &str, address: &str| format!("status: {{addresses: [{{type: {kind}, address: {address}}}]}}");
+    let nodes = [
+        node("a", "spec: {podCIDRs: [10.42.0.0/16, 'fd00:42::/64']}", "192.0.2.1", "02:00:00:00:00:01"),
+        node("b", "spec: {podCIDRs: [10.42.3.0/24, 10.43.0.0/24]}", "192.0.2.2", "02:00:00:00:00:02"),
+        node("c", "spec: {podCIDRs: [10.44.0.0/24, 'fd00:42::/64']}", "192.0.2.1", "02:00:00:00:00:02"),
+        node("d", &address("InternalIP", "192.0.2.9"), "192.0.2.4", "02:00:00:00:00:04"),
+        node("e", &address("InternalIP", "192.0.2.9"), "192.0.2.5", "02:00:00:00:00:05"),
+        // Several nodes behind one address translator.
+        node("f", &address("ExternalIP", "192.0.2.9"), "192.0.2.6", "02:00:00:00:00:06"),
+    ]
+    .concat();
+    insta::assert_snapshot!(refusal(&compiler(OnInvalid::Refuse, &[&nodes])).join("\n"));
+    let compiled = compile(&compiler(OnInvalid::Isolate, &[&nodes]), &Scope::Node("a".into()));
+    assert_eq!((compiled.degraded.len(), compiled.cluster.nodes.len()), (5, 6));
+}
+
+#[test]
+fn overlapping_pod_cidrs_are_found_as_a_look_at_every_pair_finds_them() {
+    let mut random = 8472_u32;
+    let mut next = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        random >> 16
+    };
+    for _ in 0..200 {
+        let mut text = String::new();
+        let mut cidrs: Vec<(ipnet::IpNet, usize)> = Vec::new();
+        for node in 0..4 {
+            let mut own = Vec::new();
+            for _ in 0..next() % 3 {
+                let Ok(cidr) = format!("10.0.{}.0/{}", next() % 16, 20 + next() % 5).parse::<ipnet::IpNet>()
+                else {
+                    panic!("a CIDR")
+                };
+                if !own.contains(&cidr.trunc()) {
+                    own.push(cidr.trunc());
+                }
+            }
+            cidrs.extend(own.iter().map(|cidr| (*cidr, node)));
+            let own: Vec<_> = own.iter().map(ToString::to_string).collect();
+            let _ = write!(
+                text,
+                "{{apiVersion: v1, kind: Node, metadata: {{name: n{node}}}, spec: {{podCIDRs: [{}]}}}}\n---\n",
+                own.join(", ")
+            );
+        }
+        let contradict = cidrs.iter().any(|(one, a)| {
+            cidrs.iter().any(|(other, b)| a != b && (one.contains(other) || other.contains(one)))
+        });
+        let outcome = compiler(OnInvalid::Refuse, &[&text]).compile(&Scope::All);
+        assert_eq!(outcome.is_err(), contradict, "{text}");
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl<'m> Builder<'_, 'm> {
             let mut hosts: Vec<IpAddr> = match peer {
                 Peer::Pods(selection) => {
                     let pods = view.pods.iter().filter(|live| selection.matches(&live.attributes()));
-                    pods.flat_map(|live| live.pod.pod_ips.iter().copied()).collect()
+                    pods.flat_map(|live| live.addresses.iter().copied()).collect()
                 }
                 Peer::Nodes(selector) => {
                     let none = Labels::new();
@@ -172,7 +172,7 @@ impl<'m> Builder<'_, 'm> {
         let known = self.names.entry((protocol, name)).or_insert_with(|| {
             let mut known: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
             for live in &view.pods {
-                for &address in &live.pod.pod_ips {
+                for &address in &live.addresses {
                     known.entry(address).or_default().extend(named(live, protocol, name));
                 }
             }

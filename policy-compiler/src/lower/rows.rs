@@ -236,6 +236,9 @@ impl FixedRules {
 pub(crate) fn cut_off_kind(cut_off: &CutOff) -> RuleKind {
     match cut_off.clone() {
         CutOff::Conflict { address, pods } => RuleKind::IpConflict { address, pods },
+        CutOff::Misplaced { pod, node, address, reason } => {
+            RuleKind::Misplaced { pod, node, address, reason }
+        }
         CutOff::Unreadable { object, provenance } => RuleKind::UnreadableObject { object, provenance },
     }
 }

@@ -2,11 +2,9 @@
 
 use super::end::{End, EndKind};
 use super::judge::Judge;
-use super::probe::{Probe, Transport};
-use super::words::{peers_in_words, ports_in_words};
 use crate::api::Provenance;
-use crate::classifier::{RuleKind, Verdict};
-use crate::model::{Action, PolicyName};
+use crate::classifier::{RuleKind, Step, Verdict};
+use crate::model::{Action, Direction, PolicyName, RuleAction};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -24,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn of(provenance: &Provenance) -> Self {
+    pub(super) fn of(provenance: &Provenance) -> Self {
         let origin = &provenance.origin;
         Self {
             field: provenance.field.clone(),
@@ -56,7 +54,7 @@ pub struct PolicyRef {
 }
 
 impl PolicyRef {
-    fn new(name: &PolicyName, place: Option<Place>) -> Self {
+    pub(super) fn new(name: &PolicyName, place: Option<Place>) -> Self {
         Self {
             kind: name.kind.to_string(),
             namespace: name.namespace.clone(),
@@ -73,13 +71,49 @@ impl std::fmt::Display for PolicyRef {
     }
 }
 
+/// Something on the way to a verdict that did not decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepRef {
+    /// `logged`: a rule asks to note the connection; `passed`: a rule left its tier; `undecided`: policies of the tier
+    /// apply to the pod, and none of their rules decided.
+    pub step: &'static str,
+    /// The tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// With `logged` and `passed`: the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRef>,
+    /// With `logged` and `passed`: where the rule was written.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+impl StepRef {
+    fn new(judge: &Judge, step: &Step, direction: Direction) -> Self {
+        let written = |policy, provenance| (Some(PolicyRef::new(policy, None)), Some(Place::of(provenance)));
+        let (step, tier, (policy, place)) = match step {
+            Step::Logged { policy, provenance } => {
+                let tier = judge
+                    .rule(policy, provenance, direction, RuleAction::Log)
+                    .map(|(tier, _)| tier.name.clone());
+                ("logged", tier, written(policy, provenance))
+            }
+            Step::Passed { tier, policy, provenance } => {
+                ("passed", Some(tier.clone()), written(policy, provenance))
+            }
+            Step::Undecided { tier } => ("undecided", Some(tier.clone()), (None, None)),
+        };
+        Self { step, tier, policy, place }
+    }
+}
+
 /// What one end of a connection says to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Side {
     /// `allow` or `deny`.
     pub verdict: &'static str,
     /// Why: `rule`, `default_deny`, `not_isolated`, `own_node`, `self`, `unreadable`, `unreadable_object`,
-    /// `ip_conflict`, `unknown_pod`, or `not_judged` where the end is no pod.
+    /// `ip_conflict`, `misplaced`, `unknown_pod`, or `not_judged` where the end is no pod.
     pub reason: &'static str,
     /// The pod that was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,12 +124,15 @@ pub struct Side {
     /// With `rule`, `unreadable` and `unreadable_object`: where that was written.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
-    /// With `default_deny`: the tier that denies.
+    /// With `rule`, `unreadable` and `default_deny`: the tier that decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// With `default_deny`: the policies that isolate the pod.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicyRef>,
+    /// What was on the way to the verdict, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<StepRef>,
     /// The reason in words.
     pub message: String,
 }
@@ -119,6 +156,7 @@ impl Side {
             RuleKind::Unreadable { .. } => "unreadable",
             RuleKind::UnreadableObject { .. } => "unreadable_object",
             RuleKind::IpConflict { .. } => "ip_conflict",
+            RuleKind::Misplaced { .. } => "misplaced",
             RuleKind::UnknownSubject => "unknown_pod",
         };
         let mut side = Self::plain(verdict.action, reason, Some(end.name.clone()), info.to_string());
@@ -126,6 +164,8 @@ impl Side {
             RuleKind::Rule { policy, provenance } | RuleKind::Unreadable { policy, provenance } => {
                 side.policy = Some(PolicyRef::new(policy, None));
                 side.place = Some(Place::of(provenance));
+                let rule = judge.rule(policy, provenance, info.direction, action_of(info.action));
+                side.tier = rule.map(|(tier, _)| tier.name.clone());
             }
             RuleKind::DefaultDeny { tier, policies } => {
                 side.tier = Some(tier.clone());
@@ -136,6 +176,7 @@ impl Side {
             RuleKind::UnreadableObject { provenance, .. } => side.place = Some(Place::of(provenance)),
             _ => {}
         }
+        side.via = info.via.iter().map(|step| StepRef::new(judge, step, info.direction)).collect();
         side
     }
 
@@ -148,8 +189,17 @@ impl Side {
             place: None,
             tier: None,
             policies: Vec::new(),
+            via: Vec::new(),
             message,
         }
+    }
+}
+
+/// The rules that decide so.
+pub(super) const fn action_of(action: Action) -> RuleAction {
+    match action {
+        Action::Allow => RuleAction::Allow,
+        Action::Deny => RuleAction::Deny,
     }
 }
 
@@ -173,78 +223,5 @@ impl Answer {
         let allowed = [&egress, &ingress].iter().all(|side| side.verdict == Action::Allow.name());
         let verdict = if allowed { Action::Allow } else { Action::Deny };
         Self { verdict: verdict.name(), src_ip, dst_ip, egress, ingress }
-    }
-}
-
-/// A [`Side`] with what people want to know beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SideDetail {
-    /// What scripts are told.
-    #[serde(flatten)]
-    pub side: Side,
-    /// What the deciding rule says, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub says: Option<String>,
-}
-
-impl SideDetail {
-    fn new(judge: &Judge, side: Side, end: &End, verdict: Option<Verdict>) -> Self {
-        let says = verdict.and_then(|verdict| match &judge.rule_of(verdict).kind {
-            RuleKind::Rule { policy, provenance } => {
-                let rule = judge.rule(policy, provenance)?;
-                let peers = peers_in_words(&rule.peers);
-                let ports = ports_in_words(&rule.ports);
-                let way = rule.direction.name();
-                let preposition = if way == "egress" { "to" } else { "from" };
-                Some(format!("{way} {preposition} {peers}, on {ports}"))
-            }
-            RuleKind::DefaultDeny { .. } => {
-                let name = &end.name;
-                Some(format!(
-                    "default deny: {name} is isolated, and none of these policies allows the connection"
-                ))
-            }
-            _ => None,
-        });
-        Self { side, says }
-    }
-}
-
-/// An [`Answer`] for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Explanation {
-    /// `allow` or `deny`.
-    pub verdict: &'static str,
-    /// Who connects.
-    pub src: String,
-    /// To whom.
-    pub dst: String,
-    /// Protocol and port, like `8080/TCP`.
-    pub port: String,
-    /// The source's address that was taken.
-    pub src_ip: IpAddr,
-    /// The destination's.
-    pub dst_ip: IpAddr,
-    /// What the source's policies say.
-    pub egress: SideDetail,
-    /// What the destination's policies say.
-    pub ingress: SideDetail,
-}
-
-impl Explanation {
-    pub(super) fn new(judge: &Judge, probe: &Probe, source: &End, destination: &End, answer: Answer) -> Self {
-        let transport: Transport = probe.transport;
-        let ends = ((source, answer.src_ip), (destination, answer.dst_ip));
-        let [egress, ingress] = judge.verdicts(ends.0, ends.1, transport, probe.src_port);
-        Self {
-            verdict: answer.verdict,
-            src: source.name.clone(),
-            dst: destination.name.clone(),
-            port: transport.to_string(),
-            src_ip: answer.src_ip,
-            dst_ip: answer.dst_ip,
-            egress: SideDetail::new(judge, answer.egress, source, egress),
-            ingress: SideDetail::new(judge, answer.ingress, destination, ingress),
-        }
     }
 }

@@ -5,10 +5,12 @@
 
 use super::end::{End, EndKind, ends};
 use super::judge::Judge;
-use super::ports::{PortSpace, Reach};
-use super::words::{peers_in_words, pods, ports_in_words};
+use super::ports::PortSpace;
+use super::reach::Reach;
+use super::sweep::{Mask, Sweep};
+use super::words::{peers_in_words, pods, ports_in_words, rule_in_words};
 use crate::api::Object;
-use crate::classifier::Verdict;
+use crate::classifier::{Step, Verdict};
 use crate::model::{Applies, Direction, RuleAction, Undecided};
 use serde_json::{Map, Value, json};
 
@@ -108,6 +110,10 @@ fn model(judge: &Judge) -> (Vec<Value>, Vec<String>) {
             let types =
                 Direction::ALL.into_iter().filter(|&direction| policy.applies(direction) != Applies::No);
             let types: Vec<&str> = types.map(Direction::name).collect();
+            let isolating = Direction::ALL
+                .into_iter()
+                .filter(|&direction| policy.applies(direction) == Applies::Isolating);
+            let isolating: Vec<&str> = isolating.map(Direction::name).collect();
             let origin = &policy.provenance.origin;
             lines.push(format!("  {} ({origin}) judges {} of {subject}", policy.name, types.join(", ")));
             let mut rules = Vec::new();
@@ -119,20 +125,16 @@ fn model(judge: &Judge) -> (Vec<Value>, Vec<String>) {
                     RuleAction::Log => "log",
                 };
                 let (peers, ports) = (peers_in_words(&rule.peers), ports_in_words(&rule.ports));
-                let preposition = if rule.direction == Direction::Egress { "to" } else { "from" };
-                let place = &rule.provenance;
-                lines.push(format!(
-                    "    {} ({}): {action} {} {preposition} {peers}, on {ports}",
-                    place.field, place.origin, rule.direction
-                ));
+                let (place, says) = (&rule.provenance, rule_in_words(rule));
+                lines.push(format!("    {} ({}): {says}", place.field, place.origin));
                 rules.push(json!({
                     "action": action, "direction": rule.direction.name(), "peers": peers, "ports": ports,
-                    "unreadable": rule.unreadable, "field": place.field, "origin": place.origin.to_string(),
+                    "says": says, "unreadable": rule.unreadable, "field": place.field, "origin": place.origin.to_string(),
                 }));
             }
             records.push(json!({
                 "tier": tier.name, "policy": policy.name.to_string(), "order": policy.order.to_string(),
-                "subject": subject, "directions": types, "origin": origin.to_string(), "rules": rules,
+                "subject": subject, "directions": types, "isolates": isolating, "origin": origin.to_string(), "rules": rules,
             }));
         }
     }
@@ -143,13 +145,25 @@ fn rules(judge: &Judge) -> (Vec<Value>, Vec<String>) {
     let known = judge.compiled().rules.iter();
     known
         .map(|(id, info)| {
+            let via: Vec<String> = info.via.iter().map(step).collect();
             let record = json!({
                 "id": id.0, "action": info.action.name(), "direction": info.direction.name(),
-                "reason": info.to_string(),
+                "reason": info.to_string(), "via": via,
             });
-            (record, format!("#{} {} {}: {info}", id.0, info.action, info.direction))
+            let way = if via.is_empty() { String::new() } else { format!(", {}", via.join(", ")) };
+            (record, format!("#{} {} {}: {info}{way}", id.0, info.action, info.direction))
         })
         .unzip()
+}
+
+fn step(step: &Step) -> String {
+    match step {
+        Step::Logged { policy, provenance } => format!("logged by {policy} {}", provenance.field),
+        Step::Passed { tier, policy, provenance } => {
+            format!("tier {tier} passed by {policy} {}", provenance.field)
+        }
+        Step::Undecided { tier } => format!("tier {tier} undecided"),
+    }
 }
 
 fn classifier(judge: &Judge) -> (Vec<Value>, Vec<String>) {
@@ -159,6 +173,7 @@ fn classifier(judge: &Judge) -> (Vec<Value>, Vec<String>) {
     let mut lines = vec![format!("engine {engine}: {subjects} pods, {rules} rules, {bytes} bytes")];
     let mut records = vec![json!({"engine": engine, "pods": subjects, "rules": rules, "bytes": bytes})];
     let space = PortSpace::new(&[judge]);
+    let mut sweep = Sweep::new(judge);
     let pods = judge.pods();
     let mut others = pods.clone();
     others.extend(ends(&[judge]));
@@ -167,7 +182,7 @@ fn classifier(judge: &Judge) -> (Vec<Value>, Vec<String>) {
             lines.push(format!("{} {direction}", pod.name));
             let mut peers = Vec::new();
             for other in &others {
-                for (family, verdict, ports) in answers(judge, pod, other, direction, &space) {
+                for (family, verdict, ports) in answers(&mut sweep, pod, other, direction, &space) {
                     let (action, id) = (verdict.action.name(), verdict.rule.0);
                     lines.push(format!("  {} IPv{family} {ports}: {action} #{id}", other.name));
                     peers.push(json!({
@@ -183,32 +198,37 @@ fn classifier(judge: &Judge) -> (Vec<Value>, Vec<String>) {
 
 /// What the classifier answers about one pair in one direction: a verdict for each set of ports.
 fn answers(
-    judge: &Judge,
+    sweep: &mut Sweep<'_>,
     pod: &End,
     other: &End,
     direction: Direction,
     space: &PortSpace,
 ) -> Vec<(u8, Verdict, Reach)> {
-    let mut found: Vec<(u8, Verdict, Reach)> = Vec::new();
+    let mut all = Vec::new();
     // The other end is not judged here, whoever it is.
     let other = &End { kind: EndKind::Outside, ..other.clone() };
     for family in [4, 6] {
         let (Some(own), Some(remote)) = (pod.address(family), other.address(family)) else { continue };
-        for (stretch, transport) in space.stretches() {
-            let [egress, ingress] = match direction {
-                Direction::Egress => judge.verdicts((pod, own), (other, remote), transport, 49152),
-                Direction::Ingress => judge.verdicts((other, remote), (pod, own), transport, 49152),
-            };
+        let samples = space.samples(family);
+        match direction {
+            Direction::Egress => sweep.ask((pod, own), (other, remote), samples),
+            Direction::Ingress => sweep.ask((other, remote), (pod, own), samples),
+        }
+        let mut found: Vec<(Verdict, Mask)> = Vec::new();
+        for stretch in 0..samples.len() {
+            let [egress, ingress] = sweep.verdicts(stretch);
             let Some(verdict) = egress.or(ingress) else { continue };
-            let same = found.iter_mut().find(|(of, known, _)| *of == family && *known == verdict);
-            if let Some((.., ports)) = same {
-                ports.add(stretch);
+            if let Some((_, mask)) = found.iter_mut().find(|(known, _)| *known == verdict) {
+                mask.set(stretch);
             } else {
-                let mut ports = Reach::default();
-                ports.add(stretch);
-                found.push((family, verdict, ports));
+                let mut mask = Mask::default();
+                mask.reset(samples.len());
+                mask.set(stretch);
+                found.push((verdict, mask));
             }
         }
+        let reach = |mask: Mask| space.reach(|stretch| mask.has(stretch));
+        all.extend(found.into_iter().map(|(verdict, mask)| (family, verdict, reach(mask))));
     }
-    found
+    all
 }

@@ -1,6 +1,7 @@
 //! The ends a connection can have: pods, nodes, and the parts of the outside that policies tell apart.
 
 use super::judge::Judge;
+use super::owner::Owner;
 use crate::cluster::SubjectId;
 use crate::model::{Model, Peer};
 use ipnet::IpNet;
@@ -27,6 +28,8 @@ pub struct End {
     pub kind: EndKind,
     /// Its addresses, in the order the pod lists them.
     pub addresses: Vec<IpAddr>,
+    /// What a pod is a replica of.
+    pub owner: Option<Owner>,
 }
 
 impl End {
@@ -58,6 +61,8 @@ pub fn ends(judges: &[&Judge]) -> Vec<End> {
     for judge in judges {
         let cluster = &judge.compiled().cluster;
         taken.extend(cluster.pod_addresses.keys().map(|&address| IpNet::from(address)));
+        // Several pods' address is nobody's, and yet not outside.
+        taken.extend(cluster.conflicts.iter().map(|&(address, _)| IpNet::from(address)));
         for node in &cluster.nodes {
             for &address in &node.addresses {
                 nodes.entry(address).or_insert_with(|| format!("node {} ({address})", node.name));
@@ -76,7 +81,7 @@ pub fn ends(judges: &[&Judge]) -> Vec<End> {
     taken.extend(nodes.keys().map(|&address| IpNet::from(address)));
     let mut all: Vec<End> = nodes
         .into_iter()
-        .map(|(address, name)| End { name, kind: EndKind::Node, addresses: vec![address] })
+        .map(|(address, name)| End { name, kind: EndKind::Node, addresses: vec![address], owner: None })
         .collect();
     blocks.extend([IpNet::from(IpAddr::from([0; 4])), IpNet::from(IpAddr::from([0_u16; 8]))].map(whole));
     let inner: Vec<IpNet> = blocks.iter().chain(&taken).copied().collect();
@@ -84,7 +89,7 @@ pub fn ends(judges: &[&Judge]) -> Vec<End> {
         if let Some(address) = free_address(block, &inner) {
             let name =
                 if block.prefix_len() == 0 { "outside".to_owned() } else { format!("outside in {block}") };
-            all.push(End { name, kind: EndKind::Outside, addresses: vec![address] });
+            all.push(End { name, kind: EndKind::Outside, addresses: vec![address], owner: None });
         }
     }
     all
@@ -98,7 +103,7 @@ fn whole(net: IpNet) -> IpNet {
 /// Every prefix that some rule names.
 fn prefixes(model: &Model) -> impl Iterator<Item = IpNet> {
     let rules = model.tiers.iter().flat_map(|tier| &tier.policies).flat_map(|policy| &policy.rules);
-    let peers = rules.flat_map(|rule| rule.peers.listed()).flat_map(Peer::atoms);
+    let peers = rules.flat_map(|rule| rule.peers.listed().iter().chain(&rule.local)).flat_map(Peer::atoms);
     peers.flat_map(|peer| match peer {
         Peer::Addresses(block) => std::iter::once(block.cidr).chain(block.except.iter().copied()).collect(),
         _ => Vec::new(),

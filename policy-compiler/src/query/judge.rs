@@ -3,14 +3,17 @@
 //! Built once per state: one compilation and a few maps. An answer costs two lookups in the classifier and the
 //! writing of its reasons.
 
-use super::answer::{Answer, Explanation, Side};
+use super::answer::{Answer, Side};
 use super::end::{End, EndKind, family_of};
-use super::probe::{Probe, ProbeError, Transport};
+use super::explanation::Explanation;
+use super::owner::owner;
+use super::probe::{Probe, ProbeError};
+use super::transport::Transport;
 use crate::api::{Diagnostic, Object, Provenance};
 use crate::classifier::{Key, RuleInfo, Verdict};
 use crate::cluster::SubjectId;
 use crate::compiler::{Compiled, Compiler, Scope};
-use crate::model::{Direction, Model, PolicyName, Rule};
+use crate::model::{Direction, Model, Policy, PolicyName, Rule, RuleAction, Tier};
 use ahash::AHashMap;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -27,8 +30,8 @@ pub struct Judge {
     subjects: AHashMap<IpAddr, SubjectId>,
     /// Addresses of nodes and of pods on the host network.
     nodes: AHashMap<IpAddr, String>,
-    /// Where each policy was written.
-    policies: AHashMap<PolicyName, Provenance>,
+    /// Positions in the model, tier and policy, of what each object became.
+    policies: AHashMap<PolicyName, Vec<(usize, usize)>>,
 }
 
 impl Judge {
@@ -48,16 +51,22 @@ impl Judge {
             compiler,
             compiled,
         };
-        for policy in judge.model.tiers.iter().flat_map(|tier| &tier.policies) {
-            judge.policies.insert(policy.name.clone(), policy.provenance.clone());
+        for (tier, of) in judge.model.tiers.iter().enumerate() {
+            for (position, policy) in of.policies.iter().enumerate() {
+                judge.policies.entry(policy.name.clone()).or_default().push((tier, position));
+            }
         }
         for (number, subject) in (0..).map(SubjectId).zip(&judge.compiled.cluster.subjects) {
             let name = subject.name.to_string();
             for &address in &subject.addresses {
                 judge.subjects.insert(address, number);
             }
-            let end =
-                End { name: name.clone(), kind: EndKind::Pod(number), addresses: subject.addresses.clone() };
+            let end = End {
+                name: name.clone(),
+                kind: EndKind::Pod(number),
+                addresses: subject.addresses.clone(),
+                owner: None,
+            };
             judge.pods.insert(name, Ok(end));
         }
         for node in &judge.compiled.cluster.nodes {
@@ -74,7 +83,10 @@ impl Judge {
         for object in self.compiler.objects() {
             let Object::Pod(pod) = object else { continue };
             let name = format!("{}/{}", pod.meta.key.namespace, pod.meta.key.name);
-            if self.pods.contains_key(&name) {
+            if let Some(end) = self.pods.get_mut(&name) {
+                if let Ok(end) = end {
+                    end.owner = Some(owner(pod));
+                }
                 continue;
             }
             let mut addresses = pod.pod_ips.clone();
@@ -90,7 +102,7 @@ impl Judge {
                 for &address in &addresses {
                     self.nodes.entry(address).or_insert_with(|| format!("node of {name}"));
                 }
-                Ok(End { name: name.clone(), kind: EndKind::Node, addresses })
+                Ok(End { name: name.clone(), kind: EndKind::Node, addresses, owner: None })
             };
             self.pods.insert(name, end);
         }
@@ -129,18 +141,35 @@ impl Judge {
             .flat_map(|end| end.addresses.iter().map(|&address| (end.name.as_str(), address)))
     }
 
-    /// Where the policy was written.
-    pub(super) fn place_of(&self, policy: &PolicyName) -> Option<&Provenance> {
-        self.policies.get(policy)
+    /// What the object of this name became, with the tiers: one object may be several policies.
+    pub(super) fn policies_named(&self, name: &PolicyName) -> impl Iterator<Item = (&Tier, &Policy)> {
+        self.policies.get(name).into_iter().flatten().filter_map(|&(tier, policy)| {
+            let tier = self.model.tiers.get(tier)?;
+            Some((tier, tier.policies.get(policy)?))
+        })
     }
 
-    /// The rule of the model that was written there.
-    pub(super) fn rule(&self, policy: &PolicyName, provenance: &Provenance) -> Option<&Rule> {
-        let policies = self.model.tiers.iter().flat_map(|tier| &tier.policies);
-        policies
-            .filter(|candidate| candidate.name == *policy)
-            .flat_map(|policy| &policy.rules)
-            .find(|rule| rule.provenance == *provenance)
+    /// Where the policy was written.
+    pub(super) fn place_of(&self, policy: &PolicyName) -> Option<&Provenance> {
+        self.policies_named(policy).last().map(|(_, policy)| &policy.provenance)
+    }
+
+    /// The rule of the model that was written there, does this and is of this direction, and its tier. What was written
+    /// once may be several rules: one that allows, and one that denies what it leaves out.
+    pub(super) fn rule(
+        &self,
+        policy: &PolicyName,
+        provenance: &Provenance,
+        direction: Direction,
+        action: RuleAction,
+    ) -> Option<(&Tier, &Rule)> {
+        self.policies_named(policy).find_map(|(tier, policy)| {
+            let mut rules = policy.rules.iter();
+            let rule = rules.find(|rule| {
+                rule.direction == direction && rule.action == action && rule.provenance == *provenance
+            })?;
+            Some((tier, rule))
+        })
     }
 
     /// Who is meant by `ns/name` or an address. An address that a live pod owns is that pod; one that nobody owns
@@ -151,15 +180,15 @@ impl Judge {
     pub fn end(&self, text: &str) -> Result<End, ProbeError> {
         if let Ok(address) = text.parse::<IpAddr>() {
             let subject = self.subject_at(address);
-            let (name, kind) = match (subject, self.nodes.get(&address)) {
-                (Some(subject), _) => {
-                    let name = self.compiled.cluster.subjects.get(subject.0 as usize);
-                    (name.map_or_else(String::new, |pod| pod.name.to_string()), EndKind::Pod(subject))
-                }
-                (None, Some(node)) => (format!("{node} ({address})"), EndKind::Node),
-                (None, None) => (address.to_string(), EndKind::Outside),
+            let pod = subject.and_then(|subject| self.compiled.cluster.subjects.get(subject.0 as usize));
+            if let Some(Ok(end)) = pod.and_then(|pod| self.pods.get(&pod.name.to_string())) {
+                return Ok(End { addresses: vec![address], ..end.clone() });
+            }
+            let (name, kind) = match self.nodes.get(&address) {
+                Some(node) => (format!("{node} ({address})"), EndKind::Node),
+                None => (address.to_string(), EndKind::Outside),
             };
-            return Ok(End { name, kind, addresses: vec![address] });
+            return Ok(End { name, kind, addresses: vec![address], owner: None });
         }
         match self.pods.get(text) {
             Some(end) => end.clone(),

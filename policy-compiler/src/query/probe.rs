@@ -1,13 +1,11 @@
 //! A question about one connection, as a line of JSON or as the words of a command line.
 
+use super::transport::{Transport, protocol_named};
 use crate::model::Protocol;
 use serde::Deserialize;
-use std::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
 
 /// Source port where a probe names none: the first of the dynamic range.
-const SOURCE_PORT: u16 = 49152;
+pub(super) const SOURCE_PORT: u16 = 49152;
 
 /// Why a probe cannot be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,63 +51,6 @@ pub enum ProbeError {
     },
 }
 
-/// Protocol and what identifies a service within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Transport {
-    /// A protocol with ports.
-    Port(Protocol, u16),
-    /// ICMP or, on IPv6, ICMPv6: type and code; no type is the echo request of the family.
-    Icmp(Option<u8>, u8),
-}
-
-impl Transport {
-    /// IANA protocol number and the key's destination port for an address of this family.
-    pub fn in_key(self, address: IpAddr) -> (u8, u16) {
-        match (self, address) {
-            (Self::Port(protocol, port), _) => (protocol.number(), port),
-            (Self::Icmp(kind, code), IpAddr::V4(_)) => (1, u16::from_be_bytes([kind.unwrap_or(8), code])),
-            (Self::Icmp(kind, code), IpAddr::V6(_)) => (58, u16::from_be_bytes([kind.unwrap_or(128), code])),
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    /// `8080/TCP`, `ICMP`, `ICMP:3.1`: what [`Transport::from_str`] reads.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Port(protocol, port) => write!(f, "{port}/{protocol}"),
-            Self::Icmp(None, _) => f.write_str("ICMP"),
-            Self::Icmp(Some(kind), code) => write!(f, "ICMP:{kind}.{code}"),
-        }
-    }
-}
-
-impl FromStr for Transport {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is no port: expected PORT/PROTOCOL like 8080/TCP or 53/UDP, ICMP or ICMP:TYPE.CODE"
-            )
-        };
-        let upper = text.to_ascii_uppercase();
-        if upper == "ICMP" {
-            return Ok(Self::Icmp(None, 0));
-        }
-        if let Some(rest) = upper.strip_prefix("ICMP:") {
-            let (kind, code) = rest.split_once('.').unwrap_or((rest, "0"));
-            let (Ok(kind), Ok(code)) = (kind.parse(), code.parse()) else { return Err(wrong()) };
-            return Ok(Self::Icmp(Some(kind), code));
-        }
-        let (port, protocol) = upper.split_once('/').ok_or_else(wrong)?;
-        let (Ok(port), Some(protocol)) = (port.parse(), Protocol::from_name(protocol)) else {
-            return Err(wrong());
-        };
-        Ok(Self::Port(protocol, port))
-    }
-}
-
 /// A question: may `src` open this connection to `dst`?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -121,21 +62,22 @@ pub struct Probe {
     pub transport: Transport,
     /// 4 or 6; else the first family of the source that the destination has too.
     pub family: Option<u8>,
-    /// Source port; 0 for ICMP.
+    /// Source port; 0 for protocols without ports.
     pub src_port: u16,
 }
 
 impl Probe {
     /// A probe from the dynamic source port, in the first family that fits.
     pub fn new(src: &str, dst: &str, transport: Transport) -> Self {
-        let src_port = if matches!(transport, Transport::Icmp(..)) { 0 } else { SOURCE_PORT };
+        let src_port = if transport.has_ports() { SOURCE_PORT } else { 0 };
         Self { src: src.to_owned(), dst: dst.to_owned(), transport, family: None, src_port }
     }
 
     /// Reads `{"src", "dst", "protocol", "port"}` with optional `family`, `sport`, `icmp_type`, `icmp_code`.
     ///
-    /// ICMP has no ports: `port` and `sport` beside it say nothing. An ICMP field beside another protocol, and
-    /// a field of any other name, are refused: they would not mean what their writer thinks.
+    /// `protocol` is a name or an IANA number. ICMP, and what is neither TCP, UDP nor SCTP, has no ports: `port` and
+    /// `sport` beside it say nothing. `ICMPv6` asks about IPv6. An ICMP field beside another protocol, and a field of
+    /// any other name, are refused: they would not mean what their writer thinks.
     ///
     /// # Errors
     /// What is wrong with the line.
@@ -145,12 +87,18 @@ impl Probe {
         struct Raw {
             src: String,
             dst: String,
-            protocol: String,
+            protocol: Word,
             port: Option<u16>,
             family: Option<u8>,
             sport: Option<u16>,
             icmp_type: Option<u8>,
             icmp_code: Option<u8>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "the name or the number of a protocol")]
+        enum Word {
+            Number(u8),
+            Name(String),
         }
         let line = line.trim();
         // Serde would also take a list of the fields' values.
@@ -166,30 +114,57 @@ impl Probe {
             let message = format!("{family} is no address family");
             return Err(ProbeError::Field { field: "family", message, expected: "4 or 6" });
         }
-        let transport = if raw.protocol == "ICMP" {
+        let unknown = |name: String| ProbeError::Field {
+            field: "protocol",
+            message: format!("{name:?} is no protocol"),
+            expected: "TCP, UDP, SCTP, ICMP, another protocol like GRE, or a number",
+        };
+        let numbered = matches!(raw.protocol, Word::Number(_));
+        let (family, is_icmp, protocol) = match raw.protocol {
+            Word::Number(1) => (raw.family.or(Some(4)), true, Protocol::ICMP),
+            Word::Number(58) => (raw.family.or(Some(6)), true, Protocol::ICMPV6),
+            Word::Number(number) => (raw.family, false, Protocol::new(number)),
+            Word::Name(name) if name == "ICMP" => (raw.family, true, Protocol::ICMP),
+            Word::Name(name) if name == "ICMPv6" => (raw.family.or(Some(6)), true, Protocol::ICMPV6),
+            Word::Name(name) => {
+                let protocol = Protocol::from_name(&name).or_else(|| protocol_named(&name));
+                (raw.family, false, protocol.ok_or_else(|| unknown(name))?)
+            }
+        };
+        let misplaced = match (protocol, family) {
+            (Protocol::ICMPV6, Some(4)) => Some(("ICMPv6 is not of IPv4", "6")),
+            (Protocol::ICMP, Some(6)) if numbered => {
+                Some(("protocol 1 is not of IPv6", "4, or \"protocol\": \"ICMP\""))
+            }
+            _ => None,
+        };
+        if let Some((message, expected)) = misplaced {
+            return Err(ProbeError::Field { field: "family", message: message.to_owned(), expected });
+        }
+        let transport = if is_icmp {
             Transport::Icmp(raw.icmp_type, raw.icmp_code.unwrap_or(0))
         } else {
-            let protocol = Protocol::from_name(&raw.protocol).ok_or_else(|| ProbeError::Field {
-                field: "protocol",
-                message: format!("{:?} is no protocol", raw.protocol),
-                expected: "TCP, UDP, SCTP or ICMP",
-            })?;
             for (field, value) in [("icmp_type", raw.icmp_type), ("icmp_code", raw.icmp_code)] {
                 if value.is_some() {
                     let message = format!("{protocol} has none");
                     return Err(ProbeError::Field { field, message, expected: "protocol ICMP beside it" });
                 }
             }
-            let port = raw.port.ok_or_else(|| ProbeError::Field {
-                field: "port",
-                message: format!("{protocol} without a port"),
-                expected: "a number up to 65535",
-            })?;
-            Transport::Port(protocol, port)
+            match (protocol.has_ports(), raw.port) {
+                (false, _) => Transport::Other(protocol),
+                (true, Some(port)) => Transport::Port(protocol, port),
+                (true, None) => {
+                    return Err(ProbeError::Field {
+                        field: "port",
+                        message: format!("{protocol} without a port"),
+                        expected: "a number up to 65535",
+                    });
+                }
+            }
         };
         let mut probe = Self::new(&raw.src, &raw.dst, transport);
-        probe.family = raw.family;
-        if let (Some(src_port), Transport::Port(..)) = (raw.sport, transport) {
+        probe.family = family;
+        if let (Some(src_port), true) = (raw.sport, transport.has_ports()) {
             probe.src_port = src_port;
         }
         Ok(probe)

@@ -1,6 +1,6 @@
-//! Corners of probes and answers, and what lint finds, as a snapshot.
+//! Corners of probes, answers and matrices.
 
-use super::{Judge, Lint, Probe, ProbeError, Stage, Transport, dump, lint, matrix};
+use super::{Cell, ChangeBlock, Judge, Probe, ProbeError, Stage, Transport, diff, dump, matrix};
 use crate::{Compiler, OnInvalid, Options, parse};
 
 const CLUSTER: &str = include_str!("../../testdata/cluster.yaml");
@@ -94,6 +94,26 @@ fn icmp_is_an_echo_request_of_the_family_unless_said_otherwise() {
 }
 
 #[test]
+fn other_protocols_go_by_name_or_number() {
+    let parsed = |protocol: &str, more: &str| {
+        let line = format!(r#"{{"src":"a/b","dst":"a/b","protocol":{protocol}{more}}}"#);
+        Probe::from_json(&line).map(|probe| (probe.transport, probe.family, probe.src_port))
+    };
+    let gre = Transport::Other(crate::model::Protocol::new(47));
+    assert_eq!(parsed("\"GRE\"", ""), Ok((gre, None, 0)));
+    assert_eq!(parsed("47", r#","port":80,"sport":9"#), Ok((gre, None, 0)));
+    let tcp = Transport::Port(crate::model::Protocol::TCP, 80);
+    assert_eq!(parsed("6", r#","port":80,"sport":9"#), Ok((tcp, None, 9)));
+    assert_eq!(parsed("58", ""), Ok((Transport::Icmp(None, 0), Some(6), 0)));
+    assert_eq!(parsed("\"ICMPv6\"", r#","icmp_type":1"#), Ok((Transport::Icmp(Some(1), 0), Some(6), 0)));
+    for (protocol, more) in
+        [("6", ""), ("58", r#","family":4"#), ("1", r#","family":6"#), ("256", ""), ("-1", ""), ("null", "")]
+    {
+        assert!(parsed(protocol, more).is_err(), "{protocol}{more}");
+    }
+}
+
+#[test]
 fn lines_that_are_no_probe_say_what_is_wrong_with_them() {
     let judge = judge(&[CLUSTER], OnInvalid::Refuse);
     let lines = [
@@ -128,54 +148,112 @@ fn lines_that_are_no_probe_say_what_is_wrong_with_them() {
 
 #[test]
 fn ports_of_a_command_line_are_read_as_they_are_written() {
-    for text in ["8080/TCP", "53/UDP", "7/SCTP", "ICMP", "ICMP:3.1"] {
+    for text in ["8080/TCP", "53/UDP", "7/SCTP", "ICMP", "ICMP:3.1", "GRE", "PROTOCOL:252"] {
         assert_eq!(text.parse::<Transport>().map(|port| port.to_string()).as_deref(), Ok(text));
         assert_eq!(text.to_lowercase().parse::<Transport>(), text.parse());
     }
     assert_eq!("icmp:8".parse(), Ok(Transport::Icmp(Some(8), 0)));
-    for text in ["", "80", "TCP/80", "80/GRE", "99999/TCP", "-1/TCP", "ICMP:x", "ICMP:8.999"] {
+    assert_eq!("protocol:47".parse::<Transport>(), "gre".parse());
+    for text in ["", "80", "TCP/80", "80/GRE", "99999/TCP", "-1/TCP", "ICMP:x", "ICMP:8.999", "PROTOCOL:6"] {
         assert!(text.parse::<Transport>().is_err(), "{text}");
     }
 }
 
 #[test]
-fn lint_finds_each_of_these_at_its_place() {
-    let text = include_str!("../../testdata/lint/state.yaml");
-    let judge = judge(&[text], OnInvalid::Isolate);
-    let findings = lint(&judge, &parse("state.yaml", text).diagnostics);
-    let found: Vec<String> =
-        findings.iter().map(|finding| format!("[{}] {}", finding.lint.name(), finding.diagnostic)).collect();
-    for known in [
-        Lint::Invalid,
-        Lint::Remark,
-        Lint::SelectsNoPod,
-        Lint::PeerMatchesNoPod,
-        Lint::PortNameUndefined,
-        Lint::SectionIgnored,
-        Lint::PeersProbablyOne,
-        Lint::IpBlockCoversPods,
-        Lint::DnsForgotten,
-    ] {
-        assert!(findings.iter().any(|finding| finding.lint == known), "{}", known.name());
-    }
-    insta::assert_snapshot!(found.join("\n"));
-}
-
-#[test]
-fn a_state_without_mistakes_has_no_findings() {
-    let judge = judge(&[CLUSTER, include_str!("../../testdata/cases/default_deny.yaml")], OnInvalid::Refuse);
-    assert_eq!(lint(&judge, &[]), []);
-}
-
-#[test]
 fn the_matrix_is_of_the_families_that_both_have() {
     let judge = judge(&[CLUSTER], OnInvalid::Refuse);
-    let matrix = matrix(&judge, &judge.pods(), &[Transport::Icmp(None, 0)]);
-    let of =
-        |src: &str, dst: &str| matrix.pairs.iter().filter(|pair| pair.src == src && pair.dst == dst).count();
+    let matrix = matrix(&judge, judge.pods(), vec![Transport::Icmp(None, 0)], |_| {});
+    let of = |src: &str, dst: &str| {
+        matrix.pairs().filter(|pair| pair.src.name == src && pair.dst.name == dst).count()
+    };
     // shop/db has no IPv6 address.
     assert_eq!((of("shop/web", "shop/api"), of("shop/web", "shop/db")), (2, 1));
-    assert!(matrix.pairs.iter().all(|pair| pair.open.is_none() && pair.ports.len() == 1));
+    assert!(matrix.pairs().all(|pair| matches!(pair.cell, Cell::Ports(ports) if ports.len() == 1)));
+}
+
+#[test]
+fn tiers_on_the_way_are_told_in_order() {
+    let tiers = include_str!("../../testdata/cases/cnp_three_tiers.yaml");
+    let judge = judge(&[CLUSTER, tiers], OnInvalid::Refuse);
+    let tcp = Transport::Port(crate::model::Protocol::TCP, 80);
+    let explained: Vec<String> = ["shop/web", "shop/api", "kube-system/dns"]
+        .into_iter()
+        .map(|src| match judge.explain(&Probe::new(src, "other/client", tcp)) {
+            Ok(explanation) => serde_json::to_string_pretty(&explanation).unwrap_or_default(),
+            Err(error) => panic!("{error}"),
+        })
+        .collect();
+    insta::assert_snapshot!(explained.join("\n"));
+}
+
+#[test]
+fn rules_that_log_types_and_source_ports_are_told() {
+    let explain = |policies: &str, probes: &[&str]| {
+        let judge = judge(&[CLUSTER, policies], OnInvalid::Refuse);
+        let told =
+            probes.iter().map(|line| match Probe::from_json(line).and_then(|probe| judge.explain(&probe)) {
+                Ok(explanation) => serde_json::to_string_pretty(&explanation.ingress).unwrap_or_default(),
+                Err(error) => panic!("{line}: {error}"),
+            });
+        told.collect::<Vec<_>>().join("\n")
+    };
+    let logged = explain(
+        include_str!("../../testdata/cases/calico_log_and_staged.yaml"),
+        &[&probe("shop/api", "shop/web", "").replace("80", "1"), &probe("shop/api", "shop/web", "")],
+    );
+    let to_web = |more: &str| format!(r#"{{"src":"shop/api","dst":"shop/web",{more}}}"#);
+    let matched = explain(
+        include_str!("../../testdata/cases/calico_matches.yaml"),
+        &[
+            &to_web(r#""protocol":"SCTP","port":7,"sport":49001"#),
+            &to_web(r#""protocol":"SCTP","port":7,"sport":50001"#),
+            &to_web(r#""protocol":"ICMP","icmp_type":8,"icmp_code":1"#),
+            &to_web(r#""protocol":"GRE""#),
+        ],
+    );
+    insta::assert_snapshot!(format!("{logged}\n{matched}"));
+}
+
+#[test]
+fn what_is_open_is_told_by_source_port_where_rules_ask_for_it() {
+    let judge =
+        judge(&[CLUSTER, include_str!("../../testdata/cases/calico_matches.yaml")], OnInvalid::Refuse);
+    let told = |ports: Vec<Transport>| {
+        let matrix = matrix(&judge, judge.pods(), ports, |_| {});
+        assert_eq!(matrix.by_source, [crate::model::Protocol::SCTP]);
+        let to_web =
+            matrix.pairs().filter(|pair| pair.src.name == "other/client" && pair.dst.name == "shop/web");
+        let told = to_web.map(|pair| format!("IPv{}: {:?}", pair.family, serde_json::to_value(pair).ok()));
+        told.collect::<Vec<_>>().join("\n")
+    };
+    let sctp = |port| Transport::Port(crate::model::Protocol::SCTP, port);
+    insta::assert_snapshot!(format!("{}\n{}", told(Vec::new()), told(vec![sctp(7), sctp(8), sctp(9)])));
+}
+
+#[test]
+fn staged_policies_change_what_is_judged_only_when_asked() {
+    let staged = include_str!("../../testdata/cases/calico_log_and_staged.yaml");
+    let judge = |staged_too| {
+        let mut compiler = Compiler::new(Options { staged: staged_too, ..Options::default() });
+        for object in [CLUSTER, staged].iter().flat_map(|text| parse("state.yaml", text).objects) {
+            compiler.upsert(object);
+        }
+        match Judge::new(compiler) {
+            Ok(judge) => judge,
+            Err(errors) => panic!("{errors:?}"),
+        }
+    };
+    let (now, then) = (judge(false), judge(true));
+    assert!(diff(&now, &judge(false), |_, _| {}).is_empty());
+    let blocks = diff(&now, &then, |_, _| {}).blocks();
+    let told: Vec<String> = blocks
+        .iter()
+        .map(|block| {
+            let ChangeBlock { becomes, src, dst, pairs, families, ports, by } = block;
+            format!("{becomes}: {src} to {dst} ({pairs}, {families}), {ports}: {by}")
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]

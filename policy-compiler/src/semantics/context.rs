@@ -1,7 +1,8 @@
 //! What objects need to know of each other to become policies.
 
 use super::tiers::Tiers;
-use crate::api::{CalicoNetworkSet, CiliumCidrGroup, Object, ObjectKey};
+use crate::api::{CalicoNetworkSet, CiliumCidrGroup, NAME_LABEL, Namespace, Object, ObjectKey};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The surroundings of every policy of a state.
 #[derive(Debug, Clone, Default)]
@@ -9,14 +10,18 @@ pub struct Context<'o> {
     /// All tiers.
     pub tiers: Tiers,
     /// Calico's network sets, which its selectors match beside pods.
-    pub network_sets: Vec<&'o CalicoNetworkSet>,
+    pub network_sets: NetworkSets<'o>,
     /// Cilium's CIDR groups, which its rules name.
     pub cidr_groups: Vec<&'o CiliumCidrGroup>,
+    /// Some Node is labelled as one the API server runs on.
+    pub control_plane: bool,
     /// A policy of Calico's that is in force, if there is one. Cilium's policies do not mix with it: each language
     /// decides alone what a pod without rules may do.
     pub calico: Option<&'o ObjectKey>,
     /// A policy of Cilium's, if there is one.
     pub cilium: Option<&'o ObjectKey>,
+    /// Policies that a staged one replaces or deletes, where staged ones count.
+    pub hidden: BTreeSet<ObjectKey>,
     /// Staged policies count as if they were in force.
     pub staged: bool,
 }
@@ -28,13 +33,56 @@ impl<'o> Context<'o> {
         for object in objects {
             match object {
                 Object::CalicoTier(tier) => super::calico::add_tier(&mut context.tiers, tier),
-                Object::CalicoNetworkSet(set) => context.network_sets.push(set),
+                Object::CalicoNetworkSet(set) => context.network_sets.sets.push(set),
+                Object::Namespace(namespace) => {
+                    context.network_sets.namespaces.insert(&namespace.meta.key.name, namespace);
+                }
+                Object::Node(node) => context.control_plane |= super::cilium::is_control_plane(node),
                 Object::CiliumCidrGroup(group) => context.cidr_groups.push(group),
-                Object::CalicoPolicy(policy) => context.calico = context.calico.or(Some(&policy.meta.key)),
+                Object::CalicoPolicy(policy) => {
+                    if super::calico::is_in_force(policy, staged) {
+                        context.calico = context.calico.or(Some(&policy.meta.key));
+                    }
+                    if staged {
+                        context.hidden.extend(super::calico::hides(policy));
+                    }
+                }
                 Object::CiliumPolicy(policy) => context.cilium = context.cilium.or(Some(&policy.meta.key)),
                 _ => {}
             }
         }
+        context.network_sets.forget_other_namespaces();
         context
+    }
+}
+
+/// Calico's network sets, with the namespaces they are in, whose labels are theirs too.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkSets<'o> {
+    /// The sets.
+    pub sets: Vec<&'o CalicoNetworkSet>,
+    /// Namespaces of sets, as far as there is an object for them.
+    pub namespaces: BTreeMap<&'o str, &'o Namespace>,
+}
+
+impl NetworkSets<'_> {
+    /// So that other namespaces can change without any policy of Calico's changing.
+    fn forget_other_namespaces(&mut self) {
+        let used: BTreeSet<&str> = self.sets.iter().filter_map(|set| set.namespace()).collect();
+        self.namespaces.retain(|name, _| used.contains(name));
+    }
+
+    /// A label of a namespace. Without an object it has the one that the API server would have given it.
+    pub(super) fn namespace_label<'s>(&'s self, namespace: &'s str, key: &str) -> Option<&'s str> {
+        match self.namespaces.get(namespace) {
+            Some(object) => object.meta.labels.get(key).map(String::as_str),
+            None => (key == NAME_LABEL).then_some(namespace),
+        }
+    }
+
+    /// Whether the labels of the set's namespace are unknown.
+    pub(super) fn is_namespace_unreadable(&self, set: &CalicoNetworkSet) -> bool {
+        let namespace = set.namespace().and_then(|name| self.namespaces.get(name));
+        namespace.is_some_and(|namespace| namespace.meta.has_errors())
     }
 }

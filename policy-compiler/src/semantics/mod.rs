@@ -16,8 +16,9 @@ mod calico;
 mod cilium;
 mod cluster_policy;
 mod context;
+mod mixture;
 
-pub use context::Context;
+pub use context::{Context, NetworkSets};
 
 use crate::api::{Diagnostic, Object};
 use crate::model::{Model, Policy, Tier};
@@ -35,6 +36,9 @@ pub struct Placed {
 /// What an object says, as policies of the model. Objects that are no policies, and staged ones unless the context
 /// asks for them, say nothing.
 pub fn policies(object: &Object, context: &Context<'_>) -> Vec<Placed> {
+    if context.hidden.contains(object.key()) {
+        return Vec::new();
+    }
     match object {
         Object::NetworkPolicy(policy) => kubernetes::policies(policy),
         Object::ClusterPolicy(policy) => cluster_policy::policies(policy),
@@ -75,7 +79,11 @@ pub fn model<'o>(objects: impl Iterator<Item = &'o Object>, context: &Context<'_
         .iter()
         .map(|(name, shape)| {
             let mut policies = by_tier.remove(name).unwrap_or_default();
-            policies.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+            // Names of policies are compared as Calico compares them; kinds and namespaces only where these are equal.
+            policies.sort_by(|a, b| {
+                let ties = (calico::tie(&a.name, name), calico::tie(&b.name, name));
+                a.order.cmp(&b.order).then(ties.0.cmp(&ties.1)).then_with(|| a.name.cmp(&b.name))
+            });
             Tier { name: name.clone(), order: shape.order, undecided: shape.undecided, policies }
         })
         .filter(|tier| !tier.policies.is_empty())

@@ -6,7 +6,7 @@
 
 use crate::api::{Labels, NAME_LABEL, Object, Pod, Provenance};
 use crate::classifier::{Key, RuleInfo, RuleKind, Step};
-use crate::cluster::{Cluster, PodName};
+use crate::cluster::{Cluster, Misplacement, PodName};
 use crate::model::{
     Action, Applies, Attributes, Direction, Model, Peer, Policy, PolicyName, PortSpec, Ports, Rule,
     RuleAction, Undecided,
@@ -56,7 +56,7 @@ impl<'o> Reference<'o> {
         if subject.pod_ips.contains(&remote) {
             return direct(Action::Allow, RuleKind::SelfTraffic);
         }
-        let owners: Vec<&Pod> = self.live_pods().filter(|pod| pod.pod_ips.contains(&remote)).collect();
+        let owners: Vec<&Pod> = self.claimants(remote).collect();
         if owners.len() > 1 {
             let pods = owners.iter().map(|pod| name_of(pod)).collect();
             return direct(Action::Deny, RuleKind::IpConflict { address: remote, pods });
@@ -220,8 +220,8 @@ impl<'o> Reference<'o> {
         })
     }
 
-    /// Why the pod is denied everything, if it is: unreadable itself, in an unreadable namespace, or one of
-    /// several that show an address.
+    /// Why the pod is denied everything, if it is: unreadable itself, in an unreadable namespace, with
+    /// an address it cannot have, or one of several that show an address.
     fn cut_off(&self, pod: &Pod) -> Option<RuleKind> {
         let around = self.objects.iter().filter_map(|object| match object {
             Object::Namespace(namespace) => {
@@ -240,11 +240,53 @@ impl<'o> Reference<'o> {
         }
         let mut addresses = pod.pod_ips.clone();
         addresses.sort();
+        let misplaced = addresses.iter().find_map(|&address| Some((address, self.misplaced(pod, address)?)));
+        if let Some((address, reason)) = misplaced {
+            let (pod, node) = (name_of(pod), pod.node_name.clone());
+            return Some(RuleKind::Misplaced { pod, node, address, reason });
+        }
         addresses.into_iter().find_map(|address| {
-            let pods: Vec<PodName> =
-                self.live_pods().filter(|other| other.pod_ips.contains(&address)).map(name_of).collect();
+            let pods: Vec<PodName> = self.claimants(address).map(name_of).collect();
             (pods.len() > 1).then_some(RuleKind::IpConflict { address, pods })
         })
+    }
+
+    /// Why no pod of the pod's node can have the address.
+    fn misplaced(&self, pod: &Pod, address: IpAddr) -> Option<Misplacement> {
+        let nodes = || {
+            self.objects.iter().filter_map(|object| match object {
+                Object::Node(node) => Some(node),
+                _ => None,
+            })
+        };
+        let of_a_node = self.node_addresses.contains(&address)
+            || nodes().any(|node| {
+                let mut cidrs = node.pod_cidrs.iter();
+                node.addresses.contains(&address)
+                    || node.flannel.public_ip.is_some_and(|public| IpAddr::V4(public) == address)
+                    || node.flannel.public_ipv6.is_some_and(|public| IpAddr::V6(public) == address)
+                    || cidrs
+                        .any(|cidr| cidr.contains(&address) && is_first_or_second(cidr.network(), address))
+            });
+        if of_a_node {
+            return Some(Misplacement::OfANode);
+        }
+        let own = nodes().filter(|node| {
+            node.meta.key.name == pod.node_name && (self.scope.is_some() || node.flannel.is_there())
+        });
+        let mut cidrs = own
+            .flat_map(|node| &node.pod_cidrs)
+            .filter(|cidr| cidr.addr().is_ipv4() == address.is_ipv4())
+            .peekable();
+        cidrs.peek()?;
+        (!cidrs.any(|cidr| cidr.contains(&address))).then_some(Misplacement::OutsidePodCidrs)
+    }
+
+    /// The live pods that show the address and can have it.
+    fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &'o Pod> {
+        let claims =
+            move |pod: &&Pod| pod.pod_ips.contains(&address) && self.misplaced(pod, address).is_none();
+        self.live_pods().filter(claims)
     }
 
     /// Whether the address is one of the node's. The caller knows that no live pod owns it.

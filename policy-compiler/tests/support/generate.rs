@@ -30,8 +30,8 @@ fn labels() -> impl Strategy<Value = String> {
 }
 
 fn pod(index: usize) -> impl Strategy<Value = String> {
-    // Mostly an address of its own, now and then another pod's.
-    let own = u8::try_from(index + 1).unwrap_or(9);
+    // Mostly an address of its own, now and then another pod's, or (1) the gateway's.
+    let own = u8::try_from(index + 2).unwrap_or(9);
     let addresses =
         (prop_oneof![12 => Just(own), 1 => 1_u8..=9], prop::bool::weighted(0.5), prop::bool::weighted(0.9));
     (

@@ -1,7 +1,15 @@
 //! What the integration tests share: loading manifests and asking every engine the same question.
 
 #[allow(dead_code)]
+pub(crate) mod calico_oracle;
+#[allow(dead_code)]
 pub(crate) mod generate;
+#[allow(dead_code)]
+pub(crate) mod generate_calico;
+#[allow(dead_code)]
+pub(crate) mod generate_cilium;
+#[allow(dead_code)]
+pub(crate) mod generate_cluster_policy;
 
 use policy_compiler::semantics::reference::Reference;
 use policy_compiler::{

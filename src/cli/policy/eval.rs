@@ -20,7 +20,8 @@ const MAX_LINE: usize = 64 * 1024;
 ///
 /// A probe is {"src": "ns/pod" or address, "dst": likewise, "protocol": "TCP", "UDP", "SCTP" or "ICMP", "port": N},
 /// with optional "family": 4 or 6 (else the first that both ends have), "sport" (49152), "icmp_type" and
-/// "icmp_code" (echo request). An address that a live pod owns is that pod; one that nobody owns is outside.
+/// "icmp_code" (echo request). Any other protocol is a name like "GRE" or a number, without port. An address that a
+/// live pod owns is that pod; one that nobody owns is outside.
 ///
 /// Each line is answered by one: {"verdict": "allow" or "deny", "egress": {...}, "ingress": {...}} with the rule
 /// that decided at each end, or {"error": ...}; after an error the exit code is 2, when all are answered.

@@ -3,5 +3,6 @@
 
 mod build;
 mod classify;
+mod coalesce;
 mod fragment;
 mod segment;

@@ -14,6 +14,7 @@ mod attacks_outer;
 mod attacks_pod;
 mod attacks_state;
 mod change;
+mod endings;
 mod forwarding;
 mod fragmented;
 mod hostile_bytes;

@@ -161,7 +161,8 @@ fn a_full_receive_buffer_shows_as_loss() {
         .unwrap();
     let mut sent = 0;
     for _ in 0..10 {
-        let mut batch: Batch = (0..8).map(|_| frame(peer, 49_152, 0, &[0; 1400])).collect();
+        // Each longer than the one before, so that none of them are a train, which is lost as one.
+        let mut batch: Batch = (0..8).map(|n| frame(peer, 49_152, 0, &vec![0; 1400 + n])).collect();
         sent += one.send(&mut pool, &mut batch).unwrap().frames as u64;
     }
     let (mut got, mut lost) = (0, 0);
@@ -180,4 +181,30 @@ fn a_full_receive_buffer_shows_as_loss() {
     }
     assert!(lost > 0);
     assert_eq!(got + lost, sent);
+}
+
+#[test]
+fn a_train_arrives_frame_by_frame_in_order() {
+    let (mut one, mut two) = (underlay(20, |_| ()), underlay(21, |_| ()));
+    let (mut pool, peer) = (Pool::new(512), IpAddr::V4(loopback(21)));
+    let contents = |n: u8| vec![n; if n == 99 { 40 } else { 1200 }];
+    let mut batch: Batch = (0..100).map(|n| frame(peer, 49_200, 0, &contents(n))).collect();
+    assert_eq!(one.send(&mut pool, &mut batch).unwrap(), Sent { frames: 100, congested: 0, failed: 0 });
+    let batch = receive(&mut two, &mut pool, 100);
+    assert_eq!(batch.len(), 100);
+    for (n, frame) in (0..).zip(&batch) {
+        assert_eq!(frame.bytes(), contents(n));
+        assert_eq!(frame.outer.unwrap().peer, IpAddr::V4(loopback(20)));
+    }
+}
+
+#[test]
+fn a_train_with_a_frame_that_is_too_long_for_it_loses_none() {
+    let (mut one, mut two) = (underlay(22, |_| ()), underlay(23, |_| ()));
+    let (mut pool, peer) = (Pool::new(64), IpAddr::V4(loopback(23)));
+    // The loopback's MTU is 65,536: a frame with it as segment size does not fit, one alone is cut by IP.
+    let mut batch: Batch =
+        [65_500, 7, 7].into_iter().map(|len| frame(peer, 49_200, 0, &vec![1; len])).collect();
+    assert_eq!(one.send(&mut pool, &mut batch).unwrap().frames, 3);
+    assert_eq!(receive(&mut two, &mut pool, 3).len(), 3);
 }

@@ -1,4 +1,4 @@
-//! Control messages (`cmsghdr`): read, and the one that is written.
+//! Control messages (`cmsghdr`): read and written.
 //!
 //! ```text
 //!   0        8       12     16
@@ -21,15 +21,23 @@ impl Control {
 
     /// Writes one message that carries an `int`; the bytes in use.
     pub(super) fn write_int(&mut self, level: i32, kind: i32, value: i32) -> usize {
-        const LEN: usize = HEADER + 4;
-        let mut room = self.0.as_mut_slice();
-        for field in [&LEN.to_ne_bytes()[..], &level.to_ne_bytes(), &kind.to_ne_bytes(), &value.to_ne_bytes()]
-        {
-            let Some((to, rest)) = room.split_at_mut_checked(field.len()) else { return 0 };
+        self.write(0, level, kind, &value.to_ne_bytes())
+    }
+
+    /// Writes a message behind the first `used` bytes; the bytes in use then. Without room nothing changes.
+    pub(super) fn write(&mut self, used: usize, level: i32, kind: i32, data: &[u8]) -> usize {
+        let len = HEADER + data.len();
+        let Some(room) = self.0.get_mut(used..).filter(|room| room.len() >= len.next_multiple_of(WORD))
+        else {
+            return used;
+        };
+        let mut room = room;
+        for field in [&len.to_ne_bytes()[..], &level.to_ne_bytes(), &kind.to_ne_bytes(), data] {
+            let Some((to, rest)) = room.split_at_mut_checked(field.len()) else { return used };
             to.copy_from_slice(field);
             room = rest;
         }
-        LEN.next_multiple_of(WORD)
+        used + len.next_multiple_of(WORD)
     }
 }
 
@@ -89,6 +97,18 @@ mod tests {
         let message = messages.next().unwrap();
         assert_eq!((message.level, message.kind, message.int()), (41, 67, Some(0x2e)));
         assert_eq!(messages.next(), None);
+    }
+
+    #[test]
+    fn messages_are_written_one_behind_the_other_while_there_is_room() {
+        let mut control = Control::EMPTY;
+        let first = control.write(0, 1, 2, &[7; 4]);
+        let second = control.write(first, 3, 4, &9_u16.to_ne_bytes());
+        let read: Vec<_> =
+            ControlMessages::new(&control.0[..second]).map(|one| (one.level, one.kind)).collect();
+        assert_eq!(read, [(1, 2), (3, 4)]);
+        assert_eq!(control.write(CONTROL_BYTES - HEADER, 5, 6, &[0; 4]), CONTROL_BYTES - HEADER);
+        assert_eq!(control.write(CONTROL_BYTES + 1, 5, 6, &[0; 4]), CONTROL_BYTES + 1);
     }
 
     #[test]

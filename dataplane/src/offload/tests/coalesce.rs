@@ -1,0 +1,175 @@
+//! Coalescing against its reverse: whatever has been joined is cut again and must be what came in.
+
+use proptest::prelude::*;
+use vxlan::wire::headers::L4;
+
+use super::build::{Spec, ip_headers, pattern};
+use crate::buffer::{Checksum, Frame, Pool};
+use crate::offload::{Joint, segment};
+
+/// Joins what can be joined, as the pipeline's outputs do.
+fn coalesce(frames: Vec<Frame>) -> Vec<Frame> {
+    let mut out: Vec<Frame> = Vec::new();
+    let mut open: Option<Joint> = None;
+    for frame in frames {
+        let headers = ip_headers(&frame);
+        if let (Some(joint), Some(whole)) = (&mut open, out.last_mut())
+            && joint.join(whole, &frame, &headers)
+        {
+            continue;
+        }
+        if let (Some(joint), Some(whole)) = (open.take(), out.last_mut()) {
+            joint.close(whole);
+        }
+        open = Joint::begin(&frame, &headers);
+        out.push(frame);
+    }
+    if let (Some(joint), Some(whole)) = (open, out.last_mut()) {
+        joint.close(whole);
+    }
+    out
+}
+
+/// Cuts every super-packet again.
+fn cut(frames: Vec<Frame>) -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for frame in frames {
+        if frame.gso.is_none() {
+            bytes.push(plain(&frame));
+            continue;
+        }
+        let (headers, mut pieces) = (ip_headers(&frame), Vec::new());
+        segment(frame, &headers, &mut Pool::new(2_000), &mut pieces).expect("a sound super-packet");
+        bytes.extend(pieces.iter().map(|piece| piece.bytes().to_vec()));
+    }
+    bytes
+}
+
+/// The same, with the two forms of a checksum of zero taken for one: completing a checksum writes the
+/// second.
+fn plain(frame: &Frame) -> Vec<u8> {
+    let (headers, mut bytes) = (ip_headers(frame), frame.bytes().to_vec());
+    let at = usize::from(headers.l4_offset) + 16;
+    if matches!(headers.l4, L4::Tcp { .. }) && bytes[at..at + 2] == [0, 0] {
+        bytes[at..at + 2].fill(0xff);
+    }
+    bytes
+}
+
+/// A stream of packets, most of which follow their predecessor; others differ from it in one respect.
+fn streams() -> impl Strategy<Value = Vec<Spec>> {
+    let step = (0_u8..24, prop_oneof![6 => Just(100_usize), 1 => 0_usize..140], any::<u8>());
+    (any::<bool>(), 0_usize..4, proptest::collection::vec(step, 1..40)).prop_map(
+        |(v6, tcp_options, steps)| {
+            let mut next = Spec { v6, tcp_options, flags: 0x10, ..Spec::tcp4(0) };
+            let mut stream = Vec::new();
+            for (change, len, value) in steps {
+                match change {
+                    0 => next.seq = next.seq.wrapping_add(u32::from(value)),
+                    1 => next.tos = value,
+                    2 => next.id = next.id.wrapping_add(u16::from(value)),
+                    3 => next.flags = value,
+                    4 => next.tcp_options = usize::from(value % 5),
+                    5 => next.ip_options = usize::from(value % 2),
+                    6 => next.flags |= 0x08,
+                    7 => next.tcp = value % 4 != 0,
+                    _ => {}
+                }
+                next.payload = pattern(len);
+                stream.push(next.clone());
+                next.seq = next.seq.wrapping_add(len as u32);
+                next.id = next.id.wrapping_add(1);
+                if change != 3 || value % 2 == 0 {
+                    next.flags = 0x10;
+                    next.tcp = true;
+                }
+            }
+            stream
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn what_is_joined_and_cut_again_is_what_it_was(stream in streams(), damaged in any::<[u8; 2]>()) {
+        let mut frames: Vec<Frame> = stream.iter().map(|spec| Frame::from_bytes(&spec.bytes())).collect();
+        // One of them arrives damaged, others with a checksum left to the receiver.
+        if damaged[0] < 128 {
+            let count = frames.len();
+            if let Some(byte) = frames[usize::from(damaged[0]) % count].bytes_mut().last_mut() {
+                *byte ^= damaged[1];
+            }
+        }
+        let before: Vec<Vec<u8>> = frames.iter().map(plain).collect();
+        prop_assert_eq!(cut(coalesce(frames)), before);
+    }
+
+    #[test]
+    fn partial_checksums_are_joined_without_being_summed(stream in streams()) {
+        let before: Vec<Vec<u8>> = stream.iter().map(|spec| plain(&Frame::from_bytes(&spec.bytes()))).collect();
+        let frames: Vec<Frame> = stream.iter().map(Spec::partial).collect();
+        let joined = coalesce(frames);
+        let single: Vec<Frame> = joined
+            .into_iter()
+            .map(|mut frame| {
+                if frame.gso.is_none() {
+                    assert!(crate::offload::complete_checksum(&mut frame));
+                }
+                frame
+            })
+            .collect();
+        prop_assert_eq!(cut(single), before);
+    }
+}
+
+fn stream_of(lens: &[usize], spec: &Spec) -> Vec<Frame> {
+    let mut next = spec.clone();
+    let frames = lens.iter().map(|&len| {
+        next.payload = pattern(len);
+        let frame = Frame::from_bytes(&next.bytes());
+        next.seq = next.seq.wrapping_add(len as u32);
+        next.id = next.id.wrapping_add(1);
+        frame
+    });
+    frames.collect()
+}
+
+#[test]
+fn a_stream_becomes_one_super_packet_until_a_shorter_segment_ends_it() {
+    for v6 in [false, true] {
+        let spec = Spec { v6, flags: 0x10, ..Spec::tcp4(0) };
+        let joined = coalesce(stream_of(&[1000, 1000, 1000, 300, 300], &spec));
+        assert_eq!(joined.len(), 2);
+        let whole = &joined[0];
+        assert_eq!(whole.gso.map(|gso| gso.size), Some(1000));
+        assert!(matches!(whole.checksum, Checksum::Partial { .. }));
+        assert_eq!(ip_headers(whole).l4_len(), 20 + 12 + 3300);
+        assert_eq!((joined[1].gso, joined[1].checksum), (None, Checksum::Complete));
+    }
+}
+
+#[test]
+fn a_super_packet_is_never_larger_than_an_ip_packet_can_be() {
+    let spec = Spec { flags: 0x10, ..Spec::tcp4(0) };
+    let joined = coalesce(stream_of(&[1400; 100], &spec));
+    assert!(joined.len() == 3 && joined.iter().all(|frame| frame.len() <= 65_535), "{}", joined.len());
+}
+
+#[test]
+fn pushed_and_final_segments_end_what_is_joined() {
+    let mut frames = stream_of(&[500; 4], &Spec { flags: 0x10, ..Spec::tcp4(0) });
+    frames[1] = Frame::from_bytes(
+        &Spec {
+            flags: 0x18,
+            seq: Spec::tcp4(0).seq.wrapping_add(500),
+            id: 8,
+            payload: pattern(500),
+            ..Spec::tcp4(0)
+        }
+        .bytes(),
+    );
+    let joined = coalesce(frames);
+    let lens: Vec<usize> = joined.iter().map(|frame| ip_headers(frame).l4_len() - 32).collect();
+    assert_eq!(lens, [1000, 1000]);
+}

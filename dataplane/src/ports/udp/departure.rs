@@ -1,0 +1,293 @@
+//! Departure: which frames leave by which socket, and which of them leave together.
+//!
+//! ```text
+//!  batch ─► by socket, then peer, then as they came ─► trains: equal lengths, equal traffic class ─► UDP_SEGMENT
+//! ```
+//! Frames of one flow share a socket and keep their order; so do all frames of one socket to one peer. A train that
+//! the kernel refuses is sent again frame by frame, so that one bad frame costs no other; where it refuses because the
+//! device cannot take trains at all (`EIO`: no checksum offload, or a transformation such as IPsec on the way), none
+//! is offered again by this underlay.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::Family;
+use crate::buffer::{Batch, Frame};
+use crate::ports::Sent;
+use crate::ports::datagrams::{self, Refusal};
+use crate::sys::mmsg::{Address, Datagram, Outgoing, TRAIN_BYTES, TRAIN_FRAMES, Train, Trains};
+use crate::sys::udp_socket::class_option;
+
+/// One frame's way out; sorted by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Way {
+    family: usize,
+    sender: usize,
+    peer: IpAddr,
+    /// Place in the batch.
+    frame: usize,
+}
+
+/// Neighbouring places in the sorted list that leave as one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cars {
+    first: usize,
+    count: usize,
+}
+
+/// What sends; its memory is kept between batches.
+pub(super) struct Departure {
+    port: u16,
+    /// Whether trains are offered to the kernel.
+    trains_run: bool,
+    ways: Vec<Way>,
+    cars: Vec<Cars>,
+    trains: Trains,
+    outgoing: Outgoing,
+}
+
+impl Departure {
+    /// To `port` of the peers. Without `checksum` the kernel takes no trains (udp(7)).
+    pub(super) fn new(port: u16, checksum: bool) -> Self {
+        Self {
+            port,
+            trains_run: checksum,
+            ways: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
+            cars: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
+            trains: Trains::new(),
+            outgoing: Outgoing::new(),
+        }
+    }
+
+    /// Sends the batch, whose frames stay where they are. An error means that a socket is dead.
+    pub(super) fn send(&mut self, families: &[Family], batch: &Batch) -> (Sent, Option<io::Error>) {
+        let mut total = Sent::default();
+        let mut gone = None;
+        let mut ways = std::mem::take(&mut self.ways);
+        ways.clear();
+        for (index, frame) in batch.iter().enumerate() {
+            match way(families, frame, index) {
+                Some(way) => ways.push(way),
+                None => total.failed += 1,
+            }
+        }
+        ways.sort_unstable();
+        for group in ways.chunk_by(|a, b| (a.family, a.sender) == (b.family, b.sender)) {
+            let socket = group.first().and_then(|way| families.get(way.family)?.senders.get(way.sender));
+            let Some(socket) = socket else {
+                total.failed += group.len();
+                continue;
+            };
+            let (sent, error) = self.send_group(socket.as_fd(), group, batch);
+            total.frames += sent.frames;
+            total.congested += sent.congested;
+            total.failed += sent.failed;
+            gone = error.or(gone);
+        }
+        self.ways = ways;
+        (total, gone)
+    }
+
+    /// Sends what leaves by one socket.
+    fn send_group(&mut self, fd: BorrowedFd<'_>, group: &[Way], batch: &Batch) -> (Sent, Option<io::Error>) {
+        let mut cars = std::mem::take(&mut self.cars);
+        couple(group, batch, self.trains_run, &mut cars);
+        let mut sent = Sent::default();
+        let mut error = None;
+        let mut next = 0;
+        while let Some(rest) = cars.get(next..).filter(|rest| !rest.is_empty()) {
+            let port = self.port;
+            let trains = rest.iter().map_while(|cars| train(cars, group, batch, port));
+            let refused = match self.trains.send(fd, trains) {
+                Ok(taken) if taken > 0 => {
+                    let gone = rest.get(..taken).unwrap_or_default();
+                    sent.frames += gone.iter().map(|cars| cars.count).sum::<usize>();
+                    next += taken;
+                    continue;
+                }
+                // Nothing to send where something should be: a frame that cannot be addressed.
+                Ok(_) => Refusal::Failed,
+                Err(refused) if refused.kind() == io::ErrorKind::Interrupted => continue,
+                Err(refused) => {
+                    let refusal = Refusal::of(&refused);
+                    let train = rest.first().is_some_and(|cars| cars.count > 1);
+                    if train && refusal == Refusal::Failed && refused.raw_os_error() == Some(libc::EIO) {
+                        self.trains_run = false;
+                    }
+                    error = Some(refused);
+                    refusal
+                }
+            };
+            let left = |cars: &[Cars]| cars.iter().map(|cars| cars.count).sum::<usize>();
+            match (refused, rest.first()) {
+                (Refusal::Gone, _) => {
+                    sent.failed += left(rest);
+                    self.cars = cars;
+                    return (sent, error);
+                }
+                (Refusal::QueueFull, _) => {
+                    sent.congested += left(rest);
+                    break;
+                }
+                (Refusal::Congested, Some(cars)) => sent.congested += cars.count,
+                (Refusal::Failed, Some(one)) if one.count > 1 => {
+                    let ways = group.get(one.first..one.first + one.count).unwrap_or_default();
+                    let datagram = |index: usize| {
+                        let frame = batch.get(ways.get(index)?.frame)?;
+                        datagram(frame, self.port)
+                    };
+                    let (alone, dead) = datagrams::send(&mut self.outgoing, fd, ways.len(), datagram);
+                    sent.frames += alone.frames;
+                    sent.congested += alone.congested;
+                    sent.failed += alone.failed;
+                    if dead.is_some() {
+                        sent.failed += left(rest.get(1..).unwrap_or_default());
+                        self.cars = cars;
+                        return (sent, dead);
+                    }
+                    if !self.trains_run {
+                        // Those still to come have been coupled already.
+                        let after = one.first + one.count;
+                        let behind = group.get(after..).unwrap_or_default();
+                        couple(behind, batch, false, &mut cars);
+                        for cars in &mut cars {
+                            cars.first += after;
+                        }
+                        next = 0;
+                        continue;
+                    }
+                }
+                (Refusal::Failed, Some(_)) => sent.failed += 1,
+                (_, None) => {}
+            }
+            next += 1;
+        }
+        self.cars = cars;
+        (sent, None)
+    }
+}
+
+/// Family and sender for a frame; none where no socket can reach its peer.
+fn way(families: &[Family], frame: &Frame, index: usize) -> Option<Way> {
+    let outer = frame.outer?;
+    let family = families.iter().position(|family| family.serves(outer.peer))?;
+    let senders = families.get(family)?.senders.len();
+    let sender = usize::from(outer.source_port).checked_rem(senders)?;
+    Some(Way { family, sender, peer: outer.peer, frame: index })
+}
+
+/// Finds the trains of a socket's frames.
+fn couple(group: &[Way], batch: &Batch, trains_run: bool, cars: &mut Vec<Cars>) {
+    cars.clear();
+    // Of the train being made: peer and traffic class, length of its first frame, bytes; shut once a shorter one came.
+    let mut open: Option<((IpAddr, u8), usize, usize)> = None;
+    for (place, way) in group.iter().enumerate() {
+        let Some(frame) = batch.get(way.frame) else { continue };
+        let (len, class) = (frame.len(), (way.peer, frame.outer.map_or(0, |outer| outer.tos)));
+        let joins = open.is_some_and(|(of, first, bytes)| {
+            trains_run && of == class && len <= first && len > 0 && bytes + len <= TRAIN_BYTES
+        });
+        match cars.last_mut() {
+            Some(last) if joins && last.count < TRAIN_FRAMES => {
+                last.count += 1;
+                open = open
+                    .filter(|&(_, first, _)| len == first)
+                    .map(|(of, first, bytes)| (of, first, bytes + len));
+            }
+            _ => {
+                cars.push(Cars { first: place, count: 1 });
+                open = Some((class, len, len));
+            }
+        }
+    }
+}
+
+/// The frames of a train, as the kernel is given them.
+fn train<'a>(
+    cars: &Cars,
+    group: &'a [Way],
+    batch: &'a Batch,
+    port: u16,
+) -> Option<Train<impl Iterator<Item = &'a [u8]> + use<'a>>> {
+    let ways = group.get(cars.first..cars.first + cars.count)?;
+    let first = batch.get(ways.first()?.frame)?;
+    let outer = first.outer?;
+    let (level, kind) = class_option(outer.peer);
+    Some(Train {
+        to: Address::new(SocketAddr::new(outer.peer, port)),
+        class: (level, kind, outer.tos),
+        segment: u16::try_from(first.len()).ok()?,
+        frames: ways.iter().filter_map(|way| batch.get(way.frame)).map(Frame::bytes),
+    })
+}
+
+fn datagram(frame: &Frame, port: u16) -> Option<Datagram<'_>> {
+    let outer = frame.outer?;
+    let (level, kind) = class_option(outer.peer);
+    Some(Datagram {
+        prefix: None,
+        bytes: frame.bytes(),
+        to: Some(Address::new(SocketAddr::new(outer.peer, port))),
+        class: Some((level, kind, outer.tos)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Outer;
+
+    /// How frames to these peers with these lengths and classes are coupled: the lengths of the trains.
+    fn coupled(frames: &[(u8, usize, u8)], trains_run: bool) -> Vec<usize> {
+        let peer = |last| IpAddr::from([192, 0, 2, last]);
+        let batch: Batch = frames
+            .iter()
+            .map(|&(last, len, tos)| {
+                let mut frame = Frame::from_bytes(&vec![0; len]);
+                frame.outer = Some(Outer { peer: peer(last), local: peer(0), source_port: 50_000, tos });
+                frame
+            })
+            .collect();
+        let ways: Vec<Way> = frames
+            .iter()
+            .enumerate()
+            .map(|(frame, &(last, ..))| Way { family: 0, sender: 0, peer: peer(last), frame })
+            .collect();
+        let mut cars = Vec::new();
+        couple(&ways, &batch, trains_run, &mut cars);
+        // Every frame is in exactly one train, in order.
+        let mut next = 0;
+        for one in &cars {
+            assert_eq!(one.first, next);
+            next += one.count;
+        }
+        assert_eq!(next, frames.len());
+        cars.iter().map(|cars| cars.count).collect()
+    }
+
+    #[test]
+    fn frames_of_one_length_to_one_peer_leave_together() {
+        assert_eq!(coupled(&[(1, 100, 0); 5], true), [5]);
+        assert_eq!(coupled(&[(1, 100, 0); 5], false), [1; 5]);
+        assert_eq!(coupled(&[], true), [0; 0]);
+    }
+
+    #[test]
+    fn a_shorter_frame_ends_a_train_and_a_longer_one_begins_another() {
+        assert_eq!(coupled(&[(1, 100, 0), (1, 100, 0), (1, 40, 0), (1, 40, 0)], true), [3, 1]);
+        assert_eq!(coupled(&[(1, 40, 0), (1, 100, 0), (1, 100, 0)], true), [1, 2]);
+    }
+
+    #[test]
+    fn peers_and_traffic_classes_are_kept_apart() {
+        assert_eq!(coupled(&[(1, 100, 0), (2, 100, 0), (2, 100, 2)], true), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_train_has_no_more_frames_and_bytes_than_the_kernel_takes() {
+        assert_eq!(coupled(&[(1, 100, 0); 150], true), [64, 64, 22]);
+        assert_eq!(coupled(&[(1, 1458, 0); 100], true), [44, 44, 12]);
+        assert_eq!(coupled(&[(1, 60_000, 0); 3], true), [1, 1, 1]);
+    }
+}

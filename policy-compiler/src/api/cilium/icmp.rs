@@ -1,0 +1,109 @@
+//! `icmps`: types of ICMP and ICMPv6, by number or by name; all codes of a type.
+
+use super::ports::{CiliumPort, CiliumPortRule, ICMP, ICMPV6, refuse_many};
+use crate::api::reader::{Reader, closest};
+use crate::api::tree::{Node, Value};
+
+/// Reads an element of `icmps`. `None`: it could not be read.
+pub(super) fn read_icmp_rule<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPortRule> {
+    let mut rule = CiliumPortRule { ports: Vec::new(), l7: None };
+    if node.value == Value::Null {
+        return Some(rule);
+    }
+    let errors = reader.error_count();
+    let entries = reader.mapping(node)?;
+    reader.refuse_unknown(entries, &["fields"]);
+    reader.field(entries, "fields", |reader, node| {
+        reader.each(node, |reader, node| rule.ports.extend(read_icmp_field(reader, node)));
+        refuse_many(reader, node, "ICMP types");
+    });
+    (reader.error_count() == errors).then_some(rule)
+}
+
+fn read_icmp_field<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> {
+    let entries = reader.mapping(node)?;
+    reader.refuse_unknown(entries, &["family", "type"]);
+    let family = reader.field(entries, "family", |reader, node| match reader.string(node)? {
+        "IPv4" | "" => Some(ICMP),
+        "IPv6" => Some(ICMPV6),
+        other => {
+            reader.error(node.mark, format!("{other:?} is not a family"), "IPv4 or IPv6");
+            None
+        }
+    });
+    let protocol = family.unwrap_or(Some(ICMP))?;
+    let names: &[(&str, u8)] = if protocol == ICMPV6 { &ICMPV6_TYPES } else { &ICMP_TYPES };
+    let kind = reader.field(entries, "type", |reader, node| {
+        let Value::Scalar(scalar) = &node.value else {
+            reader.error(node.mark, "not an ICMP type", "a number from 0 to 255, or a name like EchoRequest");
+            return None;
+        };
+        let text = scalar.text.as_str();
+        let named = names.iter().find(|(name, _)| *name == text).map(|&(_, kind)| kind);
+        let number = || text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u8>().ok()).flatten();
+        let kind = named.or_else(number);
+        if kind.is_none() {
+            let mut message = format!("{text:?} is not an ICMP type of the family");
+            let known: Vec<&str> = names.iter().map(|&(name, _)| name).collect();
+            if let Some(meant) = closest(text, &known) {
+                message = format!("{message}, did you mean {meant}?");
+            }
+            reader.error(node.mark, message, "a number from 0 to 255, or a name like EchoRequest");
+        }
+        kind
+    });
+    let Some(kind) = kind else {
+        reader.error(node.mark, "no ICMP type", "type, a number from 0 to 255 or a name like EchoRequest");
+        return None;
+    };
+    Some(CiliumPort::Icmp { protocol, kind: kind? })
+}
+
+/// RFC 792 and its successors, as Cilium spells them.
+const ICMP_TYPES: [(&str, u8); 14] = [
+    ("EchoReply", 0),
+    ("DestinationUnreachable", 3),
+    ("Redirect", 5),
+    ("Echo", 8),
+    ("EchoRequest", 8),
+    ("RouterAdvertisement", 9),
+    ("RouterSelection", 10),
+    ("TimeExceeded", 11),
+    ("ParameterProblem", 12),
+    ("Timestamp", 13),
+    ("TimestampReply", 14),
+    ("Photuris", 40),
+    ("ExtendedEchoRequest", 42),
+    ("ExtendedEchoReply", 43),
+];
+
+/// RFC 4443 and its successors, as Cilium spells them.
+const ICMPV6_TYPES: [(&str, u8); 27] = [
+    ("DestinationUnreachable", 1),
+    ("PacketTooBig", 2),
+    ("TimeExceeded", 3),
+    ("ParameterProblem", 4),
+    ("EchoRequest", 128),
+    ("EchoReply", 129),
+    ("MulticastListenerQuery", 130),
+    ("MulticastListenerReport", 131),
+    ("MulticastListenerDone", 132),
+    ("RouterSolicitation", 133),
+    ("RouterAdvertisement", 134),
+    ("NeighborSolicitation", 135),
+    ("NeighborAdvertisement", 136),
+    ("RedirectMessage", 137),
+    ("RouterRenumbering", 138),
+    ("ICMPNodeInformationQuery", 139),
+    ("ICMPNodeInformationResponse", 140),
+    ("InverseNeighborDiscoverySolicitation", 141),
+    ("InverseNeighborDiscoveryAdvertisement", 142),
+    ("HomeAgentAddressDiscoveryRequest", 144),
+    ("HomeAgentAddressDiscoveryReply", 145),
+    ("MobilePrefixSolicitation", 146),
+    ("MobilePrefixAdvertisement", 147),
+    ("DuplicateAddressRequestCodeSuffix", 157),
+    ("DuplicateAddressConfirmationCodeSuffix", 158),
+    ("ExtendedEchoRequest", 160),
+    ("ExtendedEchoReply", 161),
+];

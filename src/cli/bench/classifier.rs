@@ -1,0 +1,383 @@
+//! `weir bench classifier`: lookups per second, build time, bytes and update latency of a rule set's classifier.
+//!
+//! Unit: packets looked up by one thread, keys at hand: no parsing, no connection table. Every answer is compared with
+//! the linear walk before anything is timed. `--generate k8s` measures the engine that judges policies, on a generated
+//! cluster; one operation there is one verdict at one end of a connection.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use harness::generate::ruleset::{Family, RuleSetShape, Skew, packets};
+use harness::generate::{ClusterShape, Rng, connections};
+use policy_compiler::classifier::{General, Limits, LinearRules, LiveRules, Merge, Merged, TupleClassifier};
+use policy_compiler::ruleset::{Rule, RuleSet, Tuple};
+use policy_compiler::{Action, Compiler, Engine, Options, RuleId, Scope, Verdict, parse};
+use serde::Serialize;
+
+use super::environment::Environment;
+use super::rate::{Latency, Rate};
+use crate::cli::Outcome;
+use crate::cli::classify::{refuse, rules, trace};
+use crate::cli::output::{Output, table};
+
+const BURSTS: [usize; 3] = [1, 32, 256];
+/// Time between two updates, so that merges have the share of it they would have in life.
+const UPDATE_PAUSE: Duration = Duration::from_micros(250);
+
+/// Lookups per second, build time, bytes and update latency of a classifier
+///
+/// Takes a rule set and a trace (as `weir classify` does), or makes them: acl, fw, ipc and k8s-rules are general rule
+/// sets of these shapes, k8s is a cluster with --size policies, judged by the engine that judges packets.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  weir bench classifier --rules configs/rules/office.rules --trace configs/rules/office.trace
+  weir bench classifier --generate fw --size 10000 --seed 1 -o json")]
+pub(super) struct Args {
+    /// File of rules
+    #[arg(long, value_name = "FILE", requires = "trace", required_unless_present = "generate")]
+    rules: Option<PathBuf>,
+    /// File of packets
+    #[arg(long, value_name = "FILE", requires = "rules")]
+    trace: Option<PathBuf>,
+    /// Make rules and packets of this kind
+    #[arg(long, value_enum, conflicts_with_all = ["rules", "trace"])]
+    generate: Option<Kind>,
+    /// Rules to make; policies for k8s
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "generate")]
+    size: usize,
+    /// What chooses them
+    #[arg(long, value_name = "S", default_value_t = 1, requires = "generate")]
+    seed: u64,
+    /// Packets to make
+    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "generate")]
+    packets: usize,
+    /// Make IPv6 rules and packets
+    #[arg(long, requires = "generate")]
+    ipv6: bool,
+    /// Packets choose rules by Zipf's law instead of evenly
+    #[arg(long, requires = "generate")]
+    zipf: bool,
+    /// Updates to time
+    #[arg(long, value_name = "N", default_value_t = 4000)]
+    updates: usize,
+    /// Length of one run; there are five for each figure
+    #[arg(long, value_name = "MS", default_value_t = 200)]
+    milliseconds: u64,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Access list
+    Acl,
+    /// Firewall
+    Fw,
+    /// IP chain
+    Ipc,
+    /// A cluster's pods as general rules
+    K8sRules,
+    /// A cluster and its policies
+    K8s,
+}
+
+/// One engine on one set.
+#[derive(Debug, Serialize)]
+struct Measured {
+    engine: String,
+    build_ms: f64,
+    memory_bytes: usize,
+    /// Millions of lookups per second, by burst.
+    lookups: Vec<AtBurst>,
+    /// Insertions and removals, until readers have them.
+    updates: Option<Latency>,
+}
+
+#[derive(Debug, Serialize)]
+struct AtBurst {
+    burst: usize,
+    #[serde(flatten)]
+    millions_per_second: Rate,
+}
+
+/// The whole of a bench.
+#[derive(Debug, Serialize)]
+struct Report {
+    environment: Environment,
+    input: String,
+    rules: usize,
+    packets: usize,
+    /// How many answers were compared with the linear walk, all of them equal.
+    checked: usize,
+    engines: Vec<Measured>,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let run = Duration::from_millis(args.milliseconds.max(1));
+    let general = |family| {
+        let shape = RuleSetShape { family, rules: args.size, v6: args.ipv6, seed: args.seed };
+        let skew = if args.zipf { Skew::Zipf } else { Skew::Uniform };
+        let rules = shape.rules();
+        let tuples = packets(&rules, skew, args.seed, args.packets);
+        let input = format!("{shape:?}, {skew:?}");
+        report(input, rules, &tuples, run, args.updates)
+    };
+    let report = match (args.generate, &args.rules, &args.trace) {
+        (Some(Kind::Acl), ..) => general(Family::Acl)?,
+        (Some(Kind::Fw), ..) => general(Family::Fw)?,
+        (Some(Kind::Ipc), ..) => general(Family::Ipc)?,
+        (Some(Kind::K8sRules), ..) => general(Family::K8s)?,
+        (Some(Kind::K8s), ..) => cluster(args, run)?,
+        (None, Some(rules_file), Some(trace_file)) => match (rules(rules_file)?, trace(trace_file)?) {
+            (Ok(rules), Ok(tuples)) => {
+                let input = format!("{} with {}", rules_file.display(), trace_file.display());
+                report(input, rules, &tuples, run, args.updates)?
+            }
+            (rules, tuples) => return Ok(refuse([rules.err(), tuples.err()])),
+        },
+        _ => bail!("give --rules and --trace, or --generate"),
+    };
+    args.output.print(&report, for_people)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(
+    input: String,
+    rules: RuleSet,
+    tuples: &[Tuple],
+    run: Duration,
+    update_count: usize,
+) -> anyhow::Result<Report> {
+    if tuples.is_empty() {
+        bail!("{input}: there are no packets to look up");
+    }
+    let environment = Environment::now();
+    let mut builds = Vec::new();
+    let mut build = || {
+        let begin = Instant::now();
+        let engine = General::new(&rules, Limits::default());
+        builds.push(begin.elapsed());
+        engine
+    };
+    for _ in 0..4 {
+        build()?;
+    }
+    let general = build()?;
+    builds.sort_unstable();
+    let linear = LinearRules::new(rules.clone());
+    check(&general, &linear, tuples)?;
+    let mut engines = vec![Measured {
+        updates: updates(&rules, tuples, update_count)?,
+        build_ms: builds.get(2).map_or(0.0, Duration::as_secs_f64) * 1e3,
+        ..measured(&general, tuples, run)
+    }];
+    // For scale, and briefly: it takes as long as it takes.
+    let few = tuples.get(..tuples.len().min(1024)).unwrap_or(tuples);
+    engines.push(measured(&linear, few, run.min(Duration::from_millis(50))));
+    Ok(Report {
+        environment,
+        input,
+        rules: rules.len(),
+        packets: tuples.len(),
+        checked: tuples.len(),
+        engines,
+    })
+}
+
+/// Compares every answer, one by one and in bursts.
+fn check(general: &General, linear: &LinearRules, tuples: &[Tuple]) -> anyhow::Result<()> {
+    let mut batch = vec![None; tuples.len()];
+    general.lookup_batch(tuples, &mut batch);
+    for ((tuple, batched), number) in tuples.iter().zip(batch).zip(1_u64..) {
+        let (expected, found) = (linear.lookup(tuple), general.lookup(tuple));
+        if found != expected || batched != expected {
+            bail!(
+                "packet {number} of the trace: linear {expected:?}, general {found:?}, in bursts {batched:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn measured(engine: &dyn TupleClassifier, tuples: &[Tuple], run: Duration) -> Measured {
+    let lookups = BURSTS.map(|burst| {
+        let mut out = vec![None; burst];
+        let millions_per_second = Rate::of(run, || {
+            for tuples in tuples.chunks(burst) {
+                if let ([tuple], [out]) = (tuples, &mut out[..]) {
+                    *out = engine.lookup(tuple);
+                } else {
+                    engine.lookup_batch(tuples, &mut out);
+                }
+                std::hint::black_box(&mut out);
+            }
+            tuples.len()
+        });
+        AtBurst { burst, millions_per_second }
+    });
+    Measured {
+        engine: engine.name().to_owned(),
+        build_ms: 0.0,
+        memory_bytes: engine.memory_bytes(),
+        lookups: lookups.into(),
+        updates: None,
+    }
+}
+
+/// Times removals and insertions at random places, with merges on a thread of their own, and compares the answers
+/// at the end with those of a fresh build.
+fn updates(rules: &[Rule], tuples: &[Tuple], count: usize) -> anyhow::Result<Option<Latency>> {
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    let mut live = LiveRules::new(rules, Limits::default())?;
+    let (to_merger, jobs) = mpsc::channel::<Merge>();
+    let (to_writer, done) = mpsc::channel::<Merged>();
+    let durations = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for job in jobs {
+                if to_writer.send(job.run()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut rng = Rng::new(1);
+        let mut durations = Vec::with_capacity(count);
+        let mut removed = None;
+        for _ in 0..count {
+            let begin = Instant::now();
+            match removed.take() {
+                None => {
+                    let place = rng.below(live.len());
+                    removed = live.rules().nth(place).map(|(_, rule)| *rule);
+                    let begin = Instant::now();
+                    live.remove(place);
+                    durations.push(begin.elapsed());
+                }
+                Some(rule) => {
+                    live.insert(rng.below(live.len() + 1), rule)?;
+                    durations.push(begin.elapsed());
+                }
+            }
+            if let Ok(merged) = done.try_recv() {
+                live.adopt(merged)?;
+            }
+            if let Some(job) = live.merge() {
+                to_merger.send(job).context("the thread that merges has ended")?;
+            }
+            std::thread::sleep(UPDATE_PAUSE);
+        }
+        drop(to_merger);
+        anyhow::Ok(durations)
+    })?;
+    let now: RuleSet = live.rules().map(|(_, rule)| *rule).collect();
+    let fresh = General::new(&now, Limits::default())?;
+    let snapshot = live.snapshot();
+    for tuple in tuples {
+        let found = snapshot.lookup(tuple).and_then(|handle| live.position(handle));
+        let expected = fresh.lookup(tuple).map(|index| index.0 as usize);
+        if found != expected {
+            bail!("after {count} updates: a fresh build answers {expected:?}, the updated one {found:?}");
+        }
+    }
+    Ok(Latency::of(durations))
+}
+
+/// The engine of the packet path on a generated cluster.
+fn cluster(args: &Args, run: Duration) -> anyhow::Result<Report> {
+    let environment = Environment::now();
+    let shape = ClusterShape { seed: args.seed, ..ClusterShape::with_policies(args.size) };
+    let mut compiler = Compiler::new(Options::default());
+    for object in parse("generated.yaml", &shape.manifests()).objects {
+        compiler.upsert(object);
+    }
+    let compile = |engine| {
+        let begin = Instant::now();
+        let compiled = compiler.compile_with(&Scope::All, engine).map_err(|problems| {
+            let first = problems.first().map(ToString::to_string).unwrap_or_default();
+            anyhow::anyhow!("the generated cluster does not compile: {first}")
+        })?;
+        anyhow::Ok((compiled, begin.elapsed()))
+    };
+    let ((linear, linear_time), (flat, flat_time)) = (compile(Engine::Linear)?, compile(Engine::Flat)?);
+    let keys = connections(&flat.cluster, args.seed, args.packets);
+    if keys.is_empty() {
+        bail!("the generated cluster has no connections to judge");
+    }
+    for key in &keys {
+        let (expected, found) = (linear.classifier.classify(key), flat.classifier.classify(key));
+        if expected != found {
+            bail!("{key:?}: linear {expected:?}, flat {found:?}");
+        }
+    }
+    let mut engines = Vec::new();
+    for (compiled, time) in [(&flat, flat_time), (&linear, linear_time)] {
+        let lookups = BURSTS.map(|burst| {
+            let mut out = vec![Verdict { action: Action::Deny, rule: RuleId(0) }; burst];
+            let millions_per_second = Rate::of(run, || {
+                for keys in keys.chunks(burst) {
+                    compiled.classifier.classify_batch(keys, &mut out);
+                    std::hint::black_box(&mut out);
+                }
+                keys.len()
+            });
+            AtBurst { burst, millions_per_second }
+        });
+        engines.push(Measured {
+            engine: compiled.classifier.name().to_owned(),
+            build_ms: time.as_secs_f64() * 1e3,
+            memory_bytes: compiled.classifier.memory_bytes(),
+            lookups: lookups.into(),
+            updates: None,
+        });
+    }
+    let input = format!("{shape:?}");
+    Ok(Report { environment, input, rules: args.size, packets: keys.len(), checked: keys.len(), engines })
+}
+
+fn for_people(report: &Report) -> String {
+    let header = ["ENGINE", "BUILD ms", "MiB", "BURST", "M/s", "LEAST", "MOST"];
+    let rows = report.engines.iter().flat_map(|engine| {
+        engine.lookups.iter().map(|at| {
+            let Rate { median, least, most } = at.millions_per_second;
+            // Sizes of tables are far below 2^52.
+            #[allow(clippy::cast_precision_loss)]
+            let mebibytes = engine.memory_bytes as f64 / 1_048_576.0;
+            [
+                engine.engine.clone(),
+                format!("{:.1}", engine.build_ms),
+                format!("{mebibytes:.2}"),
+                at.burst.to_string(),
+                format!("{median:.2}"),
+                format!("{least:.2}"),
+                format!("{most:.2}"),
+            ]
+        })
+    });
+    let mut text = format!(
+        "{}\n{}: {} rules, {} packets, {} answers equal to the linear walk\n\n{}\n",
+        report.environment.line(),
+        report.input,
+        report.rules,
+        report.packets,
+        report.checked,
+        table(header, rows)
+    );
+    for engine in &report.engines {
+        if let Some(Latency { operations, median_us, p99_us, most_us }) = engine.updates {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "\n{}: {operations} updates, median {median_us:.0} us, p99 {p99_us:.0} us, most {most_us:.0} us\n",
+                engine.engine
+            );
+        }
+    }
+    text
+}
