@@ -6,7 +6,8 @@
 mod support;
 
 use policy_compiler::{
-    Action, Direction, Key, OnInvalid, Options, RuleId, RuleKind, Scope, SubjectId, Verdict,
+    Action, Compiled, Direction, Key, OnInvalid, Options, Pair, PairVerdict, RuleId, RuleKind, Scope,
+    SubjectId, Verdict,
 };
 use proptest::sample::select;
 use std::collections::BTreeMap;
@@ -67,8 +68,33 @@ fn check(text: &str, scope: &Scope, seen: &mut BTreeMap<String, u64>) {
         let mut short = vec![untouched; 5];
         compiled.classifier.classify_batch(&keys, &mut short);
         assert!(short.iter().zip(&batch).all(|(short, long)| short == long));
+        check_pairs(compiled, &keys);
         assert!(compiled.classifier.memory_bytes() < 4 << 20);
     }
+}
+
+/// Both ends at once is what each end says alone.
+fn check_pairs(compiled: &Compiled, keys: &[Key]) {
+    let pairs: Vec<Pair> = keys
+        .iter()
+        .zip(keys.iter().rev())
+        .enumerate()
+        .map(|(number, (key, other))| {
+            let &Key { src, dst, protocol, src_port, dst_port, .. } = key;
+            let source = (number % 3 != 0).then_some(key.subject);
+            let destination = (number % 4 != 0).then_some(other.subject);
+            Pair { source, destination, src, dst, protocol, src_port, dst_port }
+        })
+        .collect();
+    let untouched = PairVerdict { egress: None, ingress: Some(Verdict::UNKNOWN_SUBJECT) };
+    let mut verdicts = vec![untouched; pairs.len() + 3];
+    compiled.classifier.classify_pairs(&pairs, &mut verdicts);
+    for (pair, verdict) in pairs.iter().zip(&verdicts) {
+        let alone = |direction| pair.key(direction).map(|key| compiled.classifier.classify(&key));
+        assert_eq!(verdict.egress, alone(Direction::Egress), "{pair:?}");
+        assert_eq!(verdict.ingress, alone(Direction::Ingress), "{pair:?}");
+    }
+    assert_eq!(verdicts[pairs.len()..], [untouched; 3], "answers without a pair stay as they were");
 }
 
 #[test]

@@ -40,8 +40,8 @@ const fn unpack(packed: u32) -> Verdict {
     Verdict { action, rule: RuleId(packed & !DENY) }
 }
 
-/// The cell of what is not there: beyond all others, so that it denies.
-const NO_CELL: u32 = u32::MAX;
+/// The identity, class or cell of what is not there: beyond all others, so that it denies.
+const NOWHERE: u32 = u32::MAX;
 
 /// A pod's rows, its node, and its own addresses (none if it is cut off: then even these are denied).
 #[derive(Debug, Clone)]
@@ -108,26 +108,33 @@ pub(crate) struct Flat {
 }
 
 impl Flat {
+    /// [`NOWHERE`] only for a table that is damaged.
     #[inline]
-    fn identity(&self, address: IpAddr) -> Option<u32> {
-        match address {
+    fn identity(&self, address: IpAddr) -> u32 {
+        let identity = match address {
             IpAddr::V4(address) => self.v4.lookup_v4(address.octets()),
             IpAddr::V6(address) => self.v6.lookup_v6(address.octets()),
-        }
+        };
+        identity.unwrap_or(NOWHERE)
+    }
+
+    #[inline]
+    fn class(&self, protocol: u8, port: u16) -> u32 {
+        self.ports.lookup(protocol, port).map_or(NOWHERE, u32::from)
     }
 
     /// The cell of a subject and an identity, in a direction.
     #[inline]
-    fn cell(&self, side: usize, subject: SubjectId, remote: IpAddr, identity: Option<u32>, l4: L4) -> u32 {
-        let Some(subject) = self.subjects.get(subject.0 as usize) else { return NO_CELL };
+    fn cell(&self, side: usize, subject: SubjectId, remote: IpAddr, identity: u32, l4: L4) -> u32 {
+        let Some(subject) = self.subjects.get(subject.0 as usize) else { return NOWHERE };
         if subject.owns(remote) {
             return self.self_traffic[side];
         }
         let row = subject.rows[side * 2 + usize::from(remote.is_ipv6())];
-        match identity.and_then(|identity| self.matrix.get(row, identity)) {
-            None => NO_CELL,
+        match self.matrix.get(row, identity) {
+            None => NOWHERE,
             Some(entry) if entry & FAN == 0 => entry,
-            Some(entry) => self.fan(l4, subject.node, remote, (entry & !FAN) as usize).unwrap_or(NO_CELL),
+            Some(entry) => self.fan(l4, subject.node, remote, (entry & !FAN) as usize).unwrap_or(NOWHERE),
         }
     }
 
@@ -143,9 +150,10 @@ impl Flat {
     }
 
     #[inline]
-    fn verdict(&self, cell: u32, class: Option<u16>) -> Verdict {
-        let position = |class: u16| cell as usize * self.stride + usize::from(class);
-        class.and_then(|class| self.cells.read(position(class))).map_or(Verdict::UNKNOWN_SUBJECT, unpack)
+    fn verdict(&self, cell: u32, class: u32) -> Verdict {
+        // 32 bits times at most 16 leave room for 32 more.
+        let position = u64::from(cell) * self.stride as u64 + u64::from(class);
+        self.cells.read(position as usize).map_or(Verdict::UNKNOWN_SUBJECT, unpack)
     }
 }
 
@@ -162,21 +170,21 @@ const fn side(direction: Direction) -> usize {
 impl Classifier for Flat {
     fn classify(&self, key: &Key) -> Verdict {
         let remote = key.remote();
-        let class = self.ports.lookup(key.protocol, key.dst_port);
+        let class = self.class(key.protocol, key.dst_port);
         let l4 = (key.protocol, key.src_port);
         self.verdict(self.cell(side(key.direction), key.subject, remote, self.identity(remote), l4), class)
     }
 
     fn classify_batch(&self, keys: &[Key], out: &mut [Verdict]) {
         for (keys, out) in keys.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            let mut identities = [None; BURST];
-            let mut classes = [None; BURST];
-            let mut cells = [NO_CELL; BURST];
+            let mut identities = [NOWHERE; BURST];
+            let mut classes = [NOWHERE; BURST];
+            let mut cells = [NOWHERE; BURST];
             for (identity, key) in identities.iter_mut().zip(keys) {
                 *identity = self.identity(key.remote());
             }
             for (class, key) in classes.iter_mut().zip(keys) {
-                *class = self.ports.lookup(key.protocol, key.dst_port);
+                *class = self.class(key.protocol, key.dst_port);
             }
             for ((cell, &identity), key) in cells.iter_mut().zip(&identities).zip(keys) {
                 let l4 = (key.protocol, key.src_port);
@@ -191,15 +199,15 @@ impl Classifier for Flat {
 
     fn classify_pairs(&self, pairs: &[Pair], out: &mut [PairVerdict]) {
         for (pairs, out) in pairs.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            let mut identities = [[None; 2]; BURST];
-            let mut classes = [None; BURST];
-            let mut cells = [[NO_CELL; 2]; BURST];
+            let mut identities = [[NOWHERE; 2]; BURST];
+            let mut classes = [NOWHERE; BURST];
+            let mut cells = [[NOWHERE; 2]; BURST];
             for (identities, pair) in identities.iter_mut().zip(pairs) {
                 // Each end is judged by who the other one is.
                 *identities = [self.identity(pair.dst), self.identity(pair.src)];
             }
             for (class, pair) in classes.iter_mut().zip(pairs) {
-                *class = self.ports.lookup(pair.protocol, pair.dst_port);
+                *class = self.class(pair.protocol, pair.dst_port);
             }
             for ((cells, identities), pair) in cells.iter_mut().zip(&identities).zip(pairs) {
                 let l4 = (pair.protocol, pair.src_port);

@@ -240,11 +240,13 @@ impl Trie {
     #[inline]
     pub(crate) fn lookup_v6(&self, address: [u8; 16]) -> Option<u32> {
         let bits = u128::from_be_bytes(address);
+        let halves = [(bits >> 64) as u64, bits as u64];
         let mut entry = *self.root.get((bits >> 112) as usize)?;
         let mut at = 2;
         while entry & TAGS != 0 {
             if entry & BLOCK_TAG != 0 {
-                entry = self.blocks.read((entry & !TAGS) as usize + usize::from(*address.get(at)?))?;
+                let byte = (halves[at >> 3 & 1] >> (56 - 8 * (at & 7))) as u8;
+                entry = self.blocks.read((entry & !TAGS) as usize + usize::from(byte))?;
                 at += 1;
             } else {
                 let skip = self.skip_at(entry & !TAGS)?;

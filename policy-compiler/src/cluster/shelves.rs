@@ -12,25 +12,24 @@ const SHELF: usize = 128;
 /// A list that is cheap to copy and to change in one place.
 #[derive(Clone)]
 pub struct Shelves<T> {
-    shelves: Vec<Arc<Vec<T>>>,
-    len: usize,
+    shelves: Arc<Vec<Arc<Vec<T>>>>,
 }
 
 impl<T> Default for Shelves<T> {
     fn default() -> Self {
-        Self { shelves: Vec::new(), len: 0 }
+        Self { shelves: Arc::default() }
     }
 }
 
 impl<T> Shelves<T> {
     /// How many things there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.shelves.iter().map(|shelf| shelf.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.shelves.is_empty()
     }
 
     /// The thing at a position.
@@ -46,7 +45,7 @@ impl<T> Shelves<T> {
 
     /// All things, in order.
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { shelves: self.shelves.iter(), shelf: [].iter(), left: self.len }
+        Iter { shelves: self.shelves.iter(), shelf: [].iter(), left: self.len() }
     }
 
     /// Where a thing is, or where it would belong, in a list sorted by what `compare` compares.
@@ -83,36 +82,36 @@ impl<T: Clone> Shelves<T> {
             let last = self.shelves.len().saturating_sub(1);
             (last, self.shelves.last().map_or(0, |shelf| shelf.len()))
         });
-        self.len += 1;
-        let Some(shelf) = self.shelves.get_mut(number) else {
-            self.shelves.push(Arc::new(vec![thing]));
+        let shelves = Arc::make_mut(&mut self.shelves);
+        let Some(shelf) = shelves.get_mut(number) else {
+            shelves.push(Arc::new(vec![thing]));
             return;
         };
         let things = Arc::make_mut(shelf);
         things.insert(place.min(things.len()), thing);
         if things.len() > SHELF {
             let rest = things.split_off(things.len() / 2);
-            self.shelves.insert(number + 1, Arc::new(rest));
+            shelves.insert(number + 1, Arc::new(rest));
         }
     }
 
     /// Puts a thing at the end.
     pub(crate) fn push(&mut self, thing: T) {
-        self.len += 1;
-        match self.shelves.last_mut() {
+        let shelves = Arc::make_mut(&mut self.shelves);
+        match shelves.last_mut() {
             Some(shelf) if shelf.len() < SHELF => Arc::make_mut(shelf).push(thing),
-            _ => self.shelves.push(Arc::new(vec![thing])),
+            _ => shelves.push(Arc::new(vec![thing])),
         }
     }
 
     /// Takes the thing at a position away.
     pub(crate) fn remove(&mut self, position: usize) -> Option<T> {
         let (number, place) = self.find(position)?;
-        let shelf = self.shelves.get_mut(number)?;
-        self.len -= 1;
+        let shelves = Arc::make_mut(&mut self.shelves);
+        let shelf = shelves.get_mut(number)?;
         let thing = Arc::make_mut(shelf).remove(place);
         if shelf.is_empty() {
-            self.shelves.remove(number);
+            shelves.remove(number);
         }
         Some(thing)
     }
@@ -120,7 +119,7 @@ impl<T: Clone> Shelves<T> {
     /// The thing at a position, to be changed.
     pub(crate) fn get_mut(&mut self, position: usize) -> Option<&mut T> {
         let (number, place) = self.find(position)?;
-        Arc::make_mut(self.shelves.get_mut(number)?).get_mut(place)
+        Arc::make_mut(Arc::make_mut(&mut self.shelves).get_mut(number)?).get_mut(place)
     }
 }
 
@@ -163,14 +162,12 @@ impl<'a, T> IntoIterator for &'a Shelves<T> {
 
 impl<T> FromIterator<T> for Shelves<T> {
     fn from_iter<I: IntoIterator<Item = T>>(things: I) -> Self {
-        let mut list = Self::default();
+        let mut shelves = Vec::new();
         let mut things = things.into_iter().peekable();
         while things.peek().is_some() {
-            let shelf: Vec<T> = things.by_ref().take(SHELF / 2).collect();
-            list.len += shelf.len();
-            list.shelves.push(Arc::new(shelf));
+            shelves.push(Arc::new(things.by_ref().take(SHELF / 2).collect()));
         }
-        list
+        Self { shelves: Arc::new(shelves) }
     }
 }
 
@@ -186,14 +183,14 @@ impl<T> std::ops::Index<usize> for Shelves<T> {
     /// # Panics
     /// There is nothing at the position, as with a slice.
     fn index(&self, position: usize) -> &T {
-        let len = self.len;
+        let len = self.len();
         self.get(position).unwrap_or_else(|| panic!("position {position} of {len}"))
     }
 }
 
 impl<T: PartialEq> PartialEq for Shelves<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other)
+        self.len() == other.len() && self.iter().eq(other)
     }
 }
 
