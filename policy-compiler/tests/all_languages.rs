@@ -231,7 +231,7 @@ fn engines_agree_on_all_languages_and_every_corner_came_up() {
 }
 
 #[test]
-#[ignore = "half a minute: see the head of this file"]
+#[ignore = "about a minute: see the head of this file"]
 fn a_million_probes() {
     let wanted = std::env::var("POLICY_PROBES").ok().and_then(|text| text.parse().ok());
     let wanted: u64 = wanted.unwrap_or(1_000_000);
