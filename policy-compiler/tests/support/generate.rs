@@ -10,19 +10,23 @@ const SEED: u64 = 8472;
 
 /// A runner with a fixed seed, printed; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` change seed and cases.
 pub(crate) fn runner(cases: u32) -> TestRunner {
-    let mut config = Config { failure_persistence: None, ..Config::default() };
+    runner_beside(cases, 0)
+}
+
+/// One of several that run at once, each with a seed of its own.
+pub(crate) fn runner_beside(cases: u32, number: u64) -> TestRunner {
+    let mut config = Config { failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = cases;
     }
-    if matches!(config.rng_seed, RngSeed::Random) {
-        config.rng_seed = RngSeed::Fixed(SEED);
-    }
+    let seed = if let RngSeed::Fixed(seed) = config.rng_seed { seed } else { SEED };
+    config.rng_seed = RngSeed::Fixed(seed.wrapping_add(number));
     println!("seed {}, {} cases", config.rng_seed, config.cases);
     TestRunner::new(config)
 }
 
 /// Words that fit into flow YAML.
-fn labels() -> impl Strategy<Value = String> {
+pub(crate) fn labels() -> impl Strategy<Value = String> {
     (select(vec!["", "app: a", "app: b", "app: c"]), select(vec!["", "tier: x", "tier: y", "tier: \"\""]))
         .prop_map(|(app, tier)| {
             [app, tier].into_iter().filter(|label| !label.is_empty()).collect::<Vec<_>>().join(", ")
@@ -142,16 +146,23 @@ fn port() -> impl Strategy<Value = String> {
 }
 
 fn rules(peers_field: &'static str) -> impl Strategy<Value = String> {
-    let rule = (vec(peer(), 0..3), vec(port(), 0..3), prop::bool::weighted(0.02)).prop_map(
-        move |(peers, ports, broken)| {
-            let broken = if broken { ", nonsense: 1" } else { "" };
-            format!("{{{peers_field}: [{}], ports: [{}]{broken}}}", peers.join(", "), ports.join(", "))
-        },
-    );
+    // A list may be empty or missing: both mean everything.
+    let list = |field: &'static str, list: (bool, Vec<String>)| match list {
+        (true, _) => String::new(),
+        (false, list) => format!("{field}: [{}]", list.join(", ")),
+    };
+    let missing = || prop::bool::weighted(0.15);
+    let rule = ((missing(), vec(peer(), 0..3)), (missing(), vec(port(), 0..3)), prop::bool::weighted(0.02))
+        .prop_map(move |(peers, ports, broken)| {
+            let mut fields = vec![list(peers_field, peers), list("ports", ports)];
+            fields.extend(broken.then(|| "nonsense: 1".to_owned()));
+            fields.retain(|field| !field.is_empty());
+            format!("{{{}}}", fields.join(", "))
+        });
     vec(rule, 0..3).prop_map(|rules| format!("[{}]", rules.join(", ")))
 }
 
-fn policy(index: usize) -> impl Strategy<Value = String> {
+pub(crate) fn policy(index: usize) -> impl Strategy<Value = String> {
     let types = select(vec!["[]", "[Ingress]", "[Egress]", "[Ingress, Egress]"]);
     let broken = prop::bool::weighted(0.03);
     (select(vec!["n1", "n2", "n3"]), selector(), types, rules("from"), rules("to"), broken).prop_map(

@@ -179,7 +179,7 @@ fn rule() -> impl Strategy<Value = String> {
     )
 }
 
-fn policy(index: usize) -> impl Strategy<Value = String> {
+pub(crate) fn policy(index: usize) -> impl Strategy<Value = String> {
     let types =
         word(&["", "types: [Ingress], ", "types: [Egress], ", "types: [Ingress, Egress], ", "types: [], "]);
     let tier = word(&["", "", "tier: default, ", "tier: first, ", "tier: second, ", "tier: kube-admin, "]);
@@ -215,7 +215,7 @@ fn policy(index: usize) -> impl Strategy<Value = String> {
 }
 
 /// Tiers and network sets, broken now and then, and service accounts.
-fn surroundings() -> impl Strategy<Value = String> {
+pub(crate) fn surroundings() -> impl Strategy<Value = String> {
     let sets = [
         "kind: GlobalNetworkSet, metadata: {name: partners, labels: {who: partner}}, spec: {nets: [SLIP198.51.100.0/25, \"2001:db8::/126\"]}",
         "kind: NetworkSet, metadata: {name: staff, namespace: n1, labels: {who: staff}}, spec: {nets: [SLIP192.0.2.3, 10.42.0.2/31]}",

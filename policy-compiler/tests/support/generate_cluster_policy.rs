@@ -22,7 +22,7 @@ pub(crate) struct Generated {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     Cluster,
     Admin,
     Baseline,
@@ -181,7 +181,7 @@ fn rules(version: Version, egress: bool) -> impl Strategy<Value = (String, Strin
     })
 }
 
-fn policy(index: usize, version: Version) -> impl Strategy<Value = Written> {
+pub(crate) fn policy(index: usize, version: Version) -> impl Strategy<Value = Written> {
     let place = (select(vec!["Admin", "Baseline"]), select(vec![0_u16, 10, 10, 1000]));
     let broken = (prop::bool::weighted(0.03), select(BROKEN_SPECS.to_vec()));
     (place, selected(version), rules(version, false), rules(version, true), broken).prop_map(
@@ -217,7 +217,7 @@ fn policy(index: usize, version: Version) -> impl Strategy<Value = Written> {
 }
 
 /// A node with a label, which `generate::cluster` has none of.
-const NODE: &str = "{apiVersion: v1, kind: Node, metadata: {name: c, labels: {role: edge}}, \
+pub(crate) const NODE: &str = "{apiVersion: v1, kind: Node, metadata: {name: c, labels: {role: edge}}, \
                     status: {addresses: [{type: InternalIP, address: 192.0.2.3}]}}";
 
 /// The clusters of `generate`, NetworkPolicies included, with up to six cluster policies of all kinds.

@@ -3,6 +3,8 @@
 #[allow(dead_code)]
 pub(crate) mod calico_oracle;
 #[allow(dead_code)]
+pub(crate) mod corners;
+#[allow(dead_code)]
 pub(crate) mod generate;
 #[allow(dead_code)]
 pub(crate) mod generate_calico;
@@ -10,6 +12,10 @@ pub(crate) mod generate_calico;
 pub(crate) mod generate_cilium;
 #[allow(dead_code)]
 pub(crate) mod generate_cluster_policy;
+#[allow(dead_code)]
+pub(crate) mod generate_mixed;
+#[allow(dead_code)]
+pub(crate) mod probes;
 
 use policy_compiler::semantics::reference::Reference;
 use policy_compiler::{

@@ -19,6 +19,7 @@ mod forwarding;
 mod fragmented;
 mod hostile_bytes;
 mod icmp_related;
+mod logged;
 mod neighbours;
 mod offloads;
 mod owed_errors;

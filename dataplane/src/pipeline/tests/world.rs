@@ -145,6 +145,8 @@ pub(super) struct World {
     pub(super) datagrams: bool,
     pub(super) own: OwnNode,
     rule: Rule,
+    /// In place of the closure.
+    compiled: Option<Compiled>,
     number: u64,
     ids: EndpointIds,
     pool: Pool,
@@ -209,6 +211,7 @@ impl World {
             datagrams,
             own: own_node(),
             rule: Arc::new(|_| true),
+            compiled: None,
             number: 0,
             ids: EndpointIds::default(),
             pool: Pool::new(POOL_FRAMES),
@@ -232,13 +235,11 @@ impl World {
             own_node: self.own.addresses.iter().copied().collect(),
             ..Cluster::default()
         };
-        let compiled = Compiled {
-            classifier: Arc::new(Rules(Arc::clone(&self.rule))),
-            rules: Arc::new(RuleTable::default()),
-            cluster,
-            warnings: Vec::new(),
-            degraded: Vec::new(),
+        let (classifier, rules): (Arc<dyn Classifier>, _) = match &self.compiled {
+            Some(compiled) => (Arc::clone(&compiled.classifier), Arc::clone(&compiled.rules)),
+            None => (Arc::new(Rules(Arc::clone(&self.rule))), Arc::new(RuleTable::default())),
         };
+        let compiled = Compiled { classifier, rules, cluster, warnings: Vec::new(), degraded: Vec::new() };
         let generation = Generation::new(self.number, &compiled, self.own.clone(), vteps(), &mut self.ids)
             .expect("valid nodes");
         self.pipeline.take_up(Arc::new(generation));
@@ -247,6 +248,16 @@ impl World {
     /// The next generation, under another policy.
     pub(super) fn allow(&mut self, rule: impl Fn(&Key) -> bool + Send + Sync + 'static) {
         self.rule = Arc::new(rule);
+        self.publish();
+    }
+
+    /// The next generation, under policies that were compiled for the world's pods.
+    pub(super) fn enforce(&mut self, compiled: Compiled) {
+        assert_eq!(compiled.cluster.subjects.len(), self.pods.len(), "subjects are numbered alike");
+        for (subject, pod) in compiled.cluster.subjects.iter().zip(&self.pods) {
+            assert_eq!(subject.name, pod.name, "subjects are numbered alike");
+        }
+        self.compiled = Some(compiled);
         self.publish();
     }
 
