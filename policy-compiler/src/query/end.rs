@@ -58,6 +58,8 @@ pub fn ends(judges: &[&Judge]) -> Vec<End> {
     for judge in judges {
         let cluster = &judge.compiled().cluster;
         taken.extend(cluster.pod_addresses.keys().map(|&address| IpNet::from(address)));
+        // What two pods claim is cut off: it stands for nothing around it.
+        taken.extend(cluster.conflicts.iter().map(|(address, _)| IpNet::from(*address)));
         for node in &cluster.nodes {
             for &address in &node.addresses {
                 nodes.entry(address).or_insert_with(|| format!("node {} ({address})", node.name));
