@@ -129,6 +129,28 @@ fn connections_are_explained() {
     insta::assert_snapshot!(run(&[&args[..], &["--family", "6", "-o", "json"]].concat(), ""));
 }
 
+/// The examples beside their matrices: the library's answers are held to all of them, the program's to these.
+#[test]
+fn an_example_has_the_matrix_that_stands_beside_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/policies");
+    for (language, name) in [("network-policy", "database"), ("cluster-network-policy", "nodes-and-networks")]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = folder.join(language);
+        for file in ["state/cluster.yaml".to_owned(), format!("{name}.yaml")] {
+            let path = folder.join(&file);
+            fs::copy(&path, directory.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let expected = fs::read_to_string(folder.join(format!("{name}.matrix"))).unwrap();
+        let (command, expected) = expected.split_once('\n').unwrap();
+        let options = command.strip_prefix("# weir policy matrix ").unwrap().split(' ');
+        let args: Vec<&str> = ["policy", "matrix", "--state", "."].into_iter().chain(options).collect();
+        let found = run_in(directory.path(), &args, "");
+        let (_, found) = found.split_once('\n').unwrap();
+        assert_eq!(found, format!("{expected}exit: 0\n"), "{language}/{name}");
+    }
+}
+
 #[test]
 fn the_matrix_of_the_sample_state() {
     let args = ["policy", "matrix", "--state", "configs/state"];
