@@ -6,7 +6,7 @@
 mod support;
 
 use policy_compiler::parse;
-use policy_compiler::query::{Judge, Matrix, Transport, matrix};
+use policy_compiler::query::{Cell, Judge, Matrix, Transport, matrix};
 use policy_compiler::{Diagnostic, Kind, Object, Options};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -70,15 +70,19 @@ fn judge(example: &str) -> (Judge, Vec<Diagnostic>) {
 /// As the program prints it.
 fn shown(matrix: &Matrix) -> String {
     let mut shown = String::new();
-    for port in &matrix.ports {
-        let cell = |src: &String, dst: &String| {
-            let pairs = matrix.pairs.iter().filter(|pair| pair.src == *src && pair.dst == *dst);
-            let verdicts: Vec<(u8, &str)> =
-                pairs.filter_map(|pair| Some((pair.family, *pair.ports.get(port)?))).collect();
-            let kinds: BTreeSet<&str> = verdicts.iter().map(|(_, verdict)| *verdict).collect();
+    for (position, port) in matrix.ports.iter().enumerate() {
+        let cell = |src: &str, dst: &str| {
+            let pairs = matrix.pairs().filter(|pair| pair.src.name == src && pair.dst.name == dst);
+            let verdicts: Vec<(u8, String)> = pairs
+                .filter_map(|pair| match pair.cell {
+                    Cell::Ports(verdicts) => Some((pair.family, verdicts.get(position)?.to_string())),
+                    Cell::Open(_) => None,
+                })
+                .collect();
+            let kinds: BTreeSet<&String> = verdicts.iter().map(|(_, verdict)| verdict).collect();
             match (kinds.first(), kinds.len()) {
                 (None, _) => "-".to_owned(),
-                (Some(only), 1) => (*only).to_owned(),
+                (Some(only), 1) => (*only).clone(),
                 _ => {
                     let each = verdicts.iter().map(|(family, verdict)| format!("IPv{family}: {verdict}"));
                     each.collect::<Vec<_>>().join(" / ")
@@ -86,10 +90,10 @@ fn shown(matrix: &Matrix) -> String {
             }
         };
         let mut rows = vec![vec!["FROM \\ TO".to_owned()]];
-        rows[0].extend(matrix.ends.iter().cloned());
+        rows[0].extend(matrix.ends.iter().map(|end| end.name.clone()));
         for src in &matrix.ends {
-            let cells = matrix.ends.iter().map(|dst| cell(src, dst));
-            rows.push(std::iter::once(src.clone()).chain(cells).collect());
+            let cells = matrix.ends.iter().map(|dst| cell(&src.name, &dst.name));
+            rows.push(std::iter::once(src.name.clone()).chain(cells).collect());
         }
         let widths: Vec<usize> = (0..rows[0].len())
             .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
@@ -127,7 +131,7 @@ fn every_example_gives_the_matrix_beside_it() {
                 _ => panic!("{example}: {option:?}"),
             }
         }
-        let found = format!("{command}\n{}", shown(&matrix(&judge, &ends, &ports)));
+        let found = format!("{command}\n{}", shown(&matrix(&judge, ends, ports, |_| ())));
         if std::env::var_os("UPDATE").is_some() {
             if let Err(error) = fs::write(&path, &found) {
                 panic!("{}: {error}", path.display());

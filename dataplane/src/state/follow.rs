@@ -17,7 +17,6 @@ use crate::control::StateStatus;
 
 /// What a refresh led to.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each change of the state; none is kept")]
 pub enum Refresh {
     /// What is in force is still what the directory says, or the directory is still as it was refused.
     Unchanged,
