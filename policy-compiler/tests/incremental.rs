@@ -14,6 +14,7 @@ use proptest::sample::{Index, select};
 use std::cell::Cell;
 use std::net::IpAddr;
 use support::generate::{cluster, remotes, runner};
+use support::generate_mixed::case;
 
 const CASES: u32 = 96;
 const STEPS: usize = 12;
@@ -72,55 +73,84 @@ fn compile(compiler: &Compiler, scope: &Scope) -> Compiled {
     }
 }
 
+/// How many changes there were, and how many of them took a full build.
+#[derive(Default)]
+struct Ways {
+    changes: Cell<u64>,
+    full: Cell<u64>,
+}
+
+/// From one state to another, object by object: each step deletes an object (0) or takes it from one of the two.
+fn check((first, second): (&str, &str), scope: &Scope, staged: bool, steps: &[(Index, u8)], ways: &Ways) {
+    let node_addresses = vec![IpAddr::from([203, 0, 113, 9])];
+    let on_invalid = OnInvalid::Isolate;
+    let mut compiler = Compiler::new(Options { on_invalid, node_addresses, staged, ..Options::default() });
+    let pool: Vec<Object> =
+        [first, second].iter().flat_map(|text| parse("generated.yaml", text).objects).collect();
+    for object in parse("generated.yaml", first).objects {
+        compiler.upsert(object);
+    }
+    let Ok(mut last) = compiler.compile(scope) else { return };
+    for (place, action) in steps {
+        let Some(object) = pool.get(place.index(pool.len())) else { continue };
+        let before = keys(&last);
+        let judged = verdicts(&last, &before);
+        if *action == 0 {
+            compiler.delete(object.key());
+        } else {
+            compiler.upsert(object.clone());
+        }
+        let next = compiler.compile(scope);
+        ways.changes.set(ways.changes.get() + 1);
+        let (next, fresh) = match (next, compiler.clone().compile(scope)) {
+            (Ok(next), Ok(fresh)) => (next, fresh),
+            (next, fresh) => {
+                assert_eq!(next.err(), fresh.err(), "{action} {:?}", object.key());
+                continue;
+            }
+        };
+        assert_same(&next, &fresh, &format!("{action} {:?}", object.key()));
+        // Whoever still holds the one before sees nothing of the change.
+        assert_eq!(verdicts(&last, &before), judged);
+        last = next;
+    }
+    ways.full.set(ways.full.get() + compiler.full_builds() - 1);
+}
+
 #[test]
 fn a_compilation_made_from_the_one_before_is_what_a_full_build_gives() {
-    let (changes, full) = (Cell::new(0_u64), Cell::new(0_u64));
+    let ways = Ways::default();
     let scopes = select(vec![Scope::All, Scope::Node("a".into())]);
     let steps = vec((any::<Index>(), 0_u8..4), STEPS);
     let result =
         runner(CASES).run(&(cluster(), cluster(), scopes, steps), |(first, second, scope, steps)| {
-            let gateway = IpAddr::from([203, 0, 113, 9]);
-            let options = Options {
-                on_invalid: OnInvalid::Isolate,
-                node_addresses: vec![gateway],
-                ..Options::default()
-            };
-            let pool: Vec<Object> =
-                [&first, &second].iter().flat_map(|text| parse("generated.yaml", text).objects).collect();
-            let mut compiler = Compiler::new(options);
-            for object in parse("generated.yaml", &first).objects {
-                compiler.upsert(object);
-            }
-            let mut last = compile(&compiler, &scope);
-            for (place, action) in steps {
-                let Some(object) = pool.get(place.index(pool.len())) else { continue };
-                let before = keys(&last);
-                let judged = verdicts(&last, &before);
-                if action == 0 {
-                    compiler.delete(object.key());
-                } else {
-                    compiler.upsert(object.clone());
-                }
-                let next = compile(&compiler, &scope);
-                changes.set(changes.get() + 1);
-                assert_same(
-                    &next,
-                    &compile(&compiler.clone(), &scope),
-                    &format!("{action} {:?}", object.key()),
-                );
-                // Whoever still holds the one before sees nothing of the change.
-                assert_eq!(verdicts(&last, &before), judged);
-                last = next;
-            }
-            full.set(full.get() + compiler.full_builds() - 1);
+            check((&first, &second), &scope, false, &steps, &ways);
             Ok(())
         });
     if let Err(error) = result {
         panic!("{error}");
     }
-    let (changes, full) = (changes.get(), full.get());
+    let (changes, full) = (ways.changes.get(), ways.full.get());
     println!("{changes} changes, of which {full} took a full build");
     assert!(full * 3 < changes, "too few changes went the short way: {full} of {changes} did not");
+}
+
+#[test]
+fn so_it_is_with_policies_of_every_language() {
+    let ways = Ways::default();
+    let scopes = select(vec![Scope::All, Scope::Node("a".into())]);
+    let steps = vec((any::<Index>(), 0_u8..4), STEPS);
+    let states = (case(), case(), scopes, any::<bool>(), steps);
+    let result = runner(CASES).run(&states, |(first, second, scope, staged, steps)| {
+        check((&first.written, &second.written), &scope, staged, &steps, &ways);
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    let (changes, full) = (ways.changes.get(), ways.full.get());
+    println!("{changes} changes, of which {full} took a full build");
+    assert!(full * 5 < changes * 4, "too few changes went the short way: {full} of {changes} did not");
 }
 
 /// Pods and policies of one namespace that come, change and go.

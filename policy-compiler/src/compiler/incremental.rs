@@ -150,6 +150,12 @@ impl State {
         changes: &Changes,
         (scope, options): (&Scope, &Options),
     ) -> Option<(Self, Compiled)> {
+        // A node that nothing but its pods speaks of may be unknown from one moment to the next.
+        if let Scope::Node(node) = scope
+            && !self.places.by_node.contains_key(node)
+        {
+            return None;
+        }
         let few = changes.len() <= 1 + objects.len() / SHARE_OF_OBJECTS;
         if !few || self.scope != *scope || self.options != *options || self.session.is_worn() {
             return None;
