@@ -14,7 +14,7 @@
 //! Works on any interface and without privilege. A kernel VTEP across a veth hands over a 64 KiB
 //! super-packet as one datagram; frames have room for the largest one. What of RFC 7348's outer checks is
 //! not done here is the kernel's: lengths, outer checksum, reassembly. Frames that follow each other to one peer
-//! leave in trains of one message (`UDP_SEGMENT`), see [`departure`], and arrive as such (`UDP_GRO`), see [`arrival`].
+//! leave in trains of one message (`UDP_SEGMENT`), see `departure`, and arrive as such (`UDP_GRO`), see `arrival`.
 //!
 //! A frame that cannot be sent (no route, too large) counts as failed and costs no other. Losses come from
 //! the socket (`SO_RXQ_OVFL`), with the first datagram received after them; a lost train counts once.
