@@ -40,7 +40,7 @@ fn cut(frames: Vec<Frame>) -> Vec<Vec<u8>> {
         }
         let (headers, mut pieces) = (ip_headers(&frame), Vec::new());
         segment(frame, &headers, &mut Pool::new(2_000), &mut pieces).expect("a sound super-packet");
-        bytes.extend(pieces.iter().map(|piece| piece.bytes().to_vec()));
+        bytes.extend(pieces.iter().map(plain));
     }
     bytes
 }
