@@ -188,11 +188,6 @@ impl Compiler {
     /// # Errors
     /// As [`Self::compile`].
     pub fn compile_with(&self, scope: &Scope, engine: Engine) -> Result<Compiled, Vec<Diagnostic>> {
-        if let Scope::Node(name) = scope
-            && let Some(problem) = problems::unknown_node(&self.objects, name)
-        {
-            return Err(vec![problem]);
-        }
         let mut last = self.last();
         let changes = std::mem::take(&mut last.changes);
         if engine == Engine::Flat
@@ -203,6 +198,12 @@ impl Compiler {
             return Ok(compiled);
         }
         last.state = None;
+        // Not asked about plain changes: a node that no Node object names is always a full build.
+        if let Scope::Node(name) = scope
+            && let Some(problem) = problems::unknown_node(&self.objects, name)
+        {
+            return Err(vec![problem]);
+        }
         last.full_builds += 1;
         let mut view = self.view(scope);
         let context = self.context();
