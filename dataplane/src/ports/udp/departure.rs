@@ -10,13 +10,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::Family;
 use crate::buffer::{Batch, Frame};
 use crate::ports::Sent;
-use crate::ports::datagrams::{self, Refusal};
-use crate::sys::mmsg::{Address, Datagram, Outgoing, TRAIN_BYTES, TRAIN_FRAMES, Train, Trains};
+use crate::ports::datagrams::Refusal;
+use crate::sys::mmsg::{Address, TRAIN_BYTES, TRAIN_FRAMES, Train, Trains};
 use crate::sys::udp_socket::class_option;
 
 /// One frame's way out; sorted by this.
@@ -44,7 +45,6 @@ pub(super) struct Departure {
     ways: Vec<Way>,
     cars: Vec<Cars>,
     trains: Trains,
-    outgoing: Outgoing,
 }
 
 impl Departure {
@@ -56,7 +56,6 @@ impl Departure {
             ways: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
             cars: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
             trains: Trains::new(),
-            outgoing: Outgoing::new(),
         }
     }
 
@@ -94,77 +93,53 @@ impl Departure {
         let mut cars = std::mem::take(&mut self.cars);
         couple(group, batch, self.trains_run, &mut cars);
         let mut sent = Sent::default();
-        let mut error = None;
+        let mut gone = None;
         let mut next = 0;
-        while let Some(rest) = cars.get(next..).filter(|rest| !rest.is_empty()) {
+        while let Some((&first, rest)) = cars.get(next..).and_then(<[Cars]>::split_first) {
             let port = self.port;
-            let trains = rest.iter().map_while(|cars| train(cars, group, batch, port));
-            let refused = match self.trains.send(fd, trains) {
-                Ok(taken) if taken > 0 => {
-                    let gone = rest.get(..taken).unwrap_or_default();
-                    sent.frames += gone.iter().map(|cars| cars.count).sum::<usize>();
+            let left = || first.count + rest.iter().map(|cars| cars.count).sum::<usize>();
+            let trains = std::iter::once(&first).chain(rest);
+            let refusal = match self.trains.send(fd, trains.map_while(|cars| train(cars, group, batch, port)))
+            {
+                // Nothing to send where something should be: a frame that cannot be addressed.
+                Ok(0) => Refusal::Failed,
+                Ok(taken) => {
+                    let left = cars.get(next..next + taken).unwrap_or_default();
+                    sent.frames += left.iter().map(|cars| cars.count).sum::<usize>();
                     next += taken;
                     continue;
                 }
-                // Nothing to send where something should be: a frame that cannot be addressed.
-                Ok(_) => Refusal::Failed,
                 Err(refused) if refused.kind() == io::ErrorKind::Interrupted => continue,
                 Err(refused) => {
                     let refusal = Refusal::of(&refused);
-                    let train = rest.first().is_some_and(|cars| cars.count > 1);
-                    if train && refusal == Refusal::Failed && refused.raw_os_error() == Some(libc::EIO) {
-                        self.trains_run = false;
+                    self.trains_run &= first.count == 1 || refused.raw_os_error() != Some(libc::EIO);
+                    if refusal == Refusal::Gone {
+                        gone = Some(refused);
                     }
-                    error = Some(refused);
                     refusal
                 }
             };
-            let left = |cars: &[Cars]| cars.iter().map(|cars| cars.count).sum::<usize>();
-            match (refused, rest.first()) {
-                (Refusal::Gone, _) => {
-                    sent.failed += left(rest);
-                    self.cars = cars;
-                    return (sent, error);
-                }
-                (Refusal::QueueFull, _) => {
-                    sent.congested += left(rest);
+            match refusal {
+                Refusal::Gone => {
+                    sent.failed += left();
                     break;
                 }
-                (Refusal::Congested, Some(cars)) => sent.congested += cars.count,
-                (Refusal::Failed, Some(one)) if one.count > 1 => {
-                    let ways = group.get(one.first..one.first + one.count).unwrap_or_default();
-                    let datagram = |index: usize| {
-                        let frame = batch.get(ways.get(index)?.frame)?;
-                        datagram(frame, self.port)
-                    };
-                    let (alone, dead) = datagrams::send(&mut self.outgoing, fd, ways.len(), datagram);
-                    sent.frames += alone.frames;
-                    sent.congested += alone.congested;
-                    sent.failed += alone.failed;
-                    if dead.is_some() {
-                        sent.failed += left(rest.get(1..).unwrap_or_default());
-                        self.cars = cars;
-                        return (sent, dead);
-                    }
-                    if !self.trains_run {
-                        // Those still to come have been coupled already.
-                        let after = one.first + one.count;
-                        let behind = group.get(after..).unwrap_or_default();
-                        couple(behind, batch, false, &mut cars);
-                        for cars in &mut cars {
-                            cars.first += after;
-                        }
-                        next = 0;
-                        continue;
-                    }
+                Refusal::QueueFull => {
+                    sent.congested += left();
+                    break;
                 }
-                (Refusal::Failed, Some(_)) => sent.failed += 1,
-                (_, None) => {}
+                Refusal::Congested => sent.congested += first.count,
+                Refusal::Failed if first.count > 1 => {
+                    let last = if self.trains_run { next + 1 } else { cars.len() };
+                    uncouple(&mut cars, next..last);
+                    continue;
+                }
+                Refusal::Failed => sent.failed += 1,
             }
             next += 1;
         }
         self.cars = cars;
-        (sent, None)
+        (sent, gone)
     }
 }
 
@@ -222,15 +197,12 @@ fn train<'a>(
     })
 }
 
-fn datagram(frame: &Frame, port: u16) -> Option<Datagram<'_>> {
-    let outer = frame.outer?;
-    let (level, kind) = class_option(outer.peer);
-    Some(Datagram {
-        prefix: None,
-        bytes: frame.bytes(),
-        to: Some(Address::new(SocketAddr::new(outer.peer, port))),
-        class: Some((level, kind, outer.tos)),
-    })
+/// Makes every frame of these trains leave by itself. Allocates, where something is wrong already.
+fn uncouple(cars: &mut Vec<Cars>, which: Range<usize>) {
+    let Some(trains) = cars.get(which.clone()) else { return };
+    let frames = trains.iter().flat_map(|train| train.first..train.first + train.count);
+    let single: Vec<Cars> = frames.map(|first| Cars { first, count: 1 }).collect();
+    cars.splice(which, single);
 }
 
 #[cfg(test)]
@@ -277,6 +249,16 @@ mod tests {
     fn a_shorter_frame_ends_a_train_and_a_longer_one_begins_another() {
         assert_eq!(coupled(&[(1, 100, 0), (1, 100, 0), (1, 40, 0), (1, 40, 0)], true), [3, 1]);
         assert_eq!(coupled(&[(1, 40, 0), (1, 100, 0), (1, 100, 0)], true), [1, 2]);
+    }
+
+    #[test]
+    fn uncoupled_trains_are_single_frames_in_the_same_order() {
+        let train = |first, count| Cars { first, count };
+        let mut cars = vec![train(0, 2), train(2, 3), train(5, 1)];
+        uncouple(&mut cars, 1..2);
+        assert_eq!(cars, [train(0, 2), train(2, 1), train(3, 1), train(4, 1), train(5, 1)]);
+        uncouple(&mut cars, 0..5);
+        assert_eq!(cars.iter().map(|cars| cars.first).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]
