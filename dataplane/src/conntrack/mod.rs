@@ -45,20 +45,31 @@
 //! Not here: clocks, verdicts, ICMP errors (the pipeline looks up the packet they quote), locks. One worker owns
 //! a table. Entries are linked by index, so sharing it needs no new layout.
 
+mod account;
+mod accounts;
+mod batch;
+mod cell;
+mod ending;
 mod entry;
 mod index;
+mod lazy;
+mod life;
 mod links;
 mod names;
 mod outcome;
+mod room;
 mod sctp;
+mod shard;
 mod shares;
-mod slab;
+mod stack;
 mod state;
+mod sync;
 mod table;
 mod tcp;
 mod timeouts;
 mod timer_wheel;
 mod tuple;
+mod word;
 
 #[cfg(test)]
 mod properties;
