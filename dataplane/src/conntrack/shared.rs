@@ -92,6 +92,21 @@ impl ConnTable {
         self.table().update(id, dir, signal, bytes, now)
     }
 
+    /// [`ConnTable::update`] for a packet whose connection is known by name alone: if it is still there, has not
+    /// ended, and was allowed last by `generation`. Says whether the packet fits; `None`, and no change, where
+    /// the connection has to be looked up and judged.
+    pub fn proceed(
+        &self,
+        id: ConnId,
+        dir: Dir,
+        generation: u64,
+        signal: Signal,
+        bytes: u32,
+        now: Timestamp,
+    ) -> Option<bool> {
+        self.table().proceed(id, dir, generation, signal, bytes, now)
+    }
+
     /// Removes a connection, if it is still there.
     pub fn remove(&self, id: ConnId) {
         self.table().remove(id);

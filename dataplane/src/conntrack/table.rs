@@ -157,6 +157,23 @@ impl Table {
         Ok(Updated { reopened })
     }
 
+    /// [`Table::update`] of a connection that is there, has not ended and was allowed last by `generation`.
+    pub(super) fn proceed(
+        &mut self,
+        id: ConnId,
+        dir: Dir,
+        generation: u64,
+        signal: Signal,
+        bytes: u32,
+        now: Timestamp,
+    ) -> Option<bool> {
+        let conn = self.slab.get(id)?;
+        if conn.deadline <= self.now || conn.generation != generation {
+            return None;
+        }
+        Some(self.update(id, dir, signal, bytes, now).is_ok())
+    }
+
     /// Removes a connection, if it is still there.
     pub(super) fn remove(&mut self, id: ConnId) {
         if self.slab.get(id).is_some() {

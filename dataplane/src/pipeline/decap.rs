@@ -69,6 +69,7 @@ impl Pipeline {
         }
         mark_congestion(packet, inner.ethertype, outer.tos)?;
         packet.vtep = Some(id);
+        packet.peer = Some(outer.peer);
         Ok(())
     }
 

@@ -18,13 +18,16 @@ mod bindings;
 mod decap;
 mod emit;
 mod endings;
+mod flow_cache;
 mod forward;
 mod fragment;
+mod glance;
 mod guard;
 mod neighbour;
 mod packet;
 mod parse;
 mod policy;
+mod short_way;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -47,7 +50,10 @@ use crate::respond::RateLimiter;
 use crate::tables::Generation;
 use crate::telemetry::{Denial, DenialLog, PacketCounters};
 use crate::time::Timestamp;
+use emit::Pass;
+use flow_cache::FlowCache;
 use packet::{Fate, FirstFragment, Packet};
+use short_way::Sighting;
 
 /// What stays the same over the life of a pipeline.
 #[derive(Debug, Clone)]
@@ -72,6 +78,9 @@ pub struct Pipeline {
     generation: Option<Arc<Generation>>,
     bindings: Bindings,
     connections: Arc<ConnTable>,
+    cache: FlowCache,
+    /// False where every packet is to go through all stages.
+    caching: bool,
     fragments: FragTable<FirstFragment>,
     counters: Arc<PacketCounters>,
     denial_log: Arc<DenialLog>,
@@ -83,6 +92,7 @@ pub struct Pipeline {
     purged: Option<u32>,
     // Kept between batches for their capacity alone.
     packets: Vec<Packet>,
+    sightings: Vec<Sighting>,
     denials: Vec<Denial>,
     questions: policy::Questions,
     released: Batch,
@@ -123,6 +133,8 @@ impl Pipeline {
             generation: None,
             bindings: Bindings::default(),
             connections,
+            cache: FlowCache::new(settings.conntrack.max_entries),
+            caching: true,
             fragments: FragTable::new(settings.fragments.clone()),
             counters,
             denial_log,
@@ -132,6 +144,7 @@ impl Pipeline {
             next_resolve: Timestamp::ZERO,
             purged: None,
             packets: Vec::new(),
+            sightings: Vec::new(),
             denials: Vec::new(),
             questions: policy::Questions::default(),
             released: Batch::new(),
@@ -145,6 +158,7 @@ impl Pipeline {
     /// Judges from the next batch on by `generation`. Open connections are judged again when their next
     /// packet comes.
     pub fn take_up(&mut self, generation: Arc<Generation>) {
+        self.cache.forget();
         self.bindings.rebind(Some(&generation));
         self.generation = Some(generation);
         self.purged = Some(0);
@@ -152,6 +166,7 @@ impl Pipeline {
 
     /// Adds a port.
     pub fn attach(&mut self, binding: Binding) -> PortId {
+        self.cache.forget();
         let id = self.bindings.add(binding);
         self.bindings.rebind(self.generation.as_deref());
         id
@@ -159,6 +174,7 @@ impl Pipeline {
 
     /// Takes a port out. Packets to its pod are dropped from now on.
     pub fn detach(&mut self, id: PortId) -> Option<Binding> {
+        self.cache.forget();
         let binding = self.bindings.remove(id);
         self.bindings.rebind(self.generation.as_deref());
         binding
@@ -171,6 +187,7 @@ impl Pipeline {
 
     /// The ports, to change what is known of one.
     pub fn bindings_mut(&mut self) -> &mut Bindings {
+        self.cache.forget();
         &mut self.bindings
     }
 
@@ -190,24 +207,20 @@ impl Pipeline {
         out: &mut Outputs,
     ) {
         self.expire(now, BATCH_EXPIRE, pool);
-        let mut packets = std::mem::take(&mut self.packets);
-        packets.extend(batch.drain(..).map(|frame| Packet::new(frame, from)));
-        match self.generation.clone() {
-            None => packets.iter_mut().for_each(|packet| packet.drop(DropReason::Starting)),
-            Some(generation) => self.stages(&generation, &mut packets, now, pool, out),
-        }
-        self.sweep(&mut packets, pool);
-        self.packets = packets;
+        let Some(generation) = self.generation.clone() else {
+            let mut packets = std::mem::take(&mut self.packets);
+            packets.extend(batch.drain(..).map(|frame| Packet::new(frame, from)));
+            packets.iter_mut().for_each(|packet| packet.drop(DropReason::Starting));
+            self.sweep(&mut packets, pool);
+            self.packets = packets;
+            return;
+        };
+        self.short_way(from, batch, &mut Pass { generation: &generation, now, pool, out });
     }
 
-    fn stages(
-        &mut self,
-        generation: &Generation,
-        packets: &mut Vec<Packet>,
-        now: Timestamp,
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) {
+    /// The long way: all stages, in order.
+    fn stages(&mut self, packets: &mut Vec<Packet>, pass: &mut Pass<'_>) {
+        let (generation, now) = (pass.generation, pass.now);
         self.decap(generation, packets);
         // A first fragment sets free the later ones that came before it: they go through the early stages
         // again, behind it.
@@ -215,7 +228,7 @@ impl Pipeline {
         while begin < packets.len() {
             let fresh = packets.get_mut(begin..).unwrap_or_default();
             self.parse(fresh);
-            self.guard(generation, fresh, now, out);
+            self.guard(generation, fresh, now, pass.out);
             let seen = packets.len();
             self.fragments(packets, begin, now);
             begin = seen;
@@ -223,7 +236,7 @@ impl Pipeline {
         self.check_tunnels(generation, packets);
         self.track(packets);
         self.policy(generation, packets, now);
-        self.forward(generation, packets, now, pool, out);
+        self.forward(packets, pass);
     }
 
     /// Housekeeping between batches: ends connections and datagrams whose time is up, asks for MACs.
