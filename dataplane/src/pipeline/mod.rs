@@ -48,7 +48,7 @@ use crate::drop_reason::DropReason;
 use crate::fragments::{FragConfig, FragTable};
 use crate::respond::RateLimiter;
 use crate::tables::Generation;
-use crate::telemetry::{Denial, DenialLog, PacketCounters};
+use crate::telemetry::{Denial, DenialLog, PacketCounters, Stage, StageTimer};
 use crate::time::Timestamp;
 use emit::Pass;
 use flow_cache::FlowCache;
@@ -100,6 +100,8 @@ pub struct Pipeline {
     pieces: Batch,
     /// What became of each packet, where somebody wants to know.
     endings: Option<Vec<Ended>>,
+    /// Where somebody wants to know what the stages take.
+    timer: Option<StageTimer>,
 }
 
 /// Neighbour answers per second and worker, and how many at once.
@@ -151,6 +153,7 @@ impl Pipeline {
             expired: Vec::new(),
             pieces: Batch::new(),
             endings: None,
+            timer: None,
             settings,
         }
     }
@@ -196,6 +199,17 @@ impl Pipeline {
         &self.connections
     }
 
+    /// Begins to time the stages of a few batches.
+    pub fn time_stages(&mut self, timer: StageTimer) {
+        self.timer = Some(timer);
+    }
+
+    fn lap(&mut self, stage: Stage, packets: usize) {
+        if let Some(timer) = &mut self.timer {
+            timer.lap(stage, packets);
+        }
+    }
+
     /// Takes the frames of `batch`, received at `now` from port `from`, through all stages; what is to be sent
     /// stands in `out` afterwards, everything else is counted and back in the pool.
     pub fn process(
@@ -206,6 +220,9 @@ impl Pipeline {
         pool: &mut Pool,
         out: &mut Outputs,
     ) {
+        if let Some(timer) = &mut self.timer {
+            timer.begin(batch.len());
+        }
         self.expire(now, BATCH_EXPIRE, pool);
         let Some(generation) = self.generation.clone() else {
             let mut packets = std::mem::take(&mut self.packets);
@@ -222,21 +239,29 @@ impl Pipeline {
     fn stages(&mut self, packets: &mut Vec<Packet>, pass: &mut Pass<'_>) {
         let (generation, now) = (pass.generation, pass.now);
         self.decap(generation, packets);
+        self.lap(Stage::Decap, packets.len());
         // A first fragment sets free the later ones that came before it: they go through the early stages
         // again, behind it.
         let mut begin = 0;
         while begin < packets.len() {
             let fresh = packets.get_mut(begin..).unwrap_or_default();
+            let count = fresh.len();
             self.parse(fresh);
+            self.lap(Stage::Parse, count);
             self.guard(generation, fresh, now, pass.out);
+            self.lap(Stage::Guard, count);
             let seen = packets.len();
             self.fragments(packets, begin, now);
             begin = seen;
         }
         self.check_tunnels(generation, packets);
+        self.lap(Stage::Fragments, packets.len());
         self.track(packets);
+        self.lap(Stage::Track, packets.len());
         self.policy(generation, packets, now);
+        self.lap(Stage::Policy, packets.len());
         self.forward(packets, pass);
+        self.lap(Stage::Forward, packets.len());
     }
 
     /// Housekeeping between batches: ends connections and datagrams whose time is up, asks for MACs.

@@ -24,6 +24,7 @@ use crate::buffer::{Batch, Frame};
 use crate::drop_reason::DropReason;
 use crate::offload;
 use crate::tables::Party;
+use crate::telemetry::Stage;
 
 /// Fewer known packets than this between unknown ones go with them.
 const SHORTEST: u8 = 4;
@@ -69,18 +70,28 @@ impl Pipeline {
         };
         let mut sightings = std::mem::take(&mut self.sightings);
         self.look(from, source, batch, &mut sightings);
+        self.lap(Stage::Look, batch.len());
         let mut tally = Tally::default();
         let mut waiting = std::mem::take(&mut self.packets);
+        let mut count = 0;
         for (frame, sighting) in batch.drain(..).zip(&sightings) {
             let known = sighting.place != NOWHERE && (waiting.is_empty() || sighting.stretch >= SHORTEST);
-            if !known {
+            if known {
+                self.stages_and_sweep(&mut waiting, pass);
+                let Some(frame) = self.known(source, frame, sighting, pass, &mut tally) else {
+                    count += 1;
+                    continue;
+                };
                 waiting.push(Packet::new(frame, from));
-                continue;
-            }
-            self.stages_and_sweep(&mut waiting, pass);
-            if let Some(frame) = self.known(source, frame, sighting, pass, &mut tally) {
+            } else {
                 waiting.push(Packet::new(frame, from));
             }
+            if count > 0 {
+                self.lap(Stage::Known, std::mem::take(&mut count));
+            }
+        }
+        if count > 0 {
+            self.lap(Stage::Known, count);
         }
         self.stages_and_sweep(&mut waiting, pass);
         self.packets = waiting;
@@ -107,7 +118,9 @@ impl Pipeline {
         }
         self.counters.flow_misses.add(packets.len() as u64);
         self.stages(packets, pass);
+        let count = packets.len();
         self.sweep(packets, pass.pool);
+        self.lap(Stage::Sweep, count);
     }
 
     /// Finds the flow of each frame. In rounds over the batch, so that the waits for memory overlap.

@@ -8,9 +8,11 @@
 
 mod denials;
 mod notes;
+mod stages;
 
 pub use denials::{Denial, DenialLog, DenialRow};
 pub use notes::{NoteLine, NoteLog};
+pub use stages::{SAMPLED, Stage, StageCounters, StageTimer};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
