@@ -1,10 +1,11 @@
-//! One connection as the table holds it.
+//! One connection as it is shown: a copy of what its entry held at one moment.
 
 use crate::time::Timestamp;
 
+use super::cell::Snapshot;
+use super::life::Life;
 use super::names::{Dir, Owner};
-use super::state::{Shelf, Signal, State, Step};
-use super::timeouts::Timeouts;
+use super::state::State;
 use super::tuple::Tuple;
 
 /// A tracked connection.
@@ -20,129 +21,61 @@ pub struct Conn {
     pub source_owner: Owner,
     /// The endpoint it leads to.
     pub dest_owner: Owner,
-    /// Whose share of the table it takes up.
-    pub(super) charged: Owner,
-    pub(super) state: State,
-    replied: bool,
-    assured: bool,
-    /// Where its owner keeps it.
-    pub(super) shelf: Shelf,
-    /// False for a vacant place.
-    pub(super) live: bool,
-    pub(super) serial: u32,
-    created: Timestamp,
-    /// When it ends, unless a packet comes.
+    pub(super) life: Life,
+    pub(super) created: Timestamp,
     pub(super) deadline: Timestamp,
-    /// The tick at which the timer wheel looks at it; not later than the deadline's.
-    pub(super) wake: u64,
-    packets: [u64; 2],
-    bytes: [u64; 2],
-    /// The places of its two keys in the index.
-    pub(super) slots: [u32; 2],
+    pub(super) packets: [u64; 2],
+    pub(super) bytes: [u64; 2],
 }
 
-const _: () = assert!(size_of::<Conn>() <= 192);
+/// Both ends' owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owners {
+    pub(super) source: Owner,
+    pub(super) dest: Owner,
+}
+
+impl Owners {
+    /// The owner to be charged: the end that opens, if it is here, else the end it opens to.
+    pub(super) fn charged(self) -> Owner {
+        if self.source == Owner::NONE { self.dest } else { self.source }
+    }
+
+    pub(super) const fn pack(self) -> u64 {
+        (self.source.0 as u64) << 32 | self.dest.0 as u64
+    }
+
+    pub(super) const fn unpack(word: u64) -> Self {
+        Self { source: Owner((word >> 32) as u32), dest: Owner(word as u32) }
+    }
+}
 
 /// What opens a connection.
 pub(super) struct Opening {
     pub(super) original: Tuple,
-    pub(super) source_owner: Owner,
-    pub(super) dest_owner: Owner,
+    pub(super) owners: Owners,
     pub(super) generation: u64,
     pub(super) state: State,
     pub(super) bytes: u32,
 }
 
-impl Opening {
-    /// The owner to be charged: the end that opens, if it is here, else the end it opens to.
-    pub(super) fn charged(&self) -> Owner {
-        if self.source_owner == Owner::NONE { self.dest_owner } else { self.source_owner }
-    }
-}
+/// Nanoseconds of a millisecond.
+pub(super) const MS: u64 = 1_000_000;
 
 impl Conn {
-    pub(super) fn new(opening: &Opening, now: Timestamp, timeouts: &Timeouts) -> Self {
-        let mut conn = Self {
-            original: opening.original,
-            reply: opening.original.reversed(),
-            generation: opening.generation,
-            source_owner: opening.source_owner,
-            dest_owner: opening.dest_owner,
-            charged: opening.charged(),
-            state: opening.state,
-            replied: false,
-            assured: false,
-            shelf: Shelf::Tentative,
-            live: true,
-            serial: 0,
-            created: now,
-            deadline: now,
-            wake: 0,
-            packets: [0; 2],
-            bytes: [0; 2],
-            slots: [0; 2],
-        };
-        conn.count(Dir::Original, opening.bytes);
-        conn.refresh(now, timeouts);
-        conn
-    }
-
-    /// Takes in a packet. `None` when it does not fit, and nothing has changed then; otherwise whether it
-    /// began a new connection.
-    pub(super) fn receive(
-        &mut self,
-        dir: Dir,
-        signal: Signal,
-        bytes: u32,
-        now: Timestamp,
-        timeouts: &Timeouts,
-    ) -> Option<bool> {
-        let reopened = match self.state.step(dir, signal) {
-            Step::Invalid => return None,
-            Step::Ignore => {
-                self.replied |= dir == Dir::Reply && signal != Signal::Continuation;
-                false
-            }
-            Step::Move(state) => {
-                self.state = state;
-                self.replied |= dir == Dir::Reply;
-                self.assured |= state.assures(self.replied);
-                self.refresh(now, timeouts);
-                false
-            }
-            Step::Reopen => {
-                self.state = self.state.reopened();
-                self.replied = false;
-                self.assured = false;
-                self.created = now;
-                self.packets = [0; 2];
-                self.bytes = [0; 2];
-                self.refresh(now, timeouts);
-                true
-            }
-        };
-        self.count(dir, bytes);
-        Some(reopened)
-    }
-
-    fn refresh(&mut self, now: Timestamp, timeouts: &Timeouts) {
-        let age = now.since(self.created);
-        self.deadline = now.plus(self.state.timeout(self.replied, age, timeouts));
-    }
-
-    fn count(&mut self, dir: Dir, bytes: u32) {
-        let (Some(packets), Some(total)) =
-            (self.packets.get_mut(dir.index()), self.bytes.get_mut(dir.index()))
-        else {
-            return;
-        };
-        *packets = packets.saturating_add(1);
-        *total = total.saturating_add(u64::from(bytes));
-    }
-
-    /// The shelf it belongs on now.
-    pub(super) fn wanted_shelf(&self) -> Shelf {
-        self.state.shelf(self.assured)
+    pub(super) fn of(snapshot: &Snapshot, owners: Owners) -> Self {
+        Self {
+            original: Tuple::from_key(&snapshot.original),
+            reply: Tuple::from_key(&snapshot.reply),
+            generation: u64::from(snapshot.generation),
+            source_owner: owners.source,
+            dest_owner: owners.dest,
+            life: Life::unpack(snapshot.state.life()),
+            created: Timestamp::from_nanos(snapshot.meta.created_ms.saturating_mul(MS)),
+            deadline: Timestamp::from_nanos(snapshot.state.deadline_ns()),
+            packets: snapshot.packets,
+            bytes: snapshot.bytes,
+        }
     }
 
     /// The tuple of its replies.
@@ -152,20 +85,20 @@ impl Conn {
 
     /// True once a packet came back.
     pub fn replied(&self) -> bool {
-        self.replied
+        self.life.replied
     }
 
     /// True once it is not given up for a new one: handshake done, or answered where there is none.
     pub fn assured(&self) -> bool {
-        self.assured
+        self.life.assured
     }
 
-    /// When it was opened, or reopened.
+    /// When it was opened, or reopened, to the millisecond.
     pub fn created(&self) -> Timestamp {
         self.created
     }
 
-    /// When it ends unless another packet comes.
+    /// When it ends unless another packet comes, rounded up to 50 ms.
     pub fn deadline(&self) -> Timestamp {
         self.deadline
     }
@@ -182,7 +115,6 @@ impl Conn {
 
     /// The state by netfilter's name; `UNREPLIED` or `ASSURED` where the protocol has no states.
     pub fn state_name(&self) -> &'static str {
-        let stateless = if self.replied { "ASSURED" } else { "UNREPLIED" };
-        self.state.name().unwrap_or(stateless)
+        self.life.name()
     }
 }

@@ -1,165 +1,206 @@
-//! From a tuple to its entry: a hash table whose keys never move and are never far.
+//! From a tuple's hash to its entry: a hash table whose keys never move and are never far.
 //!
 //! Buckets of 8 slots, a cache line each; a key may stand in either of two, taken from two halves of its hash,
-//! and goes into the emptier one. With as many slots as four for each entry (two keys each: at most half full)
-//! the fullest bucket of a million holds 7 or 8, so [`Index::insert`] refuses practically never, unless someone
-//! knows the hash key. A slot holds a tag of the hash beside the entry's number and direction: the entries
-//! themselves are read only where the tag agrees. Nothing moves on removal and there are no tombstones, so the
-//! cost of a lookup does not depend on what went before.
+//! and goes into the emptier one. With four slots for each entry (two keys each: at most half full) the fullest
+//! bucket of a million holds 7 or 8, so [`Index::insert`] refuses practically never, unless someone knows the hash
+//! key. A slot holds a tag of the hash beside the entry's number and direction: the entries themselves are read
+//! only where the tag agrees. Nothing moves on removal and there are no tombstones, so the cost of a lookup does
+//! not depend on what went before.
 //!
-//! Read and written by the table alone. 32 bytes for each entry the table may hold.
-
-use ahash::RandomState;
+//! # Threads
+//! Read by anybody at any time. A slot is taken by compare-exchange from vacant and given back by a store of who
+//! took it, so slots need no lock among different keys; that one key is not entered twice is the caller's business
+//! (the lock of the key's shard). A reader that follows a slot to an entry has to look whether the key is there:
+//! the entry may have ended, and its place been taken, since the slot was read.
+//!
+//! 32 bytes for each entry the table may hold, touched at construction.
 
 use super::names::Dir;
-use super::tuple::Tuple;
+use super::sync::{AtomicU64, Ordering};
 
 const WAYS: usize = 8;
 const VACANT: u64 = 0;
 
+/// Eight slots.
 #[repr(align(64))]
-#[derive(Clone)]
-struct Bucket([u64; WAYS]);
+struct Bucket([AtomicU64; WAYS]);
 
-const _: () = assert!(size_of::<Bucket>() == 64);
+impl Bucket {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(VACANT)))
+    }
 
-/// Where a tuple may stand, and its tag.
-struct Places {
-    buckets: [usize; 2],
-    tag: u32,
+    fn taken(&self) -> usize {
+        self.0.iter().filter(|slot| slot.load(Ordering::Relaxed) != VACANT).count()
+    }
+
+    fn take(&self, content: u64) -> bool {
+        self.0.iter().any(|slot| {
+            slot.load(Ordering::Relaxed) == VACANT
+                && slot.compare_exchange(VACANT, content, Ordering::Release, Ordering::Relaxed).is_ok()
+        })
+    }
 }
 
 /// The hash table.
 pub(super) struct Index {
-    buckets: Vec<Bucket>,
-    mask: usize,
-    seed: RandomState,
+    buckets: Box<[Bucket]>,
 }
 
 impl Index {
     /// An index for `entries` entries of two keys each.
-    pub(super) fn new(entries: usize, seed: RandomState) -> Self {
-        let count = entries.saturating_mul(4).div_ceil(WAYS).next_power_of_two().max(2);
-        Self { buckets: vec![Bucket([VACANT; WAYS]); count], mask: count - 1, seed }
+    pub(super) fn new(entries: usize) -> Self {
+        let count = entries.saturating_mul(4).div_ceil(WAYS).clamp(2, u32::MAX as usize);
+        Self { buckets: (0..count).map(|_| Bucket::new()).collect() }
     }
 
-    /// The first entry with the tag of `tuple` for which `is_it` holds.
-    pub(super) fn find(&self, tuple: &Tuple, is_it: impl Fn(u32, Dir) -> bool) -> Option<(u32, Dir)> {
-        let Places { buckets, tag } = self.places(tuple);
-        for bucket in buckets {
+    /// The first answer of `is_it` about entries with the tag of `hash`.
+    #[inline]
+    pub(super) fn find<T>(&self, hash: u64, is_it: impl Fn(u32, Dir) -> Option<T>) -> Option<T> {
+        let tag = tag(hash);
+        for bucket in self.places(hash) {
             for slot in self.buckets.get(bucket).map(|bucket| &bucket.0).into_iter().flatten() {
-                if let Some((slot_tag, index, dir)) = unpack(*slot)
-                    && slot_tag == tag
-                    && is_it(index, dir)
+                let slot = slot.load(Ordering::Acquire);
+                if slot >> 32 == tag
+                    && let Some((place, dir)) = unpack(slot)
+                    && let Some(answer) = is_it(place, dir)
                 {
-                    return Some((index, dir));
+                    return Some(answer);
                 }
             }
         }
         None
     }
 
-    /// Enters a key that is not there. Returns its slot; `None` when both its buckets are full.
-    pub(super) fn insert(&mut self, tuple: &Tuple, index: u32, dir: Dir) -> Option<u32> {
-        let Places { buckets: [first, second], tag } = self.places(tuple);
-        let bucket = if self.taken(second) < self.taken(first) { second } else { first };
-        let slots = &mut self.buckets.get_mut(bucket)?.0;
-        let way = slots.iter().position(|slot| *slot == VACANT)?;
-        *slots.get_mut(way)? = pack(tag, index, dir);
-        u32::try_from(bucket * WAYS + way).ok()
+    /// The place of the first entry with the tag of `hash`.
+    #[inline]
+    pub(super) fn first(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |place, _| Some(place))
     }
 
-    /// Empties the slot that [`Index::insert`] returned.
-    pub(super) fn remove(&mut self, slot: u32) {
-        let slot = slot as usize;
-        if let Some(bucket) = self.buckets.get_mut(slot / WAYS)
-            && let Some(way) = bucket.0.get_mut(slot % WAYS)
-        {
-            *way = VACANT;
+    /// Reads both buckets of `hash`, for the sake of having read them.
+    #[inline]
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        let read = |bucket: usize| {
+            let first = self.buckets.get(bucket).and_then(|bucket| bucket.0.first());
+            first.map_or(VACANT, |slot| slot.load(Ordering::Relaxed))
+        };
+        let [first, second] = self.places(hash);
+        read(first) ^ read(second)
+    }
+
+    /// Enters a key that is not there. False when both its buckets are full.
+    pub(super) fn insert(&self, hash: u64, place: u32, dir: Dir) -> bool {
+        let [first, second] = self.places(hash).map(|bucket| self.buckets.get(bucket));
+        let (Some(first), Some(second)) = (first, second) else { return false };
+        let content = pack(tag(hash), place, dir);
+        let (emptier, other) = if second.taken() < first.taken() { (second, first) } else { (first, second) };
+        emptier.take(content) || other.take(content)
+    }
+
+    /// Takes out a key.
+    pub(super) fn remove(&self, hash: u64, place: u32, dir: Dir) {
+        let content = pack(tag(hash), place, dir);
+        for bucket in self.places(hash) {
+            for slot in self.buckets.get(bucket).map(|bucket| &bucket.0).into_iter().flatten() {
+                if slot.load(Ordering::Relaxed) == content {
+                    slot.store(VACANT, Ordering::Release);
+                    return;
+                }
+            }
         }
     }
 
-    fn taken(&self, bucket: usize) -> usize {
-        self.buckets
-            .get(bucket)
-            .map_or(WAYS, |bucket| bucket.0.iter().filter(|slot| **slot != VACANT).count())
+    /// Bytes in use.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
     }
 
-    fn places(&self, tuple: &Tuple) -> Places {
-        let hash = self.seed.hash_one(tuple);
-        let first = hash as u32 as usize & self.mask;
-        let second = (hash >> 32) as usize & self.mask;
-        let second = if second == first { first ^ 1 } else { second };
-        // The high half of a product depends on all bits, so that keys of one bucket differ in their tags.
-        let tag = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
-        Places { buckets: [first, second], tag }
+    #[inline]
+    fn places(&self, hash: u64) -> [usize; 2] {
+        let count = self.buckets.len() as u64;
+        // The high half of the product of a half of the hash and the number of buckets is below that number.
+        let first = ((hash & u64::from(u32::MAX)) * count >> 32) as usize;
+        let second = ((hash >> 32) * count >> 32) as usize;
+        if second != first {
+            return [first, second];
+        }
+        [first, if second == 0 { 1 } else { second - 1 }]
     }
 }
 
+/// The high half of a product depends on all bits, so that keys of one bucket differ in their tags.
+#[inline]
+const fn tag(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+}
+
 /// Tag in the high half; number, direction and a 1 that tells it from a vacant slot in the low one.
-const fn pack(tag: u32, index: u32, dir: Dir) -> u64 {
+const fn pack(tag: u64, place: u32, dir: Dir) -> u64 {
     let direction = match dir {
         Dir::Original => 0,
         Dir::Reply => 1,
     };
-    (tag as u64) << 32 | (index as u64) << 2 | direction << 1 | 1
+    tag << 32 | (place as u64) << 2 | direction << 1 | 1
 }
 
-const fn unpack(slot: u64) -> Option<(u32, u32, Dir)> {
+#[inline]
+const fn unpack(slot: u64) -> Option<(u32, Dir)> {
     if slot == VACANT {
         return None;
     }
     let dir = if slot & 2 == 0 { Dir::Original } else { Dir::Reply };
-    Some(((slot >> 32) as u32, (slot as u32) >> 2, dir))
+    Some(((slot as u32) >> 2, dir))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::IpAddr;
 
-    fn tuple(number: u32) -> Tuple {
-        let [a, b, c, d] = number.to_be_bytes();
-        let address = |last| IpAddr::from([10, a, b, last]);
-        Tuple::new(address(1), address(2), 17, u16::from_be_bytes([c, d]), 53).unwrap()
+    /// An even spread, as a keyed hash has it.
+    fn hash(number: u32) -> u64 {
+        let mixed = (u64::from(number) + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 29).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 32
     }
 
     #[test]
     fn what_is_packed_is_unpacked() {
-        for (tag, index, dir) in
-            [(0, 0, Dir::Original), (u32::MAX, (1 << 30) - 1, Dir::Reply), (7, 1, Dir::Reply)]
+        for (tag, place, dir) in
+            [(0, 0, Dir::Original), (0xffff_ffff, (1 << 30) - 1, Dir::Reply), (7, 1, Dir::Reply)]
         {
-            assert_eq!(unpack(pack(tag, index, dir)), Some((tag, index, dir)));
+            let slot = pack(tag, place, dir);
+            assert_eq!((slot >> 32, unpack(slot)), (tag, Some((place, dir))));
         }
     }
 
     #[test]
-    fn a_full_table_of_structured_tuples_finds_room_for_every_key() {
+    fn a_full_table_finds_room_for_every_key() {
         let entries = 16_384;
-        let mut index = Index::new(entries as usize, RandomState::with_seeds(1, 2, 3, 4));
+        let index = Index::new(entries as usize);
         for number in 0..entries {
-            assert!(index.insert(&tuple(number), number, Dir::Original).is_some(), "{number}");
-            assert!(index.insert(&tuple(number).reversed(), number, Dir::Reply).is_some(), "{number}");
+            assert!(index.insert(hash(2 * number), number, Dir::Original), "{number}");
+            assert!(index.insert(hash(2 * number + 1), number, Dir::Reply), "{number}");
         }
         for number in 0..entries {
-            let found = index.find(&tuple(number), |index, _| index == number);
-            assert_eq!(found, Some((number, Dir::Original)));
+            let found = index.find(hash(2 * number), |place, dir| (place == number).then_some(dir));
+            assert_eq!(found, Some(Dir::Original));
         }
     }
 
     #[test]
     fn keys_of_one_place_are_refused_when_its_two_buckets_are_full() {
-        let mut index = Index::new(4, RandomState::with_seeds(1, 2, 3, 4));
-        let taken = (0..64).filter(|number| index.insert(&tuple(*number), *number, Dir::Original).is_some());
+        let index = Index::new(4);
+        let taken = (0..64).filter(|number| index.insert(hash(*number), *number, Dir::Original));
         assert_eq!(taken.count(), 16, "two buckets of eight");
     }
 
     #[test]
     fn a_removed_key_leaves_its_slot_to_another() {
-        let mut index = Index::new(4, RandomState::with_seeds(1, 2, 3, 4));
-        let slot = index.insert(&tuple(1), 1, Dir::Original).unwrap();
-        index.remove(slot);
-        assert!(index.find(&tuple(1), |_, _| true).is_none());
-        assert_eq!(index.insert(&tuple(1), 9, Dir::Reply), Some(slot));
+        let index = Index::new(4);
+        assert!((0..16).all(|number| index.insert(hash(number), number, Dir::Original)));
+        index.remove(hash(1), 1, Dir::Original);
+        assert!(index.find(hash(1), |place, _| (place == 1).then_some(())).is_none());
+        assert!(index.insert(hash(99), 99, Dir::Reply) && !index.insert(hash(98), 98, Dir::Reply));
     }
 }

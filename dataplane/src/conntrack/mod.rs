@@ -45,21 +45,32 @@
 //! Not here: clocks, verdicts, ICMP errors (the pipeline looks up the packet they quote), locks. One worker owns
 //! a table. Entries are linked by index, so sharing it needs no new layout.
 
+mod account;
+mod accounts;
+mod batch;
+mod cell;
+mod ending;
 mod entry;
 mod index;
+mod known;
+mod lazy;
+mod life;
 mod links;
 mod names;
 mod outcome;
+mod room;
 mod sctp;
-mod shared;
+mod shard;
 mod shares;
-mod slab;
+mod stack;
 mod state;
+mod sync;
 mod table;
 mod tcp;
 mod timeouts;
 mod timer_wheel;
 mod tuple;
+mod word;
 
 #[cfg(test)]
 mod properties;
@@ -69,8 +80,7 @@ mod tests;
 pub use entry::Conn;
 pub use names::{ConnId, Dir, Owner};
 pub use outcome::{ConntrackStats, InsertError, Invalid, Updated};
-pub use shared::ConnTable;
 pub use state::Signal;
-pub use table::ConntrackConfig;
+pub use table::{ConnTable, ConntrackConfig};
 pub use timeouts::Timeouts;
 pub use tuple::{Tuple, protocol};

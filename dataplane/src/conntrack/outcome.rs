@@ -73,3 +73,31 @@ pub struct ConntrackStats {
     /// Connections refused because a hash bucket was full.
     pub refused_bucket: u64,
 }
+
+impl ConntrackStats {
+    pub(super) fn add(&mut self, other: &Self) {
+        // Named one by one, so that a new counter cannot be left out.
+        let Self {
+            inserted,
+            reopened,
+            expired,
+            removed,
+            evicted_unreplied,
+            evicted_closed,
+            invalid,
+            refused_full,
+            refused_quota,
+            refused_bucket,
+        } = other;
+        self.inserted += inserted;
+        self.reopened += reopened;
+        self.expired += expired;
+        self.removed += removed;
+        self.evicted_unreplied += evicted_unreplied;
+        self.evicted_closed += evicted_closed;
+        self.invalid += invalid;
+        self.refused_full += refused_full;
+        self.refused_quota += refused_quota;
+        self.refused_bucket += refused_bucket;
+    }
+}

@@ -1,5 +1,5 @@
 //! The table against a naive model: a list of connections, searched from end to end, with the same state
-//! machine and nothing of index, wheel, slab and lists.
+//! machine and nothing of packed words, index, wheels, places and lists.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use ahash::RandomState;
 use proptest::prelude::*;
 
-use super::entry::Opening;
+use super::entry::Owners;
+use super::life::{Effect, Life};
 use super::state::{Shelf, State};
 use super::*;
 use crate::time::Timestamp;
@@ -91,17 +92,62 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// A connection as one would write it down without packing anything.
+struct Entry {
+    conn: Conn,
+    charged: Owner,
+    shelf: Shelf,
+    /// When it was put on its shelf.
+    shelved: u64,
+}
+
+impl Entry {
+    fn new(tuple: Tuple, owners: Owners, state: State, now: Timestamp, shelved: u64) -> Self {
+        let life = Life::opened(state);
+        let conn = Conn {
+            original: tuple,
+            reply: tuple.reversed(),
+            generation: 1,
+            source_owner: owners.source,
+            dest_owner: owners.dest,
+            life,
+            created: now,
+            deadline: now.plus(life.timeout(Duration::ZERO, &Timeouts::default())),
+            packets: [1, 0],
+            bytes: [100, 0],
+        };
+        Self { conn, charged: owners.charged(), shelf: life.shelf(), shelved }
+    }
+
+    fn receive(&mut self, dir: Dir, signal: Signal, now: Timestamp, clock: u64) -> Option<bool> {
+        let conn = &mut self.conn;
+        let (life, effect) = conn.life.receive(dir, signal)?;
+        conn.life = life;
+        if effect == Effect::Reopen {
+            (conn.created, conn.packets, conn.bytes) = (now, [0; 2], [0; 2]);
+        }
+        if effect != Effect::Pass {
+            conn.deadline = now.plus(life.timeout(now.since(conn.created), &Timeouts::default()));
+        }
+        conn.packets[dir.index()] += 1;
+        conn.bytes[dir.index()] += 100;
+        if self.shelf != life.shelf() {
+            (self.shelf, self.shelved) = (life.shelf(), clock);
+        }
+        Some(effect == Effect::Reopen)
+    }
+}
+
 #[derive(Default)]
 struct Model {
-    /// Connections, and when each was put on its shelf.
-    conns: Vec<(Conn, u64)>,
+    entries: Vec<Entry>,
     now: Timestamp,
     clock: u64,
 }
 
 impl Model {
     fn position(&self, tuple: &Tuple) -> Option<(usize, Dir)> {
-        self.conns.iter().enumerate().find_map(|(position, (conn, _))| {
+        self.entries.iter().enumerate().find_map(|(position, Entry { conn, .. })| {
             let live = conn.deadline > self.now;
             let dir = match *tuple {
                 key if key == conn.original => Dir::Original,
@@ -112,29 +158,29 @@ impl Model {
         })
     }
 
-    fn held(&self, owner: Owner) -> usize {
-        self.conns.iter().filter(|(conn, _)| conn.charged == owner).count()
+    fn theirs(&self, owner: Owner) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries.iter().enumerate().filter(move |(_, entry)| entry.charged == owner)
+    }
+
+    fn spare(&self, owner: Owner) -> impl Iterator<Item = (usize, &Entry)> {
+        self.theirs(owner).filter(|(_, entry)| entry.shelf != Shelf::Kept)
     }
 
     fn sweep(&mut self) {
-        self.conns.retain(|(conn, _)| conn.deadline > self.now);
+        self.entries.retain(|entry| entry.conn.deadline > self.now);
     }
 
     /// Evicts what `owner` misses least.
     fn evict(&mut self, owner: Owner) -> bool {
-        let theirs = self.conns.iter().enumerate().filter(|(_, (conn, _))| conn.charged == owner);
-        let spare = theirs.filter(|(_, (conn, _))| conn.shelf != Shelf::Kept);
-        let victim = spare.min_by_key(|(_, (conn, shelved))| (conn.shelf == Shelf::Tentative, *shelved));
+        let order = |entry: &Entry| (entry.shelf == Shelf::Tentative, entry.shelved);
+        let victim = self.spare(owner).min_by_key(|(_, entry)| order(entry));
         let Some(position) = victim.map(|(position, _)| position) else { return false };
-        self.conns.remove(position);
+        self.entries.remove(position);
         true
     }
 
     fn richest(&self) -> Option<Owner> {
-        let spare = |owner: Owner| {
-            let theirs = self.conns.iter().filter(|(conn, _)| conn.charged == owner);
-            theirs.filter(|(conn, _)| conn.shelf != Shelf::Kept).count()
-        };
+        let spare = |owner: Owner| self.spare(owner).count();
         OWNERS
             .into_iter()
             .filter(|owner| spare(*owner) > 0)
@@ -147,44 +193,31 @@ impl Model {
         if reply == tuple || self.position(&tuple).is_some() || self.position(&reply).is_some() {
             return Err(InsertError::Invalid);
         }
-        let opening = Opening {
-            original: tuple,
-            source_owner: owners.0,
-            dest_owner: owners.1,
-            generation: 1,
-            state,
-            bytes: 100,
-        };
-        let owner = opening.charged();
+        let owners = Owners { source: owners.0, dest: owners.1 };
+        let owner = owners.charged();
         // An entry that has ended makes way for its own key, whether swept or not.
-        self.conns.retain(|(conn, _)| {
+        self.entries.retain(|Entry { conn, .. }| {
             conn.deadline > self.now
                 || ![conn.original, conn.reply].iter().any(|key| [tuple, reply].contains(key))
         });
-        if self.held(owner) >= QUOTA || self.conns.len() >= MAX {
+        if self.theirs(owner).count() >= QUOTA || self.entries.len() >= MAX {
             self.sweep();
         }
-        if self.held(owner) >= QUOTA && !self.evict(owner) {
+        if self.theirs(owner).count() >= QUOTA && !self.evict(owner) {
             return Err(InsertError::Quota);
         }
-        if self.conns.len() >= MAX && !self.evict(owner) {
+        if self.entries.len() >= MAX && !self.evict(owner) {
             let richest = self.richest().ok_or(InsertError::Full)?;
             self.evict(richest);
         }
         self.clock += 1;
-        self.conns.push((Conn::new(&opening, self.now, &Timeouts::default()), self.clock));
+        self.entries.push(Entry::new(tuple, owners, state, self.now, self.clock));
         Ok(())
     }
 
     fn update(&mut self, position: usize, dir: Dir, signal: Signal) -> Option<bool> {
         self.clock += 1;
-        let (conn, shelved) = &mut self.conns[position];
-        let reopened = conn.receive(dir, signal, 100, self.now, &Timeouts::default())?;
-        if conn.shelf != conn.wanted_shelf() {
-            conn.shelf = conn.wanted_shelf();
-            *shelved = self.clock;
-        }
-        Some(reopened)
+        self.entries[position].receive(dir, signal, self.now, self.clock)
     }
 }
 
@@ -197,10 +230,10 @@ fn face(conn: &Conn) -> impl PartialEq + std::fmt::Debug + use<> {
 fn compare(table: &ConnTable, model: &Model, keys: &[Tuple]) {
     for key in keys.iter().flat_map(|key| [*key, key.reversed()]) {
         let in_table = table.lookup(&key).map(|(id, dir)| (dir, face(&table.get(id).unwrap())));
-        let in_model = model.position(&key).map(|(position, dir)| (dir, face(&model.conns[position].0)));
+        let in_model = model.position(&key).map(|(position, dir)| (dir, face(&model.entries[position].conn)));
         assert_eq!(in_table, in_model, "{key:?}");
     }
-    let live = model.conns.iter().filter(|(conn, _)| conn.deadline > model.now).count();
+    let live = model.entries.iter().filter(|entry| entry.conn.deadline > model.now).count();
     assert_eq!(table.iter().count(), live);
     assert!(table.len() <= MAX);
     for owner in OWNERS {
@@ -237,7 +270,7 @@ fn run(ops: Vec<Op>) {
                 table.expire(model.now, if sweep { 100 } else { 0 });
                 if sweep {
                     model.sweep();
-                    assert_eq!(table.len(), model.conns.len());
+                    assert_eq!(table.len(), model.entries.len());
                 }
             }
             Op::Remove { tuple } => {
@@ -246,14 +279,18 @@ fn run(ops: Vec<Op>) {
                     assert!(table.get(id).is_none());
                 }
                 if let Some((position, _)) = model.position(&tuple) {
-                    model.conns.remove(position);
+                    model.entries.remove(position);
                 }
             }
             Op::RemoveOwner { owner } => {
                 table.remove_owner(owner);
-                model.conns.retain(|(conn, _)| conn.source_owner != owner && conn.dest_owner != owner);
+                model
+                    .entries
+                    .retain(|Entry { conn, .. }| conn.source_owner != owner && conn.dest_owner != owner);
             }
         }
+        // As the pipeline does with each batch: what the packet moved is hung up where it belongs.
+        table.expire(model.now, 0);
         compare(&table, &model, &keys);
     }
     // Nothing is left hanging anywhere once everything has gone.

@@ -1,29 +1,35 @@
-//! The connection table itself: finding, opening, refreshing, ending and evicting entries.
+//! The connection table as all workers hold it: finding connections and taking in their packets, without a lock.
 //!
-//! Ties together the slab (entries), the index (keys), the timer wheel (ends) and the shares (quotas). What a
-//! packet means to its connection is decided in `state`; what the table does when full, and what it costs, is
-//! in the text of [`crate::conntrack`].
+//! How connections are opened, and room made for them, is in `room`; how they end in `ending`. What a packet means
+//! to its connection is decided in `state`; what the table does when full, and what it costs, is in the text of
+//! [`crate::conntrack`].
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ahash::RandomState;
 
 use crate::time::Timestamp;
 
-use super::entry::{Conn, Opening};
+use super::accounts::Accounts;
+use super::cell::{Cell, Change, Key};
+use super::entry::{Conn, MS, Owners};
 use super::index::Index;
+use super::lazy::Lazy;
+use super::life::{Effect, Life};
+use super::links::Links;
 use super::names::{ConnId, Dir, Owner};
-use super::outcome::{ConntrackStats, InsertError, Invalid, Updated};
-use super::shares::Shares;
-use super::slab::Slab;
-use super::state::{Shelf, Signal, State};
+use super::outcome::{ConntrackStats, Invalid, Updated};
+use super::shard::Shard;
+use super::state::Signal;
 use super::timeouts::Timeouts;
-use super::timer_wheel::{TimerWheel, tick_of};
 use super::tuple::Tuple;
+use super::word::Word;
 
-/// Largest table that can be asked for; the index has room for numbers of 30 bits.
+/// Largest table that can be asked for; links and index have room for numbers of 27 and 30 bits.
 const MAX_ENTRIES: usize = 1 << 24;
-
-/// Ends looked for before an entry is evicted or refused.
-const SWEEP: usize = 16;
+/// Entries for which one more shard is made, and the most shards there are: a bit for each in a word.
+const ENTRIES_PER_SHARD: usize = 4096;
+pub(super) const MAX_SHARDS: usize = 64;
 
 /// Size and patience of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,299 +55,264 @@ impl Default for ConntrackConfig {
     }
 }
 
-/// The connection table.
-pub(super) struct Table {
-    slab: Slab,
-    index: Index,
-    wheel: TimerWheel,
-    shares: Shares,
-    config: ConntrackConfig,
-    stats: ConntrackStats,
-    now: Timestamp,
+/// What every packet reads and hardly any writes, on a line of its own.
+#[repr(align(128))]
+pub(super) struct Tide {
+    /// The latest time that anyone told.
+    now: AtomicU64,
+    /// The tick that all wheels have been emptied up to.
+    pub(super) swept: AtomicU64,
+    /// A bit for each shard whose bookkeeping is behind.
+    pub(super) restless: AtomicU64,
 }
 
-impl Table {
+/// What is counted without a lock.
+#[repr(align(128))]
+pub(super) struct Tallies {
+    pub(super) invalid: AtomicU64,
+    pub(super) reopened: AtomicU64,
+}
+
+/// The connection table.
+pub struct ConnTable {
+    pub(super) cells: Lazy<Cell>,
+    pub(super) owners: Lazy<AtomicU64>,
+    pub(super) timer_links: Links,
+    pub(super) shelf_links: Links,
+    /// Links of the stacks of places.
+    pub(super) next: Lazy<AtomicU32>,
+    pub(super) index: Index,
+    pub(super) seed: RandomState,
+    pub(super) shards: Box<[Shard]>,
+    pub(super) accounts: Accounts,
+    pub(super) config: ConntrackConfig,
+    /// Places that were ever used.
+    pub(super) places: AtomicU32,
+    pub(super) tide: Tide,
+    pub(super) tallies: Tallies,
+}
+
+/// A connection as a lookup sees it.
+pub(super) struct Found {
+    pub(super) place: u32,
+    pub(super) dir: Dir,
+    pub(super) serial: u32,
+    pub(super) state: Word,
+}
+
+impl Found {
+    /// Its name, unless it has ended.
+    #[inline]
+    pub(super) fn at(self, now: u64) -> Option<(ConnId, Dir)> {
+        let id = ConnId { index: self.place, serial: self.serial };
+        (self.state.deadline_ns() > now).then_some((id, self.dir))
+    }
+}
+
+impl ConnTable {
     /// An empty table. Its hash is keyed by `seed`, which is to be random in production.
-    pub(super) fn new(config: ConntrackConfig, seed: RandomState) -> Self {
+    pub fn new(config: ConntrackConfig, seed: RandomState) -> Self {
         let limit = config.max_entries.clamp(1, MAX_ENTRIES);
+        let shards = (limit / ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
         Self {
-            slab: Slab::new(limit),
-            index: Index::new(limit, seed.clone()),
-            wheel: TimerWheel::new(limit),
-            shares: Shares::new(limit, seed),
+            cells: Lazy::new(limit),
+            owners: Lazy::new(limit),
+            timer_links: Links::new(limit),
+            shelf_links: Links::new(limit),
+            next: Lazy::new(limit),
+            index: Index::new(limit),
+            shards: (0..shards).map(|_| Shard::new(seed.clone())).collect(),
+            accounts: Accounts::new(seed.clone()),
+            seed,
             config: ConntrackConfig { max_entries: limit, ..config },
-            stats: ConntrackStats::default(),
-            now: Timestamp::ZERO,
+            places: AtomicU32::new(0),
+            tide: Tide { now: AtomicU64::new(0), swept: AtomicU64::new(0), restless: AtomicU64::new(0) },
+            tallies: Tallies { invalid: AtomicU64::new(0), reopened: AtomicU64::new(0) },
         }
     }
 
     /// The connection a packet with this tuple belongs to, and which way it goes.
-    pub(super) fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Dir)> {
-        let (index, dir) = self.find(tuple)?;
-        let conn = self.slab.at(index).filter(|conn| conn.deadline > self.now)?;
-        Some((ConnId { index, serial: conn.serial }, dir))
+    pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Dir)> {
+        self.find(self.hash(tuple), &tuple.key())?.at(self.now())
     }
 
-    /// The connection of that name, if it is still there.
-    pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {
-        self.slab.get(id)
+    /// The connection of that name, if it is still there: a copy, for showing and judging it.
+    pub fn get(&self, id: ConnId) -> Option<Conn> {
+        self.conn_at(id.index).filter(|(found, _)| *found == id).map(|(_, conn)| conn)
     }
 
-    /// The connection of that name, if it is still there, to mark it judged.
-    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.slab.get_mut(id)
+    /// The generation of the policy that allowed the connection of that name last, if it is still there. Numbers
+    /// from 2^32 on are not kept: connections of such generations are judged with every packet.
+    #[inline]
+    pub fn generation(&self, id: ConnId) -> Option<u64> {
+        self.cells.get(id.index)?.generation(id.serial).map(u64::from)
     }
 
-    /// Opens the connection of a packet that the policy of `generation` allows. May evict an entry that is
-    /// over or was never established, of this owner first.
-    #[expect(clippy::too_many_arguments, reason = "one call site; each says something else of the packet")]
-    pub(super) fn insert(
-        &mut self,
-        tuple: Tuple,
-        source_owner: Owner,
-        dest_owner: Owner,
-        generation: u64,
-        signal: Signal,
-        bytes: u32,
-        now: Timestamp,
-    ) -> Result<ConnId, InsertError> {
-        self.now = self.now.max(now);
-        let result = match State::open(&tuple, signal) {
-            Some(state) => {
-                self.open(&Opening { original: tuple, source_owner, dest_owner, generation, state, bytes })
-            }
-            None => Err(InsertError::Invalid),
-        };
-        let counter = match result {
-            Ok(_) => &mut self.stats.inserted,
-            Err(InsertError::Invalid) => &mut self.stats.invalid,
-            Err(InsertError::Full) => &mut self.stats.refused_full,
-            Err(InsertError::Quota) => &mut self.stats.refused_quota,
-            Err(InsertError::BucketFull) => &mut self.stats.refused_bucket,
-        };
-        *counter += 1;
-        result
+    /// Remembers that the policy of `generation` allows the connection of that name, if it is still there.
+    pub fn mark_judged(&self, id: ConnId, generation: u64) {
+        if let Some(cell) = self.cells.get(id.index) {
+            cell.mark_judged(id.serial, short(generation));
+        }
     }
 
-    /// Takes a packet into its connection: state, timeout, counters.
-    pub(super) fn update(
-        &mut self,
+    /// True when such a packet may open a connection, if the policy allows it: a TCP SYN alone, an SCTP INIT,
+    /// an echo request, any UDP datagram, any packet of an untracked protocol.
+    pub const fn may_open(signal: Signal) -> bool {
+        signal.may_open()
+    }
+
+    /// Takes a packet into its connection: state, timeout, counters. One entry is read, whose name may have been
+    /// kept since an earlier packet: a connection that ended meanwhile, or had ended by `now`, takes none.
+    #[inline]
+    pub fn update(
+        &self,
         id: ConnId,
         dir: Dir,
         signal: Signal,
         bytes: u32,
         now: Timestamp,
     ) -> Result<Updated, Invalid> {
-        self.now = self.now.max(now);
-        let now = self.now;
-        let conn = self.slab.get_mut(id);
-        let received = conn.and_then(|conn| {
-            let reopened = conn.receive(dir, signal, bytes, now, &self.config.timeouts)?;
-            Some((reopened, conn))
+        let latest = self.tell(now);
+        let updated = self.cells.get(id.index).and_then(|cell| {
+            let meta = cell.meta();
+            let created = Timestamp::from_nanos(meta.created_ms.saturating_mul(MS));
+            let change = cell.advance(id.serial, |word| {
+                if word.deadline_ns() <= now.as_nanos() {
+                    return None;
+                }
+                let life = Life::unpack(word.life());
+                let (next, effect) = life.receive(dir, signal)?;
+                let new = match effect {
+                    Effect::Pass => word.with_life(next.pack()),
+                    Effect::Refresh => word.with(self.state(next, created, latest)),
+                    Effect::Reopen => word.with(self.state(next, latest, latest)),
+                };
+                // What stands on another shelf, or ends sooner, has to be hung up elsewhere.
+                let moves = life.shelf() != next.shelf() || new.deadline_ns() < word.deadline_ns();
+                Some((if moves { new.moved() } else { new }, effect))
+            })?;
+            Some((cell, meta.shard, change))
         });
-        let Some((reopened, conn)) = received else {
-            self.stats.invalid += 1;
+        let Some((cell, shard, Change { old, new, answer })) = updated else {
+            self.tallies.invalid.fetch_add(1, Ordering::Relaxed);
             return Err(Invalid);
         };
-        // A later deadline is left for the wheel to find; only one that came nearer has to be moved.
-        if tick_of(conn.deadline) < conn.wake {
-            self.wheel.cancel(id.index, conn.wake);
-            conn.wake = self.wheel.schedule(id.index, conn.deadline, now);
+        if new.is_moved() && !old.is_moved() {
+            self.note_moved(id.index, shard);
         }
-        let wanted = conn.wanted_shelf();
-        if wanted != conn.shelf {
-            self.shares.reshelve(conn.charged, conn.shelf, wanted, id.index);
-            conn.shelf = wanted;
+        let reopened = answer == Effect::Reopen;
+        if reopened {
+            cell.begin_again(latest.as_nanos() / MS);
+            self.tallies.reopened.fetch_add(1, Ordering::Relaxed);
         }
-        self.stats.reopened += u64::from(reopened);
+        cell.count(dir, bytes);
         Ok(Updated { reopened })
     }
 
-    /// [`Table::update`] of a connection that is there, has not ended and was allowed last by `generation`.
-    pub(super) fn proceed(
-        &mut self,
-        id: ConnId,
-        dir: Dir,
-        generation: u64,
-        signal: Signal,
-        bytes: u32,
-        now: Timestamp,
-    ) -> Option<bool> {
-        let conn = self.slab.get(id)?;
-        if conn.deadline <= self.now || conn.generation != generation {
-            return None;
-        }
-        Some(self.update(id, dir, signal, bytes, now).is_ok())
-    }
-
-    /// Removes a connection, if it is still there.
-    pub(super) fn remove(&mut self, id: ConnId) {
-        if self.slab.get(id).is_some() {
-            self.unhook(id.index);
-            self.stats.removed += 1;
-        }
-    }
-
-    /// Says what time it is: whatever has ended by then is found no more. Removes entries that ended, looking
-    /// at `budget` entries at the most; returns how many it removed. To be called with each batch.
-    pub(super) fn expire(&mut self, now: Timestamp, budget: usize) -> usize {
-        self.now = self.now.max(now);
-        let mut ended = 0;
-        for _ in 0..budget {
-            let Some(index) = self.wheel.pop_due(self.now) else { break };
-            let Some(conn) = self.slab.at_mut(index) else { continue };
-            conn.wake = self.wheel.schedule(index, conn.deadline, self.now);
-            if conn.deadline <= self.now {
-                self.unhook(index);
-                ended += 1;
-            }
-        }
-        self.stats.expired += ended as u64;
-        ended
-    }
-
     /// Entries taken, those that ended and were not removed yet included.
-    pub(super) fn len(&self) -> usize {
-        self.slab.len()
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.entries.load(Ordering::Relaxed)).sum()
+    }
+
+    /// True when there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The size it was made with.
-    pub(super) fn capacity(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.config.max_entries
     }
 
     /// Entries charged to `owner`.
-    pub(super) fn held_by(&self, owner: Owner) -> usize {
-        self.shares.held(owner)
+    pub fn held_by(&self, owner: Owner) -> usize {
+        self.accounts.find(owner).map_or(0, |account| account.entries())
     }
 
-    /// All connections, in no order. For showing them: not for the packet path.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
-        self.slab.iter().filter(|(_, conn)| conn.deadline > self.now)
+    /// All connections, in no order. For showing them: not for the packet path. What comes or goes meanwhile may be
+    /// among them or not.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, Conn)> {
+        let places = self.places.load(Ordering::Relaxed);
+        let conns = (0..places).filter_map(|place| self.conn_at(place));
+        conns.filter(|(_, conn)| conn.deadline.as_nanos() > self.now())
     }
 
     /// What happened so far.
-    pub(super) fn stats(&self) -> ConntrackStats {
-        self.stats
-    }
-
-    /// Looks at `budget` places from `from` on and removes the connections that `is_over` says yes to. Returns
-    /// where to go on, `None` once the end is reached. For what ends many connections at once and is no packet
-    /// and no timeout: a little of it at a time, so that packets need not wait.
-    pub(super) fn purge(&mut self, from: u32, budget: u32, is_over: impl Fn(&Conn) -> bool) -> Option<u32> {
-        let places = self.slab.places();
-        let end = from.saturating_add(budget).min(places);
-        for index in from..end {
-            if self.slab.at(index).is_some_and(&is_over) {
-                self.unhook(index);
-                self.stats.removed += 1;
-            }
-        }
-        (end < places).then_some(end)
-    }
-
-    /// Removes every connection from or to `owner`; returns how many. Reads the whole table: for an endpoint
-    /// that goes away.
-    pub(super) fn remove_owner(&mut self, owner: Owner) -> usize {
-        let mut removed = 0;
-        for index in 0..self.slab.places() {
-            let is_theirs = |conn: &Conn| conn.source_owner == owner || conn.dest_owner == owner;
-            if self.slab.at(index).is_some_and(is_theirs) {
-                self.unhook(index);
-                removed += 1;
-            }
-        }
-        self.stats.removed += removed as u64;
-        removed
-    }
-
-    fn open(&mut self, opening: &Opening) -> Result<ConnId, InsertError> {
-        let reply = opening.original.reversed();
-        // A packet from an endpoint's port to the same port of itself would be its own reply.
-        if reply == opening.original {
-            return Err(InsertError::Invalid);
-        }
-        for key in [&opening.original, &reply] {
-            self.vacate(key)?;
-        }
-        self.make_room(opening.charged())?;
-
-        let place = self.slab.next_place().ok_or(InsertError::Full)?;
-        let first = self.index.insert(&opening.original, place, Dir::Original);
-        let first = first.ok_or(InsertError::BucketFull)?;
-        let Some(second) = self.index.insert(&reply, place, Dir::Reply) else {
-            self.index.remove(first);
-            return Err(InsertError::BucketFull);
+    pub fn stats(&self) -> ConntrackStats {
+        let mut sum = ConntrackStats {
+            invalid: self.tallies.invalid.load(Ordering::Relaxed),
+            reopened: self.tallies.reopened.load(Ordering::Relaxed),
+            ..ConntrackStats::default()
         };
-        let mut conn = Conn::new(opening, self.now, &self.config.timeouts);
-        conn.slots = [first, second];
-        conn.wake = self.wheel.schedule(place, conn.deadline, self.now);
-        self.shares.charge(conn.charged, conn.shelf, place);
-        self.slab.insert(conn).ok_or(InsertError::Full)
-    }
-
-    /// Removes the holder of `key` if it has ended.
-    fn vacate(&mut self, key: &Tuple) -> Result<(), InsertError> {
-        let Some((index, _)) = self.find(key) else { return Ok(()) };
-        if self.slab.at(index).is_some_and(|conn| conn.deadline > self.now) {
-            return Err(InsertError::Invalid);
+        for shard in &self.shards {
+            sum.add(&shard.lock().stats);
         }
-        self.unhook(index);
-        self.stats.expired += 1;
-        Ok(())
+        sum
     }
 
-    /// Sees to it that `owner` may have one more entry, and that there is one.
-    fn make_room(&mut self, owner: Owner) -> Result<(), InsertError> {
-        if self.over_quota(owner) || self.is_full() {
-            self.expire(self.now, SWEEP);
-        }
-        if self.over_quota(owner) {
-            let spare = self.shares.spare(owner).ok_or(InsertError::Quota)?;
-            self.evict(spare);
-        }
-        if self.is_full() {
-            let spare = self.shares.spare(owner);
-            let spare = spare.or_else(|| self.shares.spare(self.shares.richest()?));
-            self.evict(spare.ok_or(InsertError::Full)?);
-        }
-        Ok(())
+    /// Memory in use: entries as far as they were ever needed, index, lists and wheels.
+    pub fn memory_bytes(&self) -> usize {
+        let shard = |shard: &Shard| {
+            let held = shard.lock();
+            size_of::<Shard>() + held.wheel.memory_bytes() + held.shares.memory_bytes()
+        };
+        let links = self.timer_links.memory_bytes() + self.shelf_links.memory_bytes();
+        let places = self.cells.memory_bytes() + self.owners.memory_bytes() + self.next.memory_bytes();
+        places + links + self.index.memory_bytes() + self.shards.iter().map(shard).sum::<usize>()
     }
 
-    fn over_quota(&self, owner: Owner) -> bool {
-        self.shares.held(owner) >= self.config.owner_quota
+    #[inline]
+    pub(super) fn hash(&self, tuple: &Tuple) -> u64 {
+        self.seed.hash_one(tuple)
     }
 
-    fn is_full(&self) -> bool {
-        self.slab.len() >= self.config.max_entries
-    }
-
-    fn evict(&mut self, index: u32) {
-        match self.slab.at(index).map(|conn| conn.shelf) {
-            Some(Shelf::Closed) => self.stats.evicted_closed += 1,
-            Some(Shelf::Tentative | Shelf::Kept) => self.stats.evicted_unreplied += 1,
-            None => {}
-        }
-        self.unhook(index);
-    }
-
-    fn find(&self, tuple: &Tuple) -> Option<(u32, Dir)> {
-        self.index.find(tuple, |index, dir| {
-            self.slab.at(index).is_some_and(|conn| match dir {
-                Dir::Original => conn.original == *tuple,
-                Dir::Reply => conn.reply == *tuple,
-            })
+    /// The entry with the key, whether it has ended or not.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, key: &Key) -> Option<Found> {
+        self.index.find(hash, |place, dir| {
+            let (serial, state) = self.cells.get(place)?.find(key, dir)?;
+            Some(Found { place, dir, serial, state })
         })
     }
 
-    /// Takes an entry out of everything that knows it.
-    fn unhook(&mut self, index: u32) {
-        let Some(conn) = self.slab.at(index) else { return };
-        for slot in conn.slots {
-            self.index.remove(slot);
-        }
-        self.wheel.cancel(index, conn.wake);
-        self.shares.release(conn.charged, conn.shelf, index);
-        self.slab.remove(index);
+    /// The connection at a place.
+    pub(super) fn conn_at(&self, place: u32) -> Option<(ConnId, Conn)> {
+        let cell = self.cells.get(place)?;
+        let snapshot = cell.snapshot()?;
+        let owners = self.owners_at(place);
+        let id = ConnId { index: place, serial: snapshot.serial };
+        cell.still(id.serial).then(|| (id, Conn::of(&snapshot, owners)))
     }
+
+    pub(super) fn owners_at(&self, place: u32) -> Owners {
+        let word = self.owners.get(place).map(|word| word.load(Ordering::Relaxed));
+        Owners::unpack(word.unwrap_or(u64::MAX))
+    }
+
+    /// Life and deadline of a connection that a packet came for.
+    #[inline]
+    pub(super) fn state(&self, life: Life, created: Timestamp, now: Timestamp) -> Word {
+        let deadline = now.plus(life.timeout(now.since(created), &self.config.timeouts));
+        Word::new(life.pack(), deadline.as_nanos())
+    }
+
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        self.tide.now.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of the time; returns the latest that anyone told.
+    #[inline]
+    pub(super) fn tell(&self, now: Timestamp) -> Timestamp {
+        let (told, known) = (now.as_nanos(), self.now());
+        if told <= known {
+            return Timestamp::from_nanos(known);
+        }
+        Timestamp::from_nanos(self.tide.now.fetch_max(told, Ordering::Relaxed).max(told))
+    }
+}
+
+/// A generation as entries keep it. The greatest stands for all that do not fit, and is equal to none of them.
+pub(super) fn short(generation: u64) -> u32 {
+    u32::try_from(generation).unwrap_or(u32::MAX)
 }

@@ -104,6 +104,16 @@ impl Fins {
     const fn with(self, dir: Dir) -> Self {
         Self(self.0 | Self::bit(dir))
     }
+
+    /// In two bits.
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Of the two lowest bits.
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Self(bits & 3)
+    }
 }
 
 /// State and FINs of one connection.

@@ -13,6 +13,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::cell::Key;
+
 /// The IP protocol numbers that are tracked by their own rules.
 pub mod protocol {
     /// ICMP for IPv4.
@@ -151,6 +153,31 @@ impl Tuple {
         }
     }
 
+    /// The same as words, as entries hold it.
+    #[inline]
+    pub(super) fn key(&self) -> Key {
+        let [a, b] = halves(self.src);
+        let [c, d] = halves(self.dst);
+        Key {
+            addresses: [a, b, c, d],
+            ports: u32::from(self.src_port) << 16 | u32::from(self.dst_port),
+            kind: u16::from(self.is_ipv6()) << 8 | u16::from(self.protocol),
+        }
+    }
+
+    /// The reverse of [`Tuple::key`].
+    pub(super) fn from_key(key: &Key) -> Self {
+        let [a, b, c, d] = key.addresses;
+        Self {
+            src: joined(a, b),
+            dst: joined(c, d),
+            src_port: (key.ports >> 16) as u16,
+            dst_port: key.ports as u16,
+            protocol: key.kind as u8,
+            family: if key.kind >> 8 == 0 { Family::V4 } else { Family::V6 },
+        }
+    }
+
     fn address(&self, octets: [u8; 16]) -> IpAddr {
         match self.family {
             Family::V4 => {
@@ -177,6 +204,15 @@ impl fmt::Debug for Tuple {
         let Self { src_port, dst_port, protocol, .. } = self;
         write!(f, "{}[{src_port}] > {}[{dst_port}] protocol {protocol}", self.src(), self.dst())
     }
+}
+
+fn halves(octets: [u8; 16]) -> [u64; 2] {
+    let both = u128::from_ne_bytes(octets);
+    [both as u64, (both >> 64) as u64]
+}
+
+fn joined(low: u64, high: u64) -> [u8; 16] {
+    (u128::from(high) << 64 | u128::from(low)).to_ne_bytes()
 }
 
 fn padded(address: Ipv4Addr) -> [u8; 16] {
@@ -217,6 +253,16 @@ mod tests {
             assert_eq!(request.reversed(), Tuple::icmp_echo(b, a, icmp, 77, false).unwrap());
             assert_eq!(request.reversed().reversed(), request);
             assert_ne!(request.reversed(), Tuple::icmp_echo(b, a, icmp, 77, true).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_tuple_comes_back_from_its_words() {
+        let six = Tuple::new(v6(1), v6(2), protocol::SCTP, 0xfffe, 80).unwrap();
+        let four = Tuple::new(v4(1), v4(2), 255, 1, 0xffff).unwrap();
+        for tuple in [six, four] {
+            assert_eq!(Tuple::from_key(&tuple.key()), tuple);
+            assert_ne!(tuple.key(), tuple.reversed().key());
         }
     }
 

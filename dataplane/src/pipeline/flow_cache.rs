@@ -24,12 +24,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ahash::RandomState;
-use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 
 use super::bindings::PortId;
 use super::forward::Hop;
-use super::glance::{FlowKey, Glance};
+use super::glance::{FlowKey, Glance, Macs};
 use crate::conntrack::{ConnId, Dir};
 use crate::tables::Party;
 
@@ -44,8 +43,7 @@ const MOST_SHARED: usize = 1 << 14;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Context {
     pub(super) from: PortId,
-    pub(super) eth_dst: Mac,
-    pub(super) eth_src: Mac,
+    pub(super) macs: Macs,
     /// The other VTEP's address, on packets from the underlay.
     pub(super) peer: Option<IpAddr>,
 }
@@ -160,15 +158,18 @@ impl FlowCache {
     #[inline]
     pub(super) fn verified(&self, place: u32, glance: &Glance, from: PortId, peer: Option<IpAddr>) -> bool {
         let Some(entry) = self.entries.get(place as usize) else { return false };
-        if entry.epoch != self.epoch || entry.key != glance.key {
+        if entry.epoch != self.epoch || !entry.key.is(&glance.key) {
             return false;
         }
         self.contexts.get(usize::from(entry.context)).is_some_and(|context| {
-            context.from == from
-                && context.eth_dst == glance.eth_dst
-                && context.eth_src == glance.eth_src
-                && context.peer == peer
+            context.from == from && context.macs == glance.macs && context.peer == peer
         })
+    }
+
+    /// The connection of the flow at `place`.
+    #[inline]
+    pub(super) fn connection(&self, place: u32) -> Option<ConnId> {
+        self.entries.get(place as usize).map(|entry| entry.connection)
     }
 
     /// The entry at `place` and what happens to its packets.

@@ -9,6 +9,7 @@
 //!
 //! Cost: one pass over the headers, no branch that depends on more than the protocol; `None` at the first surprise.
 
+use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vxlan::ecn::{self, Decapsulated};
@@ -36,8 +37,7 @@ pub(super) struct FlowKey([u64; 5]);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Glance {
     pub(super) key: FlowKey,
-    pub(super) eth_dst: Mac,
-    pub(super) eth_src: Mac,
+    pub(super) macs: Macs,
     pub(super) family: Family,
     /// Bytes of the IP packet.
     pub(super) ip_len: u16,
@@ -49,6 +49,19 @@ pub(super) struct Glance {
     /// Bytes of its header.
     header_len: u8,
     dont_fragment: bool,
+    /// The transport checksum as it stands; 0 where it says nothing.
+    stored: u16,
+}
+
+/// Destination and source MAC, to be compared at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Macs(u64, u64);
+
+impl Macs {
+    pub(super) fn new(dst: Mac, src: Mac) -> Self {
+        let word = |Mac([a, b, c, d, e, f]): Mac| u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Self(word(dst), word(src))
+    }
 }
 
 impl Glance {
@@ -69,7 +82,7 @@ impl Glance {
         }
         let (vxlan, inner) = frame.bytes().split_first_chunk::<{ header::HEADER_BYTES }>()?;
         // Reserved bits are counted, or refused, elsewhere.
-        if *vxlan != header::emit(vni) {
+        if u64::from_ne_bytes(*vxlan) != u64::from_ne_bytes(header::emit(vni)) {
             return None;
         }
         let glance = Self::inner(inner)?;
@@ -80,14 +93,14 @@ impl Glance {
     fn inner(bytes: &[u8]) -> Option<Self> {
         let (eth, packet) = ethernet::parse(bytes)?;
         match eth.ethertype {
-            ethernet::IPV4 => Self::v4(eth.dst, eth.src, packet),
-            ethernet::IPV6 => Self::v6(eth.dst, eth.src, packet),
+            ethernet::IPV4 => Self::v4(Macs::new(eth.dst, eth.src), packet),
+            ethernet::IPV6 => Self::v6(Macs::new(eth.dst, eth.src), packet),
             _ => None,
         }
     }
 
     #[inline]
-    fn v4(eth_dst: Mac, eth_src: Mac, packet: &[u8]) -> Option<Self> {
+    fn v4(macs: Macs, packet: &[u8]) -> Option<Self> {
         let head = packet.first_chunk::<{ ipv4::MIN_HEADER_BYTES }>()?;
         let &[first, tos, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = head;
         let flags = u16::from_be_bytes([f0, f1]);
@@ -101,8 +114,7 @@ impl Glance {
         let transport = Transport::at(protocol, l4)?;
         let glance = Self {
             key: FlowKey([u64::from(src) << 32 | u64::from(dst), 0, 0, 0, transport.word(4, protocol)]),
-            eth_dst,
-            eth_src,
+            macs,
             family: Family::V4,
             ip_len,
             ttl,
@@ -111,12 +123,13 @@ impl Glance {
             flags: transport.flags,
             header_len: transport.header_len,
             dont_fragment: flags & 0x4000 != 0,
+            stored: transport.stored,
         };
         Some(glance)
     }
 
     #[inline]
-    fn v6(eth_dst: Mac, eth_src: Mac, packet: &[u8]) -> Option<Self> {
+    fn v6(macs: Macs, packet: &[u8]) -> Option<Self> {
         let (&[v0, v1, _, _, l0, l1, protocol, ttl], rest) = packet.split_first_chunk::<8>()?;
         let (src, rest) = rest.split_first_chunk::<16>()?;
         let (dst, rest) = rest.split_first_chunk::<16>()?;
@@ -128,8 +141,7 @@ impl Glance {
         let [d0, d1] = halves(*dst);
         Some(Self {
             key: FlowKey([s0, s1, d0, d1, transport.word(6, protocol)]),
-            eth_dst,
-            eth_src,
+            macs,
             family: Family::V6,
             ip_len,
             ttl,
@@ -138,6 +150,7 @@ impl Glance {
             flags: transport.flags,
             header_len: transport.header_len,
             dont_fragment: true,
+            stored: transport.stored,
         })
     }
 
@@ -145,6 +158,22 @@ impl Glance {
     fn is_own_checksum(&self, start: u16, offset: u16) -> bool {
         let field = if self.protocol == PROTOCOL_TCP { TCP_CHECKSUM } else { UDP_CHECKSUM };
         start == self.l4_offset() && offset == field
+    }
+
+    /// What `offload::detect_partial` would make of the checksum of a packet from a datagram underlay.
+    pub(super) fn detected_checksum(&self) -> Checksum {
+        let FlowKey([a, b, c, d, _]) = self.key;
+        let header_len = self.l4_offset() - ETHERNET as u16;
+        // Words of 16 bits may be added in any grouping: nothing here comes near 64 bits.
+        let halves = |word: u64| (word >> 32) + (word & 0xffff_ffff);
+        let length = u64::from(self.ip_len - header_len);
+        let sum = halves(a) + halves(b) + halves(c) + halves(d) + length + u64::from(self.protocol);
+        let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
+        if self.stored != 0 && self.stored == checksum::fold(sum as u32) {
+            let offset = if self.is_tcp() { TCP_CHECKSUM } else { UDP_CHECKSUM };
+            return Checksum::Partial { start: self.l4_offset(), offset };
+        }
+        Checksum::Complete
     }
 
     /// From the Ethernet header on.
@@ -218,7 +247,7 @@ impl FlowKey {
         let (L4::Tcp { src_port, dst_port, .. } | L4::Udp { src_port, dst_port }) = ip.l4 else {
             return None;
         };
-        let transport = Transport { src_port, dst_port, flags: 0, header_len: 0 };
+        let transport = Transport { src_port, dst_port, flags: 0, header_len: 0, stored: 0 };
         Some(Self(match (ip.src, ip.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let addresses = u64::from(u32::from(src)) << 32 | u64::from(u32::from(dst));
@@ -232,10 +261,23 @@ impl FlowKey {
         }))
     }
 
+    /// True for the same flow; without a branch for each word.
+    #[inline]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let ([a, b, c, d, e], [f, g, h, i, j]) = (self.0, other.0);
+        (a ^ f) | (b ^ g) | (c ^ h) | (d ^ i) | (e ^ j) == 0
+    }
+
     /// Of IPv4 two words say all there is.
     pub(super) fn hash(&self, seed: &ahash::RandomState) -> u64 {
         let Self([a, b, c, d, e]) = *self;
-        if b | c | d == 0 { seed.hash_one([a, e]) } else { seed.hash_one([a, b, c, d, e]) }
+        let mut hasher = seed.build_hasher();
+        hasher.write_u64(a);
+        if b | c | d != 0 {
+            [b, c, d].into_iter().for_each(|word| hasher.write_u64(word));
+        }
+        hasher.write_u64(e);
+        hasher.finish()
     }
 }
 
@@ -245,6 +287,7 @@ struct Transport {
     dst_port: u16,
     flags: u8,
     header_len: u8,
+    stored: u16,
 }
 
 impl Transport {
@@ -252,18 +295,22 @@ impl Transport {
     fn at(protocol: u8, l4: &[u8]) -> Option<Self> {
         match protocol {
             PROTOCOL_UDP => {
-                let &[s0, s1, d0, d1, l0, l1, _, _] = l4.first_chunk::<{ udp::HEADER_BYTES }>()?;
+                let &[s0, s1, d0, d1, l0, l1, c0, c1] = l4.first_chunk::<{ udp::HEADER_BYTES }>()?;
                 let length = usize::from(u16::from_be_bytes([l0, l1]));
                 (length >= udp::HEADER_BYTES && length <= l4.len()).then_some(Self {
                     src_port: u16::from_be_bytes([s0, s1]),
                     dst_port: u16::from_be_bytes([d0, d1]),
                     flags: 0,
                     header_len: 0,
+                    // A datagram shorter than its packet (RFC 9868) is summed shorter too.
+                    stored: if length == l4.len() { u16::from_be_bytes([c0, c1]) } else { 0 },
                 })
             }
             PROTOCOL_TCP => {
                 let tcp::Tcp { src_port, dst_port, flags, header_len, .. } = tcp::parse(l4).ok()?;
-                Some(Self { src_port, dst_port, flags, header_len })
+                let stored = l4.get(usize::from(TCP_CHECKSUM)..).and_then(<[u8]>::first_chunk)?;
+                let stored = u16::from_be_bytes(*stored);
+                Some(Self { src_port, dst_port, flags, header_len, stored })
             }
             _ => None,
         }

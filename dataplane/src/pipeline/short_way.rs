@@ -18,11 +18,10 @@ use super::emit::Pass;
 use super::endings::{Ended, Ending};
 use super::flow_cache::{Context, Destination, Flow};
 use super::forward::Hop;
-use super::glance::{FlowKey, Glance};
+use super::glance::{FlowKey, Glance, Macs};
 use super::packet::Packet;
 use crate::buffer::{Batch, Frame};
 use crate::drop_reason::DropReason;
-use crate::offload;
 use crate::tables::Party;
 use crate::telemetry::Stage;
 
@@ -151,6 +150,8 @@ impl Pipeline {
                 sighting.place = NOWHERE;
             }
         }
+        let known = sightings.iter().filter(|sighting| sighting.place != NOWHERE);
+        self.connections.bring(known.filter_map(|sighting| self.cache.connection(sighting.place)));
     }
 
     /// Passes a packet of a known flow on. Gives the frame back, untouched, where all stages have to see it.
@@ -189,11 +190,11 @@ impl Pipeline {
                 frame.outer = None;
             }
             frame.truncate(glance.frame_len());
-            let parsed =
-                (source == Source::Datagrams || glance.is_tcp()).then(|| glance.headers(frame.bytes()));
-            if let (Source::Datagrams, Some(ip)) = (source, &parsed) {
-                offload::detect_partial(&mut frame, ip);
+            if source == Source::Datagrams {
+                frame.checksum = glance.detected_checksum();
             }
+            // Only segments can be joined, and only their headers are asked for.
+            let parsed = glance.is_tcp().then(|| glance.headers(frame.bytes()));
             if decision.routed {
                 let packet = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..).unwrap_or_default();
                 // It is not going to expire: that was looked at.
@@ -251,8 +252,7 @@ impl Pipeline {
             key,
             context: Context {
                 from: packet.from,
-                eth_dst: packet.eth_dst,
-                eth_src: packet.eth_src,
+                macs: Macs::new(packet.eth_dst, packet.eth_src),
                 peer: packet.peer,
             },
             destination: Destination { party: packet.destination, family: ip.family, routed },
