@@ -9,6 +9,7 @@
 use vxlan::ecn;
 use vxlan::encap::{OUTER_BYTES_V4, OUTER_BYTES_V6, OuterConfig, write_outer};
 use vxlan::entropy;
+use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::TunnelPath;
 use vxlan::wire::headers::IpHeaders;
@@ -20,7 +21,7 @@ use crate::buffer::{Batch, Checksum, Frame, GsoKind, Outer, Pool};
 use crate::drop_reason::DropReason;
 use crate::offload::{self, Joint};
 use crate::ports::Capabilities;
-use crate::tables::Generation;
+use crate::tables::{Generation, OwnNode};
 use crate::time::Timestamp;
 
 /// What the pipeline wants sent: a batch for each port.
@@ -117,6 +118,8 @@ pub(super) struct Way {
 struct Tunnel {
     path: TunnelPath,
     whole_frames: bool,
+    /// The next hop's MAC, where it is known and outer frames are built here.
+    next_hop: Option<Mac>,
 }
 
 impl Way {
@@ -124,13 +127,19 @@ impl Way {
         Self { port: binding.id, capabilities: binding.capabilities, tunnel: None }
     }
 
-    pub(super) fn tunnel(underlay: &Binding, path: TunnelPath) -> Self {
+    pub(super) fn tunnel(underlay: &Binding, path: TunnelPath, own: &OwnNode) -> Self {
         let whole_frames = underlay.role == Role::UnderlayFrame;
+        let next_hop = own.underlay_neighbours.get(&path.peer).filter(|_| whole_frames).copied();
         Self {
             port: underlay.id,
             capabilities: Capabilities::default(),
-            tunnel: Some(Tunnel { path, whole_frames }),
+            tunnel: Some(Tunnel { path, whole_frames, next_hop }),
         }
+    }
+
+    /// True where TCP segments are put together again.
+    pub(super) fn joins(&self) -> bool {
+        self.tunnel.is_none() && self.capabilities.tso && self.capabilities.checksum
     }
 
     fn takes_whole(&self, frame: &Frame) -> bool {
@@ -198,7 +207,7 @@ impl Pipeline {
             return self.encap(pass, frame, tos, way, source_port);
         }
         match ip {
-            Some(ip) if way.capabilities.tso && way.capabilities.checksum => {
+            Some(ip) if way.joins() => {
                 pass.out.join(way.port, frame, ip, pass.pool);
             }
             _ => pass.out.push(way.port, frame),
@@ -218,7 +227,7 @@ impl Pipeline {
         let written = way.tunnel.as_ref().ok_or(DropReason::VtepUnreachable).and_then(|tunnel| {
             let tos = ecn::encapsulate(tos);
             if tunnel.whole_frames {
-                self.write_outer(pass.generation, &mut frame, &tunnel.path, source_port, tos)
+                self.write_outer(pass.generation, &mut frame, tunnel, source_port, tos)
             } else {
                 write_datagram(&mut frame, &tunnel.path, header::emit(self.settings.vni), source_port, tos)
                     .ok_or(DropReason::VtepUnreachable)
@@ -240,10 +249,11 @@ impl Pipeline {
         &self,
         generation: &Generation,
         frame: &mut Frame,
-        path: &TunnelPath,
+        tunnel: &Tunnel,
         source_port: u16,
         tos: u8,
     ) -> Result<(), DropReason> {
+        let path = &tunnel.path;
         let own = &generation.own;
         let (room, src) = match path.underlay {
             Family::V4 => (OUTER_BYTES_V4, own.underlay_v4.map(|underlay| underlay.address.into())),
@@ -251,7 +261,7 @@ impl Pipeline {
         };
         let src = src.ok_or(DropReason::VtepUnreachable)?;
         // Not to everybody on the segment: that would be flooding.
-        let dest_mac = *own.underlay_neighbours.get(&path.peer).ok_or(DropReason::NeighbourUnresolved)?;
+        let dest_mac = tunnel.next_hop.ok_or(DropReason::NeighbourUnresolved)?;
         let config = OuterConfig {
             source_mac: own.underlay_mac,
             dest_mac,

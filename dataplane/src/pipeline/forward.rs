@@ -151,7 +151,7 @@ impl Pipeline {
             .get(id)
             .and_then(|vtep| vtep.path(family, own.underlay_v4.is_some(), own.underlay_v6.is_some()))
             .ok_or(DropReason::VtepUnreachable)?;
-        Ok((path, Way::tunnel(underlay, path)))
+        Ok((path, Way::tunnel(underlay, path, own)))
     }
 
     /// Sends the ICMP error a router owes to the sender of a packet that is dropped, within the rate limit.

@@ -54,6 +54,8 @@ pub(super) struct Packet {
     pub(super) vtep: Option<VtepId>,
     /// Its underlay address.
     pub(super) peer: Option<IpAddr>,
+    /// Set when its outer headers up to UDP are off, and what they said stands beside the frame.
+    pub(super) stripped: bool,
     pub(super) eth_dst: Mac,
     pub(super) eth_src: Mac,
     /// Set by parse.
@@ -86,6 +88,7 @@ impl Packet {
             first: None,
             vtep: None,
             peer: None,
+            stripped: false,
             eth_dst: Mac::ZERO,
             eth_src: Mac::ZERO,
             ip: None,

@@ -22,7 +22,7 @@ use super::glance::{FlowKey, Glance, Macs};
 use super::packet::Packet;
 use crate::buffer::{Batch, Frame};
 use crate::drop_reason::DropReason;
-use crate::tables::Party;
+use crate::tables::{Generation, Party};
 use crate::telemetry::Stage;
 
 /// Fewer known packets than this between unknown ones go with them.
@@ -41,6 +41,8 @@ pub(super) struct Sighting {
     place: u32,
     /// Known packets from here on, as far as it matters.
     stretch: u8,
+    /// Why the outer headers were refused.
+    refused: Option<DropReason>,
 }
 
 /// Where the frames of a batch come from.
@@ -48,6 +50,8 @@ pub(super) struct Sighting {
 enum Source {
     Port,
     Datagrams,
+    /// Whole frames of the underlay, whose outer headers are taken off before anything else.
+    Frames,
 }
 
 /// What became of the packets that went the short way.
@@ -65,26 +69,33 @@ impl Pipeline {
         let source = match self.bindings.get(from).map(|binding| &binding.role) {
             Some(Role::Pod(_) | Role::Node) if self.caching => Source::Port,
             Some(Role::UnderlayDatagram) if self.caching => Source::Datagrams,
+            Some(Role::UnderlayFrame) if self.caching => Source::Frames,
             _ => return self.long_way(batch.drain(..), from, pass),
         };
         let mut sightings = std::mem::take(&mut self.sightings);
-        self.look(from, source, batch, &mut sightings);
+        self.look(from, source, batch, &mut sightings, pass.generation);
         self.lap(Stage::Look, batch.len());
         let mut tally = Tally::default();
         let mut waiting = std::mem::take(&mut self.packets);
         let mut count = 0;
         for (frame, sighting) in batch.drain(..).zip(&sightings) {
             let known = sighting.place != NOWHERE && (waiting.is_empty() || sighting.stretch >= SHORTEST);
-            if known {
+            let frame = if known {
                 self.stages_and_sweep(&mut waiting, pass);
                 let Some(frame) = self.known(source, frame, sighting, pass, &mut tally) else {
                     count += 1;
                     continue;
                 };
-                waiting.push(Packet::new(frame, from));
+                frame
             } else {
-                waiting.push(Packet::new(frame, from));
+                frame
+            };
+            let mut packet = Packet::new(frame, from);
+            packet.stripped = source == Source::Frames;
+            if let Some(reason) = sighting.refused {
+                packet.drop(reason);
             }
+            waiting.push(packet);
             if count > 0 {
                 self.lap(Stage::Known, std::mem::take(&mut count));
             }
@@ -123,22 +134,34 @@ impl Pipeline {
     }
 
     /// Finds the flow of each frame. In rounds over the batch, so that the waits for memory overlap.
-    fn look(&self, from: PortId, source: Source, batch: &Batch, sightings: &mut Vec<Sighting>) {
+    fn look(
+        &self,
+        from: PortId,
+        source: Source,
+        batch: &mut Batch,
+        sightings: &mut Vec<Sighting>,
+        generation: &Generation,
+    ) {
         sightings.clear();
         let vni = self.settings.vni;
-        sightings.extend(batch.iter().map(|frame| {
+        sightings.extend(batch.iter_mut().map(|frame| {
+            let stripped = match source {
+                Source::Frames => self.strip_outer(generation, frame),
+                Source::Port | Source::Datagrams => Ok(()),
+            };
             let glance = match source {
                 Source::Port => Glance::at(frame),
-                Source::Datagrams => Glance::at_datagram(frame, vni),
+                Source::Datagrams | Source::Frames => Glance::at_datagram(frame, vni),
             };
+            let glance = glance.filter(|_| stripped.is_ok());
             let hash = glance.as_ref().map_or(0, |glance| self.cache.hash(&glance.key));
-            Sighting { glance, hash, place: NOWHERE, stretch: 0 }
+            Sighting { glance, hash, place: NOWHERE, stretch: 0, refused: stripped.err() }
         }));
         for sighting in sightings.iter_mut().filter(|sighting| sighting.glance.is_some()) {
             sighting.place = self.cache.candidate(sighting.hash).unwrap_or(NOWHERE);
         }
         let mut stretch = 0_u8;
-        for (sighting, frame) in sightings.iter_mut().zip(batch).rev() {
+        for (sighting, frame) in sightings.iter_mut().zip(&*batch).rev() {
             let peer = frame.outer.map(|outer| outer.peer);
             let known = sighting
                 .glance
@@ -185,7 +208,7 @@ impl Pipeline {
         };
         let tag = frame.tag;
         let outcome = if fits {
-            if source == Source::Datagrams {
+            if source != Source::Port {
                 frame.pull_front(header::HEADER_BYTES);
                 frame.outer = None;
             }
@@ -194,7 +217,8 @@ impl Pipeline {
                 frame.checksum = glance.detected_checksum();
             }
             // Only segments can be joined, and only their headers are asked for.
-            let parsed = glance.is_tcp().then(|| glance.headers(frame.bytes()));
+            let joins = glance.is_tcp() && hop.way.joins();
+            let parsed = joins.then(|| glance.headers(frame.bytes()));
             if decision.routed {
                 let packet = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..).unwrap_or_default();
                 // It is not going to expire: that was looked at.
