@@ -48,6 +48,7 @@ impl Output {
 
 impl Outputs {
     /// Adds a frame for `port`.
+    #[inline]
     pub fn push(&mut self, port: PortId, frame: Frame) {
         if let Some(output) = self.output(port) {
             output.close();
@@ -68,6 +69,7 @@ impl Outputs {
         output.frames.push(frame);
     }
 
+    #[inline]
     fn output(&mut self, port: PortId) -> Option<&mut Output> {
         let place = port.0 as usize;
         if self.ports.len() <= place {
@@ -189,6 +191,7 @@ impl Pipeline {
     }
 
     /// Sends a frame that is cut already. Without its headers it is joined to no other.
+    #[inline]
     pub(super) fn send_piece(
         &self,
         pass: &mut Pass<'_>,
@@ -216,6 +219,7 @@ impl Pipeline {
     }
 
     /// Puts the tunnel headers in front of a complete frame.
+    #[inline]
     pub(super) fn encap(
         &self,
         pass: &mut Pass<'_>,

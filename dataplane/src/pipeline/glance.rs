@@ -64,8 +64,13 @@ impl Macs {
     }
 }
 
+#[allow(
+    clippy::inline_always,
+    reason = "one caller in a loop; a call copies the glance twice: 60 of 300 instructions"
+)]
 impl Glance {
     /// Looks at a frame from a pod or the node.
+    #[inline(always)]
     pub(super) fn at(frame: &Frame) -> Option<Self> {
         let glance = frame.gso.is_none().then(|| Self::inner(frame.bytes()))??;
         match frame.checksum {
@@ -75,6 +80,7 @@ impl Glance {
     }
 
     /// Looks at a datagram of the underlay.
+    #[inline(always)]
     pub(super) fn at_datagram(frame: &Frame, vni: Vni) -> Option<Self> {
         let outer = frame.outer?;
         if frame.gso.is_some() || frame.checksum != Checksum::Complete {
@@ -89,7 +95,7 @@ impl Glance {
         (ecn::decapsulate(outer.tos, glance.tos) == Decapsulated::Keep).then_some(glance)
     }
 
-    #[inline]
+    #[inline(always)]
     fn inner(bytes: &[u8]) -> Option<Self> {
         let (eth, packet) = ethernet::parse(bytes)?;
         match eth.ethertype {
@@ -99,7 +105,7 @@ impl Glance {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn v4(macs: Macs, packet: &[u8]) -> Option<Self> {
         let head = packet.first_chunk::<{ ipv4::MIN_HEADER_BYTES }>()?;
         let &[first, tos, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = head;
@@ -128,7 +134,7 @@ impl Glance {
         Some(glance)
     }
 
-    #[inline]
+    #[inline(never)]
     fn v6(macs: Macs, packet: &[u8]) -> Option<Self> {
         let (&[v0, v1, _, _, l0, l1, protocol, ttl], rest) = packet.split_first_chunk::<8>()?;
         let (src, rest) = rest.split_first_chunk::<16>()?;
@@ -290,8 +296,9 @@ struct Transport {
     stored: u16,
 }
 
+#[allow(clippy::inline_always, reason = "as for the glance")]
 impl Transport {
-    #[inline]
+    #[inline(always)]
     fn at(protocol: u8, l4: &[u8]) -> Option<Self> {
         match protocol {
             PROTOCOL_UDP => {

@@ -144,19 +144,19 @@ impl Pipeline {
     ) {
         sightings.clear();
         let vni = self.settings.vni;
-        sightings.extend(batch.iter_mut().map(|frame| {
-            let stripped = match source {
-                Source::Frames => self.strip_outer(generation, frame),
-                Source::Port | Source::Datagrams => Ok(()),
+        for frame in &mut *batch {
+            let refused = match source {
+                Source::Frames => self.strip_outer(generation, frame).err(),
+                Source::Port | Source::Datagrams => None,
             };
             let glance = match source {
+                _ if refused.is_some() => None,
                 Source::Port => Glance::at(frame),
                 Source::Datagrams | Source::Frames => Glance::at_datagram(frame, vni),
             };
-            let glance = glance.filter(|_| stripped.is_ok());
             let hash = glance.as_ref().map_or(0, |glance| self.cache.hash(&glance.key));
-            Sighting { glance, hash, place: NOWHERE, stretch: 0, refused: stripped.err() }
-        }));
+            sightings.push(Sighting { glance, hash, place: NOWHERE, stretch: 0, refused });
+        }
         for sighting in sightings.iter_mut().filter(|sighting| sighting.glance.is_some()) {
             sighting.place = self.cache.candidate(sighting.hash).unwrap_or(NOWHERE);
         }

@@ -79,7 +79,7 @@ pub fn all() -> Vec<Refused> {
         from_pod(R::SpoofedSource, Datagram { src: SERVER, ..pod }.frame(64)),
         from_pod(R::BumDropped, Datagram { dst: Ipv4Addr::new(224, 0, 0, 9), ..pod }.frame(64)),
         from_pod(R::PodTunnel, Datagram { dst: PEER, dst_port: 8472, ..pod }.frame(64)),
-        from_pod(R::FragmentTiny, summed(patched(&pod, IP + 6, &[0x00, 0x01]))),
+        from_pod(R::FragmentTiny, tiny(&pod)),
         from_pod(R::PolicyDeny, Datagram { dst_port: 7000, ..pod }.frame(64)),
         from_overlay(R::PolicyDeny, Datagram { dst_port: 7000, ..overlay }.frame(64)),
         from_pod(R::ConntrackInvalid, acknowledgment(&pod)),
@@ -104,6 +104,11 @@ fn summed(frame: Vec<u8>) -> Vec<u8> {
     let frame = patch(frame, IP + 10, &[0, 0]);
     let sum = frame.get(IP..IP + 20).map(checksum::ipv4_header).unwrap_or_default();
     patch(frame, IP + 10, &sum.to_be_bytes())
+}
+
+/// A later fragment that would write over the TCP header of its first.
+fn tiny(datagram: &Datagram) -> Vec<u8> {
+    summed(patch(patched(datagram, IP + 6, &[0, 1]), IP + 9, &[6]))
 }
 
 /// A TCP segment in the middle of a connection that nobody knows.

@@ -7,11 +7,13 @@
 // Packets of a run are far fewer than 2^53.
 #![allow(clippy::cast_precision_loss)]
 
+use std::ops::Range;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use dataplane::buffer::BATCH_FRAMES;
 use dataplane::drop_reason::DropReason;
+use dataplane::telemetry::Stage;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -43,7 +45,7 @@ impl Figure {
 }
 
 /// What was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measured {
     /// Millions of packets per second.
     pub millions_per_second: Figure,
@@ -53,6 +55,31 @@ pub struct Measured {
     pub p99_ns: f64,
     /// Nanoseconds a packet that writing its bytes into its buffer took, which is in none of the other figures.
     pub refill_ns: f64,
+    /// What each stage took, of one batch in 64.
+    pub stages: Vec<StageTime>,
+}
+
+/// What a stage took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageTime {
+    /// Its name.
+    pub stage: &'static str,
+    /// Packets that went through it while it was timed.
+    pub packets: u64,
+    /// Nanoseconds for each of them.
+    pub ns: f64,
+}
+
+fn stages(node: &Node) -> Vec<StageTime> {
+    let taken = Stage::ALL.into_iter().map(|stage| (stage, node.stages.of(stage)));
+    let taken = taken.filter(|(_, (packets, _))| *packets > 0);
+    taken
+        .map(|(stage, (packets, ns))| StageTime {
+            stage: stage.name(),
+            packets,
+            ns: ns as f64 / packets as f64,
+        })
+        .collect()
 }
 
 /// Batches and their time.
@@ -92,7 +119,7 @@ impl Lap {
 }
 
 /// The figures of the same runs on several threads.
-fn summed(threads: &[Vec<Lap>]) -> Result<Measured, String> {
+fn summed(threads: &[Vec<Lap>], stages: Vec<StageTime>) -> Result<Measured, String> {
     let mut all = Lap::new()?;
     for lap in threads.iter().flatten() {
         all.batches.add(&lap.batches).map_err(|error| error.to_string())?;
@@ -107,6 +134,7 @@ fn summed(threads: &[Vec<Lap>]) -> Result<Measured, String> {
         median_ns: all.batches.value_at_quantile(0.5) as f64 / 1e3,
         p99_ns: all.batches.value_at_quantile(0.99) as f64 / 1e3,
         refill_ns: all.refill.as_nanos() as f64 / all.packets.max(1) as f64,
+        stages,
     })
 }
 
@@ -126,9 +154,9 @@ pub fn open_flows(
     node: &mut Node,
     frames: &mut Frames,
     direction: Direction,
-    flows: u32,
+    flows: Range<u32>,
 ) -> Result<(), String> {
-    let mut numbers = 0..flows;
+    let mut numbers = flows;
     while !numbers.is_empty() {
         fill(node, frames, numbers.by_ref());
         node.pass(direction);
@@ -146,9 +174,9 @@ fn passed(node: &Node) -> Result<(), String> {
     Err(format!("{} of {received} packets were not forwarded: {}", received - forwarded, node.drops()))
 }
 
-/// The numbers below `flows` in an order without a pattern, so that no prefetcher knows the next.
-fn shuffled(flows: u32) -> Vec<u32> {
-    let mut numbers: Vec<u32> = (0..flows).collect();
+/// The numbers of `flows` in an order without a pattern, so that no prefetcher knows the next.
+fn shuffled(flows: Range<u32>) -> Vec<u32> {
+    let mut numbers: Vec<u32> = flows.collect();
     let mut rng = Rng::new(1);
     for place in (1..numbers.len()).rev() {
         numbers.swap(place, rng.below(place + 1));
@@ -156,8 +184,8 @@ fn shuffled(flows: u32) -> Vec<u32> {
     numbers
 }
 
-/// Passes packets of `flows` open connections for five times `run`, on each of `threads` threads with a node of its
-/// own; their rates are added up, run by run.
+/// Passes packets of `flows` open connections for five times `run`, on each of `threads` threads and flows of its
+/// own on one connection table; their rates are added up, run by run.
 ///
 /// # Errors
 /// A packet was not forwarded.
@@ -169,32 +197,43 @@ pub fn timed(
     threads: u32,
     run: Duration,
 ) -> Result<Measured, String> {
-    let begin = Barrier::new(threads.max(1) as usize);
-    let of_threads: Vec<Result<Vec<Lap>, String>> = std::thread::scope(|scope| {
-        let one = || laps(shape, direction, size, flows, run, &begin);
-        let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(one)).collect();
+    let threads = threads.max(1);
+    let begin = Barrier::new(threads as usize);
+    let connections = shape.connections.saturating_mul(threads as usize);
+    let shape = &Shape { connections, ..*shape };
+    let table = shape.table();
+    let of_threads: Vec<Result<Prepared, String>> = std::thread::scope(|scope| {
+        let one = |thread: u32| {
+            let node = Node::sharing(shape, &table)?;
+            // Each has flows of its own.
+            let flows = thread * flows..(thread + 1) * flows;
+            laps(node, direction, size, flows, run, &begin)
+        };
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || one(thread))).collect();
         let joined = running.into_iter().map(std::thread::ScopedJoinHandle::join);
         joined.map(|lap| lap.unwrap_or_else(|_| Err("a thread panicked".to_owned()))).collect()
     });
-    summed(&of_threads.into_iter().collect::<Result<Vec<_>, _>>()?)
+    let (laps, nodes): (Vec<_>, Vec<_>) =
+        of_threads.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    summed(&laps, nodes.into_iter().next().unwrap_or_default())
 }
 
+/// Laps of a thread, and what its stages took.
+type Prepared = (Vec<Lap>, Vec<StageTime>);
+
 fn laps(
-    shape: &Shape,
+    mut node: Node,
     direction: Direction,
     size: Size,
-    flows: u32,
+    flows: Range<u32>,
     run: Duration,
     begin: &Barrier,
-) -> Result<Vec<Lap>, String> {
-    let prepared = Node::new(shape).and_then(|mut node| {
-        let mut frames = Frames::new(direction, shape.underlay, size);
-        open_flows(&mut node, &mut frames, direction, flows)?;
-        Ok((node, frames))
-    });
+) -> Result<Prepared, String> {
+    let mut frames = Frames::new(direction, node.underlay, size);
+    let opened = open_flows(&mut node, &mut frames, direction, flows.clone());
     // Those who wait are let go whether or not this one is ready.
     begin.wait();
-    let (mut node, mut frames) = prepared?;
+    opened?;
     let order = shuffled(flows);
     let mut numbers = order.iter().copied().cycle();
     let mut laps = Vec::with_capacity(RUNS);
@@ -208,7 +247,7 @@ fn laps(
     }
     passed(&node)?;
     laps.remove(0);
-    Ok(laps)
+    Ok((laps, stages(&node)))
 }
 
 /// Opens `flows` new connections, each with one packet, in five fresh tables.
@@ -216,7 +255,8 @@ fn laps(
 /// # Errors
 /// A packet was not forwarded.
 pub fn new_connections(shape: &Shape, direction: Direction, flows: u32) -> Result<Measured, String> {
-    let order = shuffled(flows);
+    let order = shuffled(0..flows);
+    let mut times = Vec::new();
     let mut laps = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         let mut node = Node::new(shape)?;
@@ -227,9 +267,10 @@ pub fn new_connections(shape: &Shape, direction: Direction, flows: u32) -> Resul
             lap.batch(&mut node, direction, |node| fill(node, &mut frames, numbers.by_ref()));
         }
         passed(&node)?;
+        times = stages(&node);
         laps.push(lap);
     }
-    summed(&[laps])
+    summed(&[laps], times)
 }
 
 /// Passes packets that end under one reason.
@@ -257,5 +298,5 @@ pub fn refused(shape: &Shape, refused: &Refused, run: Duration) -> Result<Measur
         return Err(format!("packets for {reason} ended otherwise: {}", node.drops()));
     }
     laps.remove(0);
-    summed(&[laps])
+    summed(&[laps], stages(&node))
 }

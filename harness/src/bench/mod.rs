@@ -17,6 +17,6 @@ mod measure;
 mod node;
 pub mod traffic;
 
-pub use measure::{Figure, Measured, new_connections, open_flows, refused, timed};
+pub use measure::{Figure, Measured, StageTime, new_connections, open_flows, refused, timed};
 pub use node::{Node, Shape, Underlay};
 pub use traffic::{Direction, Size};

@@ -5,17 +5,17 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use dataplane::buffer::{BATCH_FRAMES, Batch, Outer, Pool};
-use dataplane::conntrack::ConntrackConfig;
+use dataplane::conntrack::{ConnTable, ConntrackConfig};
 use dataplane::drop_reason::DropReason;
 use dataplane::fragments::FragConfig;
 use dataplane::pipeline::{Binding, Outputs, Pipeline, PortId, Role, Settings};
 use dataplane::ports::Capabilities;
 use dataplane::tables::{EndpointIds, Generation, OwnNode, Underlay as OwnUnderlay};
-use dataplane::telemetry::PacketCounters;
+use dataplane::telemetry::{PacketCounters, StageCounters, StageTimer};
 use dataplane::time::Timestamp;
 use policy_compiler::{Compiled, Compiler, Options, PodName, Scope, parse};
 use vxlan::encap::OuterChecksum;
@@ -94,12 +94,32 @@ pub struct Shape {
     pub underlay: Underlay,
 }
 
+impl Shape {
+    fn conntrack(&self) -> ConntrackConfig {
+        let entries = self.connections.next_power_of_two().max(262_144);
+        ConntrackConfig { owner_quota: entries, ..ConntrackConfig::with_max_entries(entries) }
+    }
+
+    /// An empty connection table for it.
+    pub fn table(&self) -> Arc<ConnTable> {
+        Arc::new(ConnTable::new(self.conntrack(), ahash::RandomState::new()))
+    }
+}
+
+/// Nanoseconds since the first call.
+fn nanoseconds() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The node.
 pub struct Node {
     /// Its pipeline.
     pub pipeline: Pipeline,
     /// What became of the packets.
     pub counters: Arc<PacketCounters>,
+    /// What its stages took.
+    pub stages: Arc<StageCounters>,
     /// Kind of underlay.
     pub underlay: Underlay,
     /// The frames to be passed through next.
@@ -118,17 +138,27 @@ impl Node {
     /// # Errors
     /// The generated cluster does not compile: a bug, in words.
     pub fn new(shape: &Shape) -> Result<Self, String> {
+        Self::sharing(shape, &shape.table())
+    }
+
+    /// A worker of it, with a connection table that others use too.
+    ///
+    /// # Errors
+    /// The generated cluster does not compile: a bug, in words.
+    pub fn sharing(shape: &Shape, table: &Arc<ConnTable>) -> Result<Self, String> {
         let counters = Arc::new(PacketCounters::default());
-        let entries = shape.connections.next_power_of_two().max(262_144);
+        let stages = Arc::new(StageCounters::default());
         let settings = Settings {
             vni: Vni::FLANNEL,
             vxlan_port: header::UDP_PORT_FLANNEL,
             strict_reserved: false,
             outer_checksum: OuterChecksum::Compute,
-            conntrack: ConntrackConfig { owner_quota: entries, ..ConntrackConfig::with_max_entries(entries) },
+            conntrack: shape.conntrack(),
             fragments: FragConfig::default(),
         };
-        let mut pipeline = Pipeline::new(settings, Arc::clone(&counters), Arc::default());
+        let mut pipeline =
+            Pipeline::sharing(settings, Arc::clone(&counters), Arc::default(), Arc::clone(table));
+        pipeline.time_stages(StageTimer::new(nanoseconds, Arc::clone(&stages)));
         pipeline.take_up(Arc::new(generation(shape.policies)?));
         let pod = |name: &str| Role::Pod(PodName { namespace: "shop".into(), name: name.into() });
         let client = pipeline.attach(binding(pod("client"), Some(CLIENT_MAC)));
@@ -142,6 +172,7 @@ impl Node {
         Ok(Self {
             pipeline,
             counters,
+            stages,
             underlay: shape.underlay,
             batch: Batch::with_capacity(BATCH_FRAMES),
             pool: Pool::new(4 * BATCH_FRAMES),

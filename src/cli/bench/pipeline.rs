@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::ValueEnum;
 use harness::bench::traffic::MOST_FLOWS;
-use harness::bench::{self, Direction, Measured, Shape, Size, Underlay, drops};
+use harness::bench::{self, Direction, Measured, Shape, Size, StageTime, Underlay, drops};
 use serde::Serialize;
 
 use super::environment::Environment;
@@ -49,10 +49,13 @@ pub(super) struct Args {
     /// Time packets that each open a connection, as many as --flows says
     #[arg(long, conflicts_with = "drops")]
     new_connections: bool,
+    /// Show what each stage takes
+    #[arg(long)]
+    stages: bool,
     /// Time packets that are dropped, for each reason a single packet can have
     #[arg(long)]
     drops: bool,
-    /// Threads, each with a pipeline of its own
+    /// Workers, each with flows of its own, on one connection table
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), conflicts_with_all = ["drops", "new_connections"])]
     threads: u32,
     /// Pipeline time of one run; there are five for each figure
@@ -124,8 +127,9 @@ struct Row {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    if let Some(flows) = args.flows.iter().find(|flows| **flows == 0 || **flows as usize > MOST_FLOWS) {
-        bail!("--flows {flows}: expected 1 to {MOST_FLOWS}");
+    let most = MOST_FLOWS / args.threads as usize;
+    if let Some(flows) = args.flows.iter().find(|flows| **flows == 0 || **flows as usize > most) {
+        bail!("--flows {flows}: expected 1 to {most}");
     }
     let environment = Environment::now();
     let run = Duration::from_millis(args.milliseconds.max(1));
@@ -137,7 +141,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         left_out: "ports, system calls, and the copy into packet memory (refill_ns)",
         rows,
     };
-    args.output.print(&report, for_people)?;
+    args.output.print(&report, |report| for_people(report, args.stages))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -215,7 +219,7 @@ fn row(direction: Direction, what: &str, size: Size, flows: u32, threads: u32, m
     }
 }
 
-fn for_people(report: &Report) -> String {
+fn for_people(report: &Report, with_stages: bool) -> String {
     let header = [
         "WAY",
         "WHAT",
@@ -233,7 +237,7 @@ fn for_people(report: &Report) -> String {
         "REFILL ns",
     ];
     let rows = report.rows.iter().map(|row| {
-        let Measured { millions_per_second: rate, median_ns, p99_ns, refill_ns } = row.measured;
+        let Measured { millions_per_second: rate, median_ns, p99_ns, refill_ns, .. } = &row.measured;
         let [ten, twenty_five, forty, hundred] =
             row.line_share.map(|share| format!("{:.0} %", share * 100.0));
         [
@@ -253,8 +257,24 @@ fn for_people(report: &Report) -> String {
             format!("{refill_ns:.1}"),
         ]
     });
+    let stages = report.rows.iter().filter(|_| with_stages).flat_map(|row| {
+        let cells = |time: &StageTime| {
+            [
+                row.direction.to_owned(),
+                row.what.clone(),
+                row.size.clone(),
+                row.flows.to_string(),
+                time.stage.to_owned(),
+                time.packets.to_string(),
+                format!("{:.1}", time.ns),
+            ]
+        };
+        row.measured.stages.iter().map(cells).collect::<Vec<_>>()
+    });
+    let stages = table(["WAY", "WHAT", "SIZE", "FLOWS", "STAGE", "PACKETS", "ns"], stages);
+    let stages = if with_stages { format!("\n{stages}\n") } else { String::new() };
     format!(
-        "{}\n{} underlay, {} policies; left out: {}\n\n{}\n",
+        "{}\n{} underlay, {} policies; left out: {}\n\n{}\n{stages}",
         report.environment.line(),
         report.underlay,
         report.policies,
