@@ -168,12 +168,12 @@ impl Glance {
 
     /// What `offload::detect_partial` would make of the checksum of a packet from a datagram underlay.
     pub(super) fn detected_checksum(&self) -> Checksum {
-        let FlowKey([a, b, c, d, _]) = self.key;
+        let FlowKey([addresses @ .., _]) = self.key;
         let header_len = self.l4_offset() - ETHERNET as u16;
         // Words of 16 bits may be added in any grouping: nothing here comes near 64 bits.
-        let halves = |word: u64| (word >> 32) + (word & 0xffff_ffff);
+        let addresses: u64 = addresses.iter().map(|word| (word >> 32) + (word & 0xffff_ffff)).sum();
         let length = u64::from(self.ip_len - header_len);
-        let sum = halves(a) + halves(b) + halves(c) + halves(d) + length + u64::from(self.protocol);
+        let sum = addresses + length + u64::from(self.protocol);
         let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
         if self.stored != 0 && self.stored == checksum::fold(sum as u32) {
             let offset = if self.is_tcp() { TCP_CHECKSUM } else { UDP_CHECKSUM };
@@ -207,12 +207,12 @@ impl Glance {
 
     /// The headers as `parse` would have them, of the frame that was looked at, from its Ethernet header on.
     pub(super) fn headers(&self, frame: &[u8]) -> IpHeaders {
-        let FlowKey([a, b, c, d, e]) = self.key;
+        let FlowKey([first, src_low, dst_high, dst_low, ports]) = self.key;
         let (src, dst) = match self.family {
-            Family::V4 => (Ipv4Addr::from((a >> 32) as u32).into(), Ipv4Addr::from(a as u32).into()),
-            Family::V6 => (address(a, b), address(c, d)),
+            Family::V4 => (Ipv4Addr::from((first >> 32) as u32).into(), Ipv4Addr::from(first as u32).into()),
+            Family::V6 => (address(first, src_low), address(dst_high, dst_low)),
         };
-        let (src_port, dst_port) = ((e >> 16) as u16, e as u16);
+        let (src_port, dst_port) = ((ports >> 16) as u16, ports as u16);
         let word = |at: usize| {
             let bytes = frame.get(usize::from(self.l4_offset()) + at..).and_then(<[u8]>::first_chunk);
             bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
@@ -270,19 +270,20 @@ impl FlowKey {
     /// True for the same flow; without a branch for each word.
     #[inline]
     pub(super) fn is(&self, other: &Self) -> bool {
-        let ([a, b, c, d, e], [f, g, h, i, j]) = (self.0, other.0);
-        (a ^ f) | (b ^ g) | (c ^ h) | (d ^ i) | (e ^ j) == 0
+        self.0.iter().zip(&other.0).fold(0, |difference, (one, other)| difference | (one ^ other)) == 0
     }
 
     /// Of IPv4 two words say all there is.
     pub(super) fn hash(&self, seed: &ahash::RandomState) -> u64 {
-        let Self([a, b, c, d, e]) = *self;
+        let Self([first, rest @ .., ports]) = *self;
         let mut hasher = seed.build_hasher();
-        hasher.write_u64(a);
-        if b | c | d != 0 {
-            [b, c, d].into_iter().for_each(|word| hasher.write_u64(word));
+        hasher.write_u64(first);
+        if rest != [0; 3] {
+            for word in rest {
+                hasher.write_u64(word);
+            }
         }
-        hasher.write_u64(e);
+        hasher.write_u64(ports);
         hasher.finish()
     }
 }

@@ -227,7 +227,9 @@ impl Pipeline {
         let Some(generation) = self.generation.clone() else {
             let mut packets = std::mem::take(&mut self.packets);
             packets.extend(batch.drain(..).map(|frame| Packet::new(frame, from)));
-            packets.iter_mut().for_each(|packet| packet.drop(DropReason::Starting));
+            for packet in &mut packets {
+                packet.drop(DropReason::Starting);
+            }
             self.sweep(&mut packets, pool);
             self.packets = packets;
             return;

@@ -118,7 +118,7 @@ impl StageTimer {
 
     /// A batch begins.
     pub(crate) fn begin(&mut self, frames: usize) {
-        let sampled = self.counters.batches.get() % SAMPLED == 0;
+        let sampled = self.counters.batches.get().is_multiple_of(SAMPLED);
         self.since = sampled.then(|| (self.clock)());
         self.counters.batches.add(1);
         self.counters.frames.add(frames as u64);
