@@ -11,6 +11,7 @@
 //! writes pcap and pcapng, in bounded windows; [`replay`] passes them through a node's pipeline. [`measure`] finds what a
 //! device forwards without loss.
 
+pub mod bench;
 pub mod capture;
 pub mod generate;
 pub mod lab;

@@ -52,6 +52,7 @@ mod cell;
 mod ending;
 mod entry;
 mod index;
+mod known;
 mod lazy;
 mod life;
 mod links;

@@ -13,7 +13,7 @@ use vxlan::wire::{ethernet, vxlan as header};
 use super::Pipeline;
 use super::bindings::Role;
 use super::packet::Packet;
-use crate::buffer::{Checksum, Outer};
+use crate::buffer::{Checksum, Frame, Outer};
 use crate::drop_reason::DropReason;
 use crate::tables::Generation;
 
@@ -38,8 +38,8 @@ impl Pipeline {
         packet: &mut Packet,
         whole_frames: bool,
     ) -> Result<(), DropReason> {
-        if whole_frames {
-            self.strip_outer(generation, packet)?;
+        if whole_frames && !packet.stripped {
+            self.strip_outer(generation, &mut packet.frame)?;
         }
         let outer = packet.frame.outer.take().ok_or(DropReason::OuterInvalid)?;
         let (id, vtep) = generation.fdb.by_underlay(outer.peer).ok_or(DropReason::VtepUnknown)?;
@@ -69,32 +69,33 @@ impl Pipeline {
         }
         mark_congestion(packet, inner.ethertype, outer.tos)?;
         packet.vtep = Some(id);
+        packet.peer = Some(outer.peer);
         Ok(())
     }
 
     /// Takes the outer Ethernet, IP and UDP headers off a whole frame and keeps what they said.
-    fn strip_outer(&self, generation: &Generation, packet: &mut Packet) -> Result<(), DropReason> {
+    pub(super) fn strip_outer(&self, generation: &Generation, frame: &mut Frame) -> Result<(), DropReason> {
         // A frame that never left the host: the kernel vouches for what it has not summed yet.
-        let udp_checksum = match packet.frame.checksum {
+        let udp_checksum = match frame.checksum {
             Checksum::Complete => UdpChecksum::Verify,
             Checksum::Partial { .. } => UdpChecksum::Trust,
         };
-        let outer = parse_outer_with(packet.frame.bytes(), udp_checksum).map_err(|error| match error {
+        let outer = parse_outer_with(frame.bytes(), udp_checksum).map_err(|error| match error {
             OuterError::UdpChecksum | OuterError::IpChecksum => DropReason::OuterChecksum,
             OuterError::Fragment => DropReason::OuterFragment,
             OuterError::Truncated => DropReason::Truncated,
             OuterError::LengthMismatch => DropReason::LengthMismatch,
             OuterError::NotUdp | OuterError::Martian | OuterError::BadHeader => DropReason::OuterInvalid,
         })?;
-        let to_us = ethernet::parse(packet.frame.bytes())
+        let to_us = ethernet::parse(frame.bytes())
             .is_some_and(|(eth, _)| eth.dst == generation.own.underlay_mac)
             && generation.own.is_underlay(outer.dst);
         if outer.dest_port != self.settings.vxlan_port || !to_us {
             return Err(DropReason::OuterInvalid);
         }
-        packet.frame.truncate(outer.payload.end);
-        packet.frame.pull_front(outer.payload.start);
-        packet.frame.outer =
+        frame.truncate(outer.payload.end);
+        frame.pull_front(outer.payload.start);
+        frame.outer =
             Some(Outer { peer: outer.src, local: outer.dst, source_port: outer.source_port, tos: outer.tos });
         Ok(())
     }

@@ -9,6 +9,7 @@
 use vxlan::ecn;
 use vxlan::encap::{OUTER_BYTES_V4, OUTER_BYTES_V6, OuterConfig, write_outer};
 use vxlan::entropy;
+use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::TunnelPath;
 use vxlan::wire::headers::IpHeaders;
@@ -20,7 +21,8 @@ use crate::buffer::{Batch, Checksum, Frame, GsoKind, Outer, Pool};
 use crate::drop_reason::DropReason;
 use crate::offload::{self, Joint};
 use crate::ports::Capabilities;
-use crate::tables::Generation;
+use crate::tables::{Generation, OwnNode};
+use crate::time::Timestamp;
 
 /// What the pipeline wants sent: a batch for each port.
 #[derive(Default)]
@@ -46,6 +48,7 @@ impl Output {
 
 impl Outputs {
     /// Adds a frame for `port`.
+    #[inline]
     pub fn push(&mut self, port: PortId, frame: Frame) {
         if let Some(output) = self.output(port) {
             output.close();
@@ -66,6 +69,7 @@ impl Outputs {
         output.frames.push(frame);
     }
 
+    #[inline]
     fn output(&mut self, port: PortId) -> Option<&mut Output> {
         let place = port.0 as usize;
         if self.ports.len() <= place {
@@ -96,6 +100,14 @@ impl Outputs {
     }
 }
 
+/// What a batch's packets have in common while they pass: what they are judged by, and where they go.
+pub(super) struct Pass<'a> {
+    pub(super) generation: &'a Generation,
+    pub(super) now: Timestamp,
+    pub(super) pool: &'a mut Pool,
+    pub(super) out: &'a mut Outputs,
+}
+
 /// How a frame leaves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
@@ -108,6 +120,8 @@ pub(super) struct Way {
 struct Tunnel {
     path: TunnelPath,
     whole_frames: bool,
+    /// The next hop's MAC, where it is known and outer frames are built here.
+    next_hop: Option<Mac>,
 }
 
 impl Way {
@@ -115,13 +129,19 @@ impl Way {
         Self { port: binding.id, capabilities: binding.capabilities, tunnel: None }
     }
 
-    pub(super) fn tunnel(underlay: &Binding, path: TunnelPath) -> Self {
+    pub(super) fn tunnel(underlay: &Binding, path: TunnelPath, own: &OwnNode) -> Self {
         let whole_frames = underlay.role == Role::UnderlayFrame;
+        let next_hop = own.underlay_neighbours.get(&path.peer).filter(|_| whole_frames).copied();
         Self {
             port: underlay.id,
             capabilities: Capabilities::default(),
-            tunnel: Some(Tunnel { path, whole_frames }),
+            tunnel: Some(Tunnel { path, whole_frames, next_hop }),
         }
+    }
+
+    /// True where TCP segments are put together again.
+    pub(super) fn joins(&self) -> bool {
+        self.tunnel.is_none() && self.capabilities.tso && self.capabilities.checksum
     }
 
     fn takes_whole(&self, frame: &Frame) -> bool {
@@ -134,112 +154,110 @@ impl Way {
 }
 
 impl Pipeline {
-    /// Sends `frame`, cut and completed as its way out demands. A packet of which a piece could not be sent
-    /// counts as dropped, whatever became of the others.
-    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    /// Sends `frame`, cut and completed as its way out demands, into the tunnel from `source_port`. A packet of which
+    /// a piece could not be sent counts as dropped, whatever became of the others.
     pub(super) fn emit(
         &mut self,
-        generation: &Generation,
+        pass: &mut Pass<'_>,
         frame: Frame,
         ip: &IpHeaders,
-        way: Way,
-        flow: u32,
-        pool: &mut Pool,
-        out: &mut Outputs,
+        way: &Way,
+        source_port: u16,
     ) -> Result<(), DropReason> {
         if way.takes_whole(&frame) {
-            return self.send_piece(generation, frame, ip, way, flow, pool, out);
+            return self.send_piece(pass, frame, ip.tos, Some(ip), way, source_port);
         }
         let mut pieces = std::mem::take(&mut self.pieces);
-        let cut = offload::segment(frame, ip, pool, &mut pieces);
-        let sent = self.send_pieces(generation, &mut pieces, ip, way, flow, pool, out);
+        let cut = offload::segment(frame, ip, pass.pool, &mut pieces);
+        let sent = self.send_pieces(pass, &mut pieces, ip, way, source_port);
         self.pieces = pieces;
         cut.map_err(offload::SegmentError::drop_reason)?;
         sent
     }
 
     /// Sends all of `pieces`; the first reason why one could not be sent.
-    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
     pub(super) fn send_pieces(
-        &mut self,
-        generation: &Generation,
+        &self,
+        pass: &mut Pass<'_>,
         pieces: &mut Batch,
         ip: &IpHeaders,
-        way: Way,
-        flow: u32,
-        pool: &mut Pool,
-        out: &mut Outputs,
+        way: &Way,
+        source_port: u16,
     ) -> Result<(), DropReason> {
         pieces
             .drain(..)
-            .map(|piece| self.send_piece(generation, piece, ip, way, flow, pool, out))
+            .map(|piece| self.send_piece(pass, piece, ip.tos, Some(ip), way, source_port))
             .fold(Ok(()), Result::and)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
-    fn send_piece(
-        &mut self,
-        generation: &Generation,
+    /// Sends a frame that is cut already. Without its headers it is joined to no other.
+    #[inline]
+    pub(super) fn send_piece(
+        &self,
+        pass: &mut Pass<'_>,
         mut frame: Frame,
-        ip: &IpHeaders,
-        way: Way,
-        flow: u32,
-        pool: &mut Pool,
-        out: &mut Outputs,
+        tos: u8,
+        ip: Option<&IpHeaders>,
+        way: &Way,
+        source_port: u16,
     ) -> Result<(), DropReason> {
         let partial = frame.checksum != Checksum::Complete;
         if partial && !way.capabilities.checksum && !offload::complete_checksum(&mut frame) {
-            pool.give(frame);
+            pass.pool.give(frame);
             return Err(DropReason::BadHeader);
         }
         if way.tunnel.is_some() {
-            return self.encap(generation, frame, ip.tos, way, flow, pool, out);
+            return self.encap(pass, frame, tos, way, source_port);
         }
-        if way.capabilities.tso && way.capabilities.checksum {
-            out.join(way.port, frame, ip, pool);
-        } else {
-            out.push(way.port, frame);
+        match ip {
+            Some(ip) if way.joins() => {
+                pass.out.join(way.port, frame, ip, pass.pool);
+            }
+            _ => pass.out.push(way.port, frame),
         }
         Ok(())
     }
 
     /// Puts the tunnel headers in front of a complete frame.
-    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
+    #[inline]
     pub(super) fn encap(
-        &mut self,
-        generation: &Generation,
+        &self,
+        pass: &mut Pass<'_>,
         mut frame: Frame,
         tos: u8,
-        way: Way,
-        flow: u32,
-        pool: &mut Pool,
-        out: &mut Outputs,
+        way: &Way,
+        source_port: u16,
     ) -> Result<(), DropReason> {
-        let written = way.tunnel.ok_or(DropReason::VtepUnreachable).and_then(|tunnel| {
-            let source_port = entropy::source_port(flow);
+        let written = way.tunnel.as_ref().ok_or(DropReason::VtepUnreachable).and_then(|tunnel| {
             let tos = ecn::encapsulate(tos);
             if tunnel.whole_frames {
-                self.write_outer(generation, &mut frame, &tunnel.path, source_port, tos)
+                self.write_outer(pass.generation, &mut frame, tunnel, source_port, tos)
             } else {
                 write_datagram(&mut frame, &tunnel.path, header::emit(self.settings.vni), source_port, tos)
                     .ok_or(DropReason::VtepUnreachable)
             }
         });
         match written {
-            Ok(()) => out.push(way.port, frame),
-            Err(_) => pool.give(frame),
+            Ok(()) => pass.out.push(way.port, frame),
+            Err(_) => pass.pool.give(frame),
         }
         written
+    }
+
+    /// The outer source port for what `of` names, where `way` leads into the tunnel.
+    pub(super) fn source_port(&self, way: &Way, of: impl std::hash::Hash) -> u16 {
+        if way.tunnel.is_some() { entropy::source_port(self.flow_hash.hash_one(of) as u32) } else { 0 }
     }
 
     fn write_outer(
         &self,
         generation: &Generation,
         frame: &mut Frame,
-        path: &TunnelPath,
+        tunnel: &Tunnel,
         source_port: u16,
         tos: u8,
     ) -> Result<(), DropReason> {
+        let path = &tunnel.path;
         let own = &generation.own;
         let (room, src) = match path.underlay {
             Family::V4 => (OUTER_BYTES_V4, own.underlay_v4.map(|underlay| underlay.address.into())),
@@ -247,7 +265,7 @@ impl Pipeline {
         };
         let src = src.ok_or(DropReason::VtepUnreachable)?;
         // Not to everybody on the segment: that would be flooding.
-        let dest_mac = *own.underlay_neighbours.get(&path.peer).ok_or(DropReason::NeighbourUnresolved)?;
+        let dest_mac = tunnel.next_hop.ok_or(DropReason::NeighbourUnresolved)?;
         let config = OuterConfig {
             source_mac: own.underlay_mac,
             dest_mac,

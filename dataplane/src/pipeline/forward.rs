@@ -19,98 +19,82 @@ use vxlan::wire::headers::{IpHeaders, L4};
 use vxlan::wire::{Ttl, ethernet, ipv4, ipv6};
 
 use super::Pipeline;
-use super::emit::{Outputs, Way};
+use super::emit::{Pass, Way};
 use super::packet::{Fate, Packet};
-use crate::buffer::{Frame, Gso, Pool};
+use crate::buffer::{Frame, Gso};
 use crate::drop_reason::DropReason;
 use crate::offload;
 use crate::respond::{self, IcmpError};
 use crate::tables::{Generation, Party};
-use crate::time::Timestamp;
 
 /// The next hop of a packet.
-struct Hop {
-    way: Way,
-    mtu: u16,
-    dst_mac: Mac,
-    src_mac: Mac,
+#[derive(Debug, Clone)]
+pub(super) struct Hop {
+    pub(super) way: Way,
+    pub(super) mtu: u16,
+    pub(super) dst_mac: Mac,
+    pub(super) src_mac: Mac,
 }
 
 impl Pipeline {
-    pub(super) fn forward(
-        &mut self,
-        generation: &Generation,
-        packets: &mut [Packet],
-        now: Timestamp,
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) {
+    pub(super) fn forward(&mut self, packets: &mut [Packet], pass: &mut Pass<'_>) {
         for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
-            if let Err(reason) = self.forward_one(generation, packet, now, pool, out) {
+            if let Err(reason) = self.forward_one(packet, pass) {
                 packet.drop(reason);
             }
         }
     }
 
-    fn forward_one(
-        &mut self,
-        generation: &Generation,
-        packet: &mut Packet,
-        now: Timestamp,
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) -> Result<(), DropReason> {
+    fn forward_one(&mut self, packet: &mut Packet, pass: &mut Pass<'_>) -> Result<(), DropReason> {
         let ip = packet.ip.ok_or(DropReason::BadHeader)?;
-        let hop = self.next_hop(generation, packet, &ip)?;
+        let hop = self.next_hop(pass.generation, packet, &ip)?;
         let routed = packet.vtep.is_some() || matches!(packet.destination, Party::Vtep(_));
         if routed && decrement_ttl(packet.frame.bytes_mut(), &ip) == Ttl::Expired {
-            self.owe(generation, packet, &ip, IcmpError::TimeExceeded, now, pool, out);
+            self.owe(packet, &ip, IcmpError::TimeExceeded, pass);
             return Err(DropReason::TtlExpired);
         }
         if !ethernet::set_macs(packet.frame.bytes_mut(), hop.dst_mac, hop.src_mac) {
             return Err(DropReason::Truncated);
         }
-        let flow = self.flow_hash.hash_one(packet.tuple) as u32;
+        let source_port = self.source_port(&hop.way, packet.tuple);
         if let Some(gso) = fitting_segment(&packet.frame, &ip, hop.mtu) {
+            self.remember(packet, &hop, source_port);
             packet.frame.gso = gso;
             let frame = packet.take_frame(Fate::Forwarded);
-            return self.emit(generation, frame, &ip, hop.way, flow, pool, out);
+            return self.emit(pass, frame, &ip, &hop.way, source_port);
         }
         if ip.family == Family::V6 || ip.dont_fragment {
             let error = IcmpError::FragmentationNeeded { mtu: hop.mtu };
             // The sender knows its own MAC, not the one just written.
             ethernet::set_macs(packet.frame.bytes_mut(), packet.eth_dst, packet.eth_src);
-            self.owe(generation, packet, &ip, error, now, pool, out);
+            self.owe(packet, &ip, error, pass);
             return Err(DropReason::TooBig);
         }
-        self.fragment(generation, packet, &ip, &hop, flow, pool, out)
+        self.fragment(packet, &ip, &hop, source_port, pass)
     }
 
     /// A router fragments what may be fragmented (RFC 791).
-    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
     fn fragment(
         &mut self,
-        generation: &Generation,
         packet: &mut Packet,
         ip: &IpHeaders,
         hop: &Hop,
-        flow: u32,
-        pool: &mut Pool,
-        out: &mut Outputs,
+        source_port: u16,
+        pass: &mut Pass<'_>,
     ) -> Result<(), DropReason> {
         let mut pieces = std::mem::take(&mut self.pieces);
         let cut = if offload::complete_checksum(&mut packet.frame) {
-            offload::fragment_ipv4(&packet.frame, ip, hop.mtu, pool, &mut pieces)
+            offload::fragment_ipv4(&packet.frame, ip, hop.mtu, pass.pool, &mut pieces)
                 .map(|_| ())
                 .map_err(offload::FragmentError::drop_reason)
         } else {
             Err(DropReason::BadHeader)
         };
         let sent = match cut {
-            Ok(()) => self.send_pieces(generation, &mut pieces, ip, hop.way, flow, pool, out),
+            Ok(()) => self.send_pieces(pass, &mut pieces, ip, &hop.way, source_port),
             Err(_) => cut,
         };
-        pool.give_all(pieces.drain(..));
+        pass.pool.give_all(pieces.drain(..));
         self.pieces = pieces;
         sent?;
         packet.fate = Fate::Forwarded;
@@ -167,60 +151,42 @@ impl Pipeline {
             .get(id)
             .and_then(|vtep| vtep.path(family, own.underlay_v4.is_some(), own.underlay_v6.is_some()))
             .ok_or(DropReason::VtepUnreachable)?;
-        Ok((path, Way::tunnel(underlay, path)))
+        Ok((path, Way::tunnel(underlay, path, own)))
     }
 
     /// Sends the ICMP error a router owes to the sender of a packet that is dropped, within the rate limit.
-    #[allow(clippy::too_many_arguments, reason = "the stage's context and the packet's")]
-    fn owe(
-        &mut self,
-        generation: &Generation,
-        packet: &Packet,
-        ip: &IpHeaders,
-        error: IcmpError,
-        now: Timestamp,
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) {
-        let own = &generation.own;
+    fn owe(&mut self, packet: &Packet, ip: &IpHeaders, error: IcmpError, pass: &mut Pass<'_>) {
+        let own = &pass.generation.own;
         let Some(from) = own.gateway_for(ip.src) else { return };
-        if !self.icmp_limit.allow(now) {
+        if !self.icmp_limit.allow(pass.now) {
             return;
         }
-        let Some(mut reply) = pool.take() else { return };
+        let Some(mut reply) = pass.pool.take() else { return };
         let our_mac = match packet.source {
             Party::Pod(_) => own.gateway_mac,
             _ => own.vtep_mac,
         };
         if !respond::icmp_error(&packet.frame, ip, error, from, our_mac, &mut reply) {
-            pool.give(reply);
+            pass.pool.give(reply);
             return;
         }
         self.counters.icmp_errors.add(1);
         match packet.vtep {
-            None => out.push(packet.from, reply),
-            Some(id) => self.owe_through_tunnel(generation, id, ip.family, reply, pool, out),
+            None => pass.out.push(packet.from, reply),
+            Some(id) => self.owe_through_tunnel(id, ip.family, reply, pass),
         }
     }
 
-    fn owe_through_tunnel(
-        &mut self,
-        generation: &Generation,
-        id: VtepId,
-        family: Family,
-        mut reply: Frame,
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) {
-        let Ok((path, way)) = self.tunnel(generation, id, family) else {
-            pool.give(reply);
+    fn owe_through_tunnel(&mut self, id: VtepId, family: Family, mut reply: Frame, pass: &mut Pass<'_>) {
+        let Ok((path, way)) = self.tunnel(pass.generation, id, family) else {
+            pass.pool.give(reply);
             return;
         };
-        let src_mac = own_vtep_mac(generation, path.underlay);
+        let src_mac = own_vtep_mac(pass.generation, path.underlay);
         ethernet::set_macs(reply.bytes_mut(), path.inner_dst_mac, src_mac);
-        let flow = self.flow_hash.hash_one(id.0) as u32;
+        let source_port = self.source_port(&way, id.0);
         // An error that cannot be sent is no loss worth counting: its packet has been.
-        let _ = self.encap(generation, reply, 0, way, flow, pool, out);
+        let _ = self.encap(pass, reply, 0, &way, source_port);
     }
 
     /// The largest inner packet pods can take, by which a kernel sender's whole segments are cut again.

@@ -99,6 +99,7 @@ impl Pipeline {
             // The first packet with the pod's address tells the MAC of a wire whose kernel would not.
             if let Some(binding) = self.bindings.get_mut(packet.from) {
                 binding.mac = Some(packet.eth_src);
+                self.cache.forget();
             }
         }
         packet.source = Party::Pod(index);

@@ -18,13 +18,16 @@ mod bindings;
 mod decap;
 mod emit;
 mod endings;
+mod flow_cache;
 mod forward;
 mod fragment;
+mod glance;
 mod guard;
 mod neighbour;
 mod packet;
 mod parse;
 mod policy;
+mod short_way;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -45,9 +48,12 @@ use crate::drop_reason::DropReason;
 use crate::fragments::{FragConfig, FragTable};
 use crate::respond::RateLimiter;
 use crate::tables::Generation;
-use crate::telemetry::{Denial, DenialLog, PacketCounters};
+use crate::telemetry::{Denial, DenialLog, PacketCounters, Stage, StageTimer};
 use crate::time::Timestamp;
+use emit::Pass;
+use flow_cache::FlowCache;
 use packet::{Fate, FirstFragment, Packet};
+use short_way::Sighting;
 
 /// What stays the same over the life of a pipeline.
 #[derive(Debug, Clone)]
@@ -72,6 +78,9 @@ pub struct Pipeline {
     generation: Option<Arc<Generation>>,
     bindings: Bindings,
     connections: Arc<ConnTable>,
+    cache: FlowCache,
+    /// False where every packet is to go through all stages.
+    caching: bool,
     fragments: FragTable<FirstFragment>,
     counters: Arc<PacketCounters>,
     denial_log: Arc<DenialLog>,
@@ -83,6 +92,7 @@ pub struct Pipeline {
     purged: Option<u32>,
     // Kept between batches for their capacity alone.
     packets: Vec<Packet>,
+    sightings: Vec<Sighting>,
     denials: Vec<Denial>,
     questions: policy::Questions,
     released: Batch,
@@ -90,6 +100,8 @@ pub struct Pipeline {
     pieces: Batch,
     /// What became of each packet, where somebody wants to know.
     endings: Option<Vec<Ended>>,
+    /// Where somebody wants to know what the stages take.
+    timer: Option<StageTimer>,
 }
 
 /// Neighbour answers per second and worker, and how many at once.
@@ -123,6 +135,8 @@ impl Pipeline {
             generation: None,
             bindings: Bindings::default(),
             connections,
+            cache: FlowCache::new(settings.conntrack.max_entries),
+            caching: true,
             fragments: FragTable::new(settings.fragments.clone()),
             counters,
             denial_log,
@@ -132,12 +146,14 @@ impl Pipeline {
             next_resolve: Timestamp::ZERO,
             purged: None,
             packets: Vec::new(),
+            sightings: Vec::new(),
             denials: Vec::new(),
             questions: policy::Questions::default(),
             released: Batch::new(),
             expired: Vec::new(),
             pieces: Batch::new(),
             endings: None,
+            timer: None,
             settings,
         }
     }
@@ -145,6 +161,7 @@ impl Pipeline {
     /// Judges from the next batch on by `generation`. Open connections are judged again when their next
     /// packet comes.
     pub fn take_up(&mut self, generation: Arc<Generation>) {
+        self.cache.forget();
         self.bindings.rebind(Some(&generation));
         self.generation = Some(generation);
         self.purged = Some(0);
@@ -152,6 +169,7 @@ impl Pipeline {
 
     /// Adds a port.
     pub fn attach(&mut self, binding: Binding) -> PortId {
+        self.cache.forget();
         let id = self.bindings.add(binding);
         self.bindings.rebind(self.generation.as_deref());
         id
@@ -159,6 +177,7 @@ impl Pipeline {
 
     /// Takes a port out. Packets to its pod are dropped from now on.
     pub fn detach(&mut self, id: PortId) -> Option<Binding> {
+        self.cache.forget();
         let binding = self.bindings.remove(id);
         self.bindings.rebind(self.generation.as_deref());
         binding
@@ -171,12 +190,24 @@ impl Pipeline {
 
     /// The ports, to change what is known of one.
     pub fn bindings_mut(&mut self) -> &mut Bindings {
+        self.cache.forget();
         &mut self.bindings
     }
 
     /// The connections followed now.
     pub fn connections(&self) -> &Arc<ConnTable> {
         &self.connections
+    }
+
+    /// Begins to time the stages of a few batches.
+    pub fn time_stages(&mut self, timer: StageTimer) {
+        self.timer = Some(timer);
+    }
+
+    fn lap(&mut self, stage: Stage, packets: usize) {
+        if let Some(timer) = &mut self.timer {
+            timer.lap(stage, packets);
+        }
     }
 
     /// Takes the frames of `batch`, received at `now` from port `from`, through all stages; what is to be sent
@@ -189,41 +220,50 @@ impl Pipeline {
         pool: &mut Pool,
         out: &mut Outputs,
     ) {
-        self.expire(now, BATCH_EXPIRE, pool);
-        let mut packets = std::mem::take(&mut self.packets);
-        packets.extend(batch.drain(..).map(|frame| Packet::new(frame, from)));
-        match self.generation.clone() {
-            None => packets.iter_mut().for_each(|packet| packet.drop(DropReason::Starting)),
-            Some(generation) => self.stages(&generation, &mut packets, now, pool, out),
+        if let Some(timer) = &mut self.timer {
+            timer.begin(batch.len());
         }
-        self.sweep(&mut packets, pool);
-        self.packets = packets;
+        self.expire(now, BATCH_EXPIRE, pool);
+        let Some(generation) = self.generation.clone() else {
+            let mut packets = std::mem::take(&mut self.packets);
+            packets.extend(batch.drain(..).map(|frame| Packet::new(frame, from)));
+            for packet in &mut packets {
+                packet.drop(DropReason::Starting);
+            }
+            self.sweep(&mut packets, pool);
+            self.packets = packets;
+            return;
+        };
+        self.short_way(from, batch, &mut Pass { generation: &generation, now, pool, out });
     }
 
-    fn stages(
-        &mut self,
-        generation: &Generation,
-        packets: &mut Vec<Packet>,
-        now: Timestamp,
-        pool: &mut Pool,
-        out: &mut Outputs,
-    ) {
+    /// The long way: all stages, in order.
+    fn stages(&mut self, packets: &mut Vec<Packet>, pass: &mut Pass<'_>) {
+        let (generation, now) = (pass.generation, pass.now);
         self.decap(generation, packets);
+        self.lap(Stage::Decap, packets.len());
         // A first fragment sets free the later ones that came before it: they go through the early stages
         // again, behind it.
         let mut begin = 0;
         while begin < packets.len() {
             let fresh = packets.get_mut(begin..).unwrap_or_default();
+            let count = fresh.len();
             self.parse(fresh);
-            self.guard(generation, fresh, now, out);
+            self.lap(Stage::Parse, count);
+            self.guard(generation, fresh, now, pass.out);
+            self.lap(Stage::Guard, count);
             let seen = packets.len();
             self.fragments(packets, begin, now);
             begin = seen;
         }
         self.check_tunnels(generation, packets);
+        self.lap(Stage::Fragments, packets.len());
         self.track(packets);
+        self.lap(Stage::Track, packets.len());
         self.policy(generation, packets, now);
-        self.forward(generation, packets, now, pool, out);
+        self.lap(Stage::Policy, packets.len());
+        self.forward(packets, pass);
+        self.lap(Stage::Forward, packets.len());
     }
 
     /// Housekeeping between batches: ends connections and datagrams whose time is up, asks for MACs.

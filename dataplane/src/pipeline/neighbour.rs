@@ -108,6 +108,7 @@ impl Pipeline {
         let binding = self.bindings.get_mut(packet.from).filter(|_| asker.is_some());
         if let Some(binding) = binding.filter(|binding| binding.mac.is_none() && mac.is_unicast()) {
             binding.mac = Some(mac);
+            self.cache.forget();
         }
         packet.fate = Fate::Answered;
     }

@@ -4,6 +4,8 @@
 //! it, and the sweep at the end counts it and gives its memory back. So a packet cannot leave without being
 //! counted.
 
+use std::net::IpAddr;
+
 use policy_compiler::Verdict;
 use vxlan::fdb::VtepId;
 use vxlan::mac::Mac;
@@ -50,6 +52,10 @@ pub(super) struct Packet {
     pub(super) first: Option<FirstFragment>,
     /// The VTEP that sent it, on packets from the underlay.
     pub(super) vtep: Option<VtepId>,
+    /// Its underlay address.
+    pub(super) peer: Option<IpAddr>,
+    /// Set when its outer headers up to UDP are off, and what they said stands beside the frame.
+    pub(super) stripped: bool,
     pub(super) eth_dst: Mac,
     pub(super) eth_src: Mac,
     /// Set by parse.
@@ -81,6 +87,8 @@ impl Packet {
             counted: false,
             first: None,
             vtep: None,
+            peer: None,
+            stripped: false,
             eth_dst: Mac::ZERO,
             eth_src: Mac::ZERO,
             ip: None,

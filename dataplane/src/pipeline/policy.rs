@@ -13,7 +13,7 @@
 
 use std::net::IpAddr;
 
-use policy_compiler::{Action, Direction, Key, RuleId, Verdict};
+use policy_compiler::{Action, Direction, Key, Pair, PairVerdict, RuleId, Verdict};
 
 use super::Pipeline;
 use super::packet::Packet;
@@ -36,19 +36,13 @@ struct Flow {
     dst_port: u16,
 }
 
-/// Where the answers about a packet stand.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Asked {
-    egress: Option<usize>,
-    ingress: Option<usize>,
-}
-
 /// Questions and answers of one batch; kept for its capacity.
 #[derive(Default)]
 pub(super) struct Questions {
-    keys: Vec<Key>,
-    verdicts: Vec<Verdict>,
-    asked: Vec<Option<Asked>>,
+    pairs: Vec<Pair>,
+    verdicts: Vec<PairVerdict>,
+    /// For each packet, where its answers stand.
+    asked: Vec<Option<usize>>,
 }
 
 impl Pipeline {
@@ -61,17 +55,20 @@ impl Pipeline {
 
     /// First pass: one batch of look-ups for every packet that has no connection yet.
     fn ask(generation: &Generation, packets: &[Packet], questions: &mut Questions) {
-        questions.keys.clear();
+        questions.pairs.clear();
         questions.asked.clear();
         for packet in packets {
             let opens = packet.is_live() && packet.connection.is_none();
             let flow = Flow::of(packet).filter(|_| opens);
-            let asked = flow.map(|flow| questions.put(generation, &flow));
+            let asked = flow.map(|flow| {
+                questions.pairs.push(pair(generation, &flow));
+                questions.pairs.len() - 1
+            });
             questions.asked.push(asked);
         }
         questions.verdicts.clear();
-        questions.verdicts.resize(questions.keys.len(), Verdict { action: Action::Deny, rule: RuleId(0) });
-        generation.classifier.classify_batch(&questions.keys, &mut questions.verdicts);
+        questions.verdicts.resize(questions.pairs.len(), PairVerdict::default());
+        generation.classifier.classify_pairs(&questions.pairs, &mut questions.verdicts);
     }
 
     /// The original direction of the connection a packet belongs to.
@@ -171,7 +168,8 @@ impl Pipeline {
         if !same_pods(generation, &connection, &flow) {
             return Err(DropReason::PodGone);
         }
-        for key in keys(generation, &flow).into_iter().flatten() {
+        let pair = pair(generation, &flow);
+        for key in Direction::ALL.into_iter().filter_map(|direction| pair.key(direction)) {
             let verdict = generation.classifier.classify(&key);
             if verdict.action == Action::Deny {
                 self.deny(generation, &key, verdict);
@@ -186,7 +184,7 @@ impl Pipeline {
         &mut self,
         generation: &Generation,
         packet: &mut Packet,
-        asked: Option<Asked>,
+        asked: Option<usize>,
         questions: &Questions,
         now: Timestamp,
         changed: &mut bool,
@@ -228,17 +226,24 @@ impl Pipeline {
         &mut self,
         generation: &Generation,
         packet: &mut Packet,
-        asked: Option<Asked>,
+        asked: Option<usize>,
         questions: &Questions,
     ) -> Result<(), DropReason> {
-        let answers = if let Some(asked) = asked {
-            [questions.answer(asked.egress), questions.answer(asked.ingress)]
+        let (pair, verdicts) = if let Some(answer) = asked.and_then(|place| questions.answer(place)) {
+            answer
         } else {
             let flow = Flow::of(packet).ok_or(DropReason::BadHeader)?;
-            keys(generation, &flow).map(|key| key.map(|key| (key, generation.classifier.classify(&key))))
+            let pair = pair(generation, &flow);
+            let mut verdicts = [PairVerdict::default()];
+            generation.classifier.classify_pairs(&[pair], &mut verdicts);
+            let [verdicts] = verdicts;
+            (pair, verdicts)
         };
-        packet.judged = answers.map(|answer| answer.map(|(_, verdict)| verdict));
-        for (key, verdict) in answers.into_iter().flatten() {
+        packet.judged = [verdicts.egress, verdicts.ingress];
+        for (direction, verdict) in Direction::ALL.into_iter().zip(packet.judged) {
+            let Some(key) = pair.key(direction) else { continue };
+            // No engine leaves a question open; were one to, that would be no permission.
+            let verdict = verdict.unwrap_or(Verdict { action: Action::Deny, rule: RuleId(0) });
             if verdict.action == Action::Deny {
                 self.deny(generation, &key, verdict);
                 return Err(DropReason::PolicyDeny);
@@ -278,37 +283,23 @@ impl Flow {
 }
 
 impl Questions {
-    fn put(&mut self, generation: &Generation, flow: &Flow) -> Asked {
-        let [egress, ingress] = keys(generation, flow);
-        Asked { egress: egress.map(|key| self.push(key)), ingress: ingress.map(|key| self.push(key)) }
-    }
-
-    fn push(&mut self, key: Key) -> usize {
-        self.keys.push(key);
-        self.keys.len() - 1
-    }
-
-    fn answer(&self, position: Option<usize>) -> Option<(Key, Verdict)> {
-        let position = position?;
-        Some((*self.keys.get(position)?, *self.verdicts.get(position)?))
+    fn answer(&self, place: usize) -> Option<(Pair, PairVerdict)> {
+        Some((*self.pairs.get(place)?, *self.verdicts.get(place)?))
     }
 }
 
 /// Egress of the source if it is a pod of ours, ingress of the destination if it is.
-fn keys(generation: &Generation, flow: &Flow) -> [Option<Key>; 2] {
-    let key = |party, direction| {
-        let endpoint = generation.endpoint(pod(party)?)?;
-        Some(Key {
-            subject: endpoint.subject,
-            direction,
-            src: flow.src,
-            dst: flow.dst,
-            protocol: flow.protocol,
-            src_port: flow.src_port,
-            dst_port: flow.dst_port,
-        })
-    };
-    [key(flow.source, Direction::Egress), key(flow.destination, Direction::Ingress)]
+fn pair(generation: &Generation, flow: &Flow) -> Pair {
+    let subject = |party| generation.endpoint(pod(party)?).map(|endpoint| endpoint.subject);
+    Pair {
+        source: subject(flow.source),
+        destination: subject(flow.destination),
+        src: flow.src,
+        dst: flow.dst,
+        protocol: flow.protocol,
+        src_port: flow.src_port,
+        dst_port: flow.dst_port,
+    }
 }
 
 fn pod(party: Party) -> Option<EndpointIndex> {

@@ -115,7 +115,7 @@ impl OwnNode {
 }
 
 /// Who stands at one end of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
     /// A pod of this node.
     Pod(EndpointIndex),

@@ -8,9 +8,11 @@
 
 mod denials;
 mod notes;
+mod stages;
 
 pub use denials::{Denial, DenialLog, DenialRow};
 pub use notes::{NoteLine, NoteLog};
+pub use stages::{SAMPLED, Stage, StageCounters, StageTimer};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,6 +61,10 @@ pub struct PacketCounters {
     pub vxlan_reserved: Counter,
     /// Entries of the connection table; a gauge.
     pub connections: Counter,
+    /// Packets of flows that the flow cache knew.
+    pub flow_hits: Counter,
+    /// Packets that went through all stages.
+    pub flow_misses: Counter,
     drops: Vec<Counter>,
 }
 
@@ -72,6 +78,8 @@ impl Default for PacketCounters {
             icmp_errors: Counter::default(),
             vxlan_reserved: Counter::default(),
             connections: Counter::default(),
+            flow_hits: Counter::default(),
+            flow_misses: Counter::default(),
             drops: DropReason::ALL.iter().map(|_| Counter::default()).collect(),
         }
     }

@@ -4,6 +4,7 @@
 
 mod classifier;
 mod environment;
+mod pipeline;
 mod rate;
 
 use super::Outcome;
@@ -11,7 +12,8 @@ use super::Outcome;
 /// Measure parts of weir on this machine
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  weir bench classifier --generate acl --size 10000 -o json")]
+  weir bench classifier --generate acl --size 10000 -o json
+  weir bench pipeline --direction decap --flows 10000")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -20,10 +22,12 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Classifier(classifier::Args),
+    Pipeline(pipeline::Args),
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
     match &args.command {
         Command::Classifier(args) => classifier::run(args),
+        Command::Pipeline(args) => pipeline::run(args),
     }
 }

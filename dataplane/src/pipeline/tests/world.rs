@@ -57,7 +57,7 @@ impl Classifier for Rules {
 }
 
 /// A frame that stood in the outputs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sent {
     pub(super) port: PortId,
     pub(super) bytes: Vec<u8>,
@@ -67,7 +67,7 @@ pub(super) struct Sent {
 }
 
 /// What one batch came to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Outcome {
     pub(super) sent: Vec<Sent>,
     pub(super) drops: Vec<(DropReason, u64)>,
