@@ -34,6 +34,8 @@ pub enum OuterChecksum {
     Compute,
     /// Zero, "none".
     Zero,
+    /// The sum of the pseudo header alone: whoever cuts the packet into segments completes it in each.
+    PseudoHeader,
 }
 
 /// What the outer headers say.
@@ -210,6 +212,9 @@ fn udp_and_vxlan(
     let vxlan = vxlan::emit(config.vni);
     let checksum = match config.checksum {
         OuterChecksum::Zero => 0,
+        OuterChecksum::PseudoHeader => {
+            checksum::fold(checksum::pseudo_header(config.src, config.dst, PROTOCOL_UDP, u32::from(length)))
+        }
         OuterChecksum::Compute => {
             let sum = checksum::pseudo_header(config.src, config.dst, PROTOCOL_UDP, u32::from(length))
                 + checksum::sum(&header.to_bytes())

@@ -167,6 +167,7 @@ impl Check<'_> {
             port: self.number("underlay.port", &raw.port, 1, u16::MAX),
             vni: Vni::new(vni).unwrap_or(Vni::FLANNEL),
             checksum: raw.checksum,
+            segmentation: raw.segmentation,
             source_ports: self.number("underlay.source_ports", &raw.source_ports, 1u16, 256),
             strict_reserved: raw.strict_reserved,
         }

@@ -86,6 +86,8 @@ pub struct Underlay {
     pub vni: Vni,
     /// Whether outer UDP checksums are sent over IPv4.
     pub checksum: bool,
+    /// Who cuts super-packets on their way into the tunnel.
+    pub segmentation: Segmentation,
     /// Number of sockets, and so of outer source ports, 1 to 256.
     pub source_ports: u16,
     /// Whether packets with reserved bits set are dropped.
@@ -98,6 +100,16 @@ pub struct Underlay {
 pub enum UnderlayKind {
     /// Through UDP sockets.
     Udp,
+}
+
+/// Who cuts super-packets on their way into the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Segmentation {
+    /// The kernel, where it can (Linux 6.17); else weir.
+    Auto,
+    /// weir.
+    Software,
 }
 
 /// The own tunnel endpoint.

@@ -1,7 +1,7 @@
 //! The defaults of the configuration, in one place.
 
 use super::byte_size::ByteSize;
-use super::checked::{LogFormat, LogLevel, OnInvalid, UnderlayKind};
+use super::checked::{LogFormat, LogLevel, OnInvalid, Segmentation, UnderlayKind};
 use super::located::Located;
 
 /// Entries of the connection table.
@@ -33,6 +33,10 @@ pub(super) fn vni() -> Located<u64> {
 
 pub(super) fn checksum() -> bool {
     true
+}
+
+pub(super) fn segmentation() -> Segmentation {
+    Segmentation::Auto
 }
 
 pub(super) fn source_ports() -> Located<u64> {

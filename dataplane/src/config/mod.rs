@@ -37,8 +37,8 @@ use std::path::Path;
 
 pub use attachment::{Attachment, AttachmentKind, AttachmentProblem, AttachmentRequest, PodRef, PodRefError};
 pub use checked::{
-    Config, Conntrack, Control, Gateway, Limits, Log, LogFormat, LogLevel, OnInvalid, State, Underlay,
-    UnderlayKind, Vtep,
+    Config, Conntrack, Control, Gateway, Limits, Log, LogFormat, LogLevel, OnInvalid, Segmentation, State,
+    Underlay, UnderlayKind, Vtep,
 };
 pub use error::{ConfigError, Problem};
 pub use schema::schema;

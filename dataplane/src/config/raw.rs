@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attachment::AttachmentKind;
 use super::byte_size::ByteSize;
-use super::checked::{LogFormat, LogLevel, OnInvalid, UnderlayKind};
+use super::checked::{LogFormat, LogLevel, OnInvalid, Segmentation, UnderlayKind};
 use super::defaults;
 use super::located::Located;
 
@@ -105,6 +105,10 @@ pub(super) struct RawUnderlay {
     /// Whether outer UDP checksums are sent. Over IPv6 they always are. Received ones are checked if not zero.
     #[serde(default = "defaults::checksum")]
     pub(super) checksum: bool,
+    /// Who cuts TCP super-packets on their way into the tunnel. `auto`: the kernel, where it can (Linux 6.17), else
+    /// weir; `software`: weir.
+    #[serde(default = "defaults::segmentation")]
+    pub(super) segmentation: Segmentation,
     /// How many outer source ports flows are spread over, 1 to 256. Each is a socket.
     #[serde(default = "defaults::source_ports")]
     #[schemars(range(min = 1, max = 256))]
@@ -231,6 +235,7 @@ all_defaults! {
     RawUnderlay {
         kind: defaults::underlay_kind(), address: None, address_v6: None, interface: None, mtu: None,
         port: defaults::port(), vni: defaults::vni(), checksum: defaults::checksum(),
+        segmentation: defaults::segmentation(),
         source_ports: defaults::source_ports(), strict_reserved: false,
     }
     RawGateway { interface: defaults::gateway_interface(), mac: None, addresses: Vec::new(), mtu: None }

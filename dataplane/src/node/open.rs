@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use vxlan::mac::Mac;
 
 use super::identity::Identity;
-use crate::config::{Attachment, AttachmentKind, Config};
+use crate::config::{Attachment, AttachmentKind, Config, Segmentation};
 use crate::ports::Port;
 use crate::ports::af_packet::AfPacketPort;
 use crate::ports::tap::{TapConfig, TapPort};
@@ -22,6 +22,10 @@ pub(super) struct Opened {
     /// MAC of the pod's end, where it is known.
     pub(super) mac: Option<Mac>,
 }
+
+/// Longest super-packet that a pod's stack is to make. As one train of segments of 1,398 bytes, each with its headers,
+/// it fits one datagram; whole, with the outer headers, it fits what length fields can say. A longer one is cut.
+const GSO_MAX_BYTES: u32 = 61_000;
 
 /// The TAP in the host namespace, with the gateway's addresses, up. It outlives the process, so that routes
 /// over it survive a restart; without weir it is silent.
@@ -50,6 +54,7 @@ pub(super) fn underlay(config: &Config, identity: &Identity) -> io::Result<Box<d
         port: config.underlay.port,
         source_ports: config.underlay.source_ports.into(),
         checksum: config.underlay.checksum,
+        whole: config.underlay.segmentation == Segmentation::Auto,
     })?;
     Ok(Box::new(port))
 }
@@ -135,6 +140,7 @@ pub(super) fn configure_pod(
             .link(interface)?
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no interface {interface}")))?;
         netlink.set_mtu(link.index, pod_mtu.into())?;
+        netlink.set_gso_max(link.index, GSO_MAX_BYTES)?;
         let present = netlink.addresses(link.index)?;
         for address in addresses {
             let net = with_prefix(*address, &own.pod_cidrs);

@@ -1,8 +1,8 @@
 //! Emit: the last stage, from a forwarded packet to frames its port can take.
 //!
 //! A port that takes super-packets and partial checksums gets them as they are, and TCP segments that follow one
-//! another in a batch as one super-packet. For any other, and always for the
-//! tunnel, segments are cut and checksums completed first. On the way to another node each frame is then
+//! another in a batch as one super-packet. For any other segments are cut and checksums completed first; the tunnel
+//! takes super-packets where the kernel behind it does. On the way to another node each frame is then
 //! encapsulated: for a datagram underlay a VXLAN header and the outer addresses beside it, for a whole-frame
 //! underlay all outer headers.
 
@@ -12,6 +12,7 @@ use vxlan::entropy;
 use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::TunnelPath;
+use vxlan::wire::ethernet;
 use vxlan::wire::headers::IpHeaders;
 use vxlan::wire::vxlan as header;
 
@@ -124,6 +125,17 @@ struct Tunnel {
     next_hop: Option<Mac>,
 }
 
+impl Tunnel {
+    /// Bytes of IP, UDP and VXLAN in front of an inner frame.
+    fn outer_bytes(&self) -> usize {
+        let outer = match self.path.underlay {
+            Family::V4 => OUTER_BYTES_V4,
+            Family::V6 => OUTER_BYTES_V6,
+        };
+        outer - ethernet::HEADER_BYTES
+    }
+}
+
 impl Way {
     pub(super) fn port(binding: &Binding) -> Self {
         Self { port: binding.id, capabilities: binding.capabilities, tunnel: None }
@@ -134,7 +146,7 @@ impl Way {
         let next_hop = own.underlay_neighbours.get(&path.peer).filter(|_| whole_frames).copied();
         Self {
             port: underlay.id,
-            capabilities: Capabilities::default(),
+            capabilities: if whole_frames { Capabilities::default() } else { underlay.capabilities },
             tunnel: Some(Tunnel { path, whole_frames, next_hop }),
         }
     }
@@ -145,6 +157,10 @@ impl Way {
     }
 
     fn takes_whole(&self, frame: &Frame) -> bool {
+        // The length fields outside have to count the outer headers as well.
+        if self.tunnel.is_some_and(|tunnel| frame.len() > usize::from(u16::MAX) - tunnel.outer_bytes()) {
+            return frame.gso.is_none();
+        }
         match frame.gso.map(|gso| gso.kind) {
             None => true,
             Some(GsoKind::Tcp4 | GsoKind::Tcp6) => self.capabilities.tso,
@@ -201,7 +217,8 @@ impl Pipeline {
         way: &Way,
         source_port: u16,
     ) -> Result<(), DropReason> {
-        let partial = frame.checksum != Checksum::Complete;
+        // The sum of a super-packet is completed by whoever cuts it.
+        let partial = frame.checksum != Checksum::Complete && !(way.tunnel.is_some() && frame.gso.is_some());
         if partial && !way.capabilities.checksum && !offload::complete_checksum(&mut frame) {
             pass.pool.give(frame);
             return Err(DropReason::BadHeader);

@@ -15,6 +15,7 @@
 //! super-packet as one datagram; frames have room for the largest one. What of RFC 7348's outer checks is
 //! not done here is the kernel's: lengths, outer checksum, reassembly. Frames that follow each other to one peer
 //! leave in trains of one message (`UDP_SEGMENT`), see `departure`, and arrive as such (`UDP_GRO`), see `arrival`.
+//! TCP super-packets leave whole where the kernel segments inside tunnels, see `whole`.
 //!
 //! A frame that cannot be sent (no route, too large) counts as failed and costs no other. Losses come from
 //! the socket (`SO_RXQ_OVFL`), with the first datagram received after them; a lost train counts once.
@@ -31,9 +32,11 @@ use crate::sys::mmsg::Message;
 use crate::sys::udp_socket::{Arrival, UdpSocket};
 use arrival::Unpacking;
 use departure::Departure;
+use whole::Whole;
 
 mod arrival;
 mod departure;
+mod whole;
 
 /// The port that flannel and its peers use; IANA's for VXLAN is 4789.
 pub const FLANNEL_PORT: u16 = 8472;
@@ -58,11 +61,20 @@ pub struct UdpConfig {
     pub source_ports: usize,
     /// Whether the outer UDP checksum is computed; without, it is zero (RFC 7348, section 5; RFC 6935).
     pub checksum: bool,
+    /// Whether encapsulated super-packets are handed to the kernel whole, where it takes them.
+    pub whole: bool,
 }
 
 impl Default for UdpConfig {
     fn default() -> Self {
-        Self { local_v4: None, local_v6: None, port: FLANNEL_PORT, source_ports: 16, checksum: true }
+        Self {
+            local_v4: None,
+            local_v6: None,
+            port: FLANNEL_PORT,
+            source_ports: 16,
+            checksum: true,
+            whole: true,
+        }
     }
 }
 
@@ -96,11 +108,20 @@ impl UdpUnderlay {
         if families.is_empty() {
             return Err(invalid("the UDP underlay needs a local IPv4 or IPv6 address".to_owned()));
         }
+        let local: Vec<IpAddr> = families.iter().map(|family| family.receiver.local().ip()).collect();
+        let whole = config.whole.then(|| Whole::open(&local, config.port, config.checksum));
+        let whole = whole.and_then(|whole| {
+            whole
+                .inspect_err(|error| {
+                    tracing::info!(reason = %error, "super-packets are cut here on their way into the tunnel");
+                })
+                .ok()
+        });
         Ok(Self {
             families,
             receiver: Receiver::new(),
             unpacking: Unpacking::default(),
-            departure: Departure::new(config.port, config.checksum),
+            departure: Departure::new(config.port, config.checksum, whole),
             first: 0,
         })
     }
@@ -172,7 +193,7 @@ impl Port for UdpUnderlay {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities { tso: self.departure.takes_whole(), ..Capabilities::default() }
     }
 
     fn descriptors(&self) -> Vec<RawFd> {

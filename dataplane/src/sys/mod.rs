@@ -3,6 +3,7 @@
 //! Nothing here knows of policy or packets. Every call is made by the control side or at start-up, except
 //! where a module says that a worker makes it.
 
+pub mod bpf;
 pub mod lease;
 pub mod mmsg;
 pub mod netlink;
@@ -13,6 +14,7 @@ pub mod process;
 pub mod raw_ip;
 pub mod socket;
 pub mod tun;
+pub mod tunnel_tap;
 pub mod udp_socket;
 pub mod userns;
 pub mod vnet;

@@ -20,7 +20,9 @@ pub const NAME_BYTES: usize = libc::IFNAMSIZ - 1;
 
 const DEVICE: &str = "/dev/net/tun";
 
-const TCP_OFFLOADS: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+/// What every kernel grants.
+pub(super) const TCP_OFFLOADS: u32 =
+    libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
 const UDP_OFFLOADS: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
 
 /// What the TAP hands over and takes without the kernel cutting or summing it first.
@@ -56,7 +58,7 @@ pub fn open(name: &str) -> io::Result<File> {
         other => other,
     }
     .map_err(|error| explain_interface(name, &error))?;
-    set_vnet_len(&device)?;
+    set_vnet_len(&device, VNET_LEN)?;
     Ok(device)
 }
 
@@ -93,14 +95,14 @@ fn set_interface(tap: &File, name: &str, flags: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
 }
 
-fn set_offload_flags(tap: &File, flags: u32) -> io::Result<()> {
+pub(super) fn set_offload_flags(tap: &File, flags: u32) -> io::Result<()> {
     // SAFETY: the request takes a number, not a pointer, and the descriptor is open.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) })
 }
 
-fn set_vnet_len(tap: &File) -> io::Result<()> {
-    let len: libc::c_int = 10;
-    const { assert!(VNET_LEN == 10) };
+/// Sets how long the vnet header of each frame is.
+pub(super) fn set_vnet_len(tap: &File, len: usize) -> io::Result<()> {
+    let len = libc::c_int::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: the kernel reads one `int`, which lives to the end of the call.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const len) })
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use dataplane::buffer::{Frame, Outer, Pool};
+use dataplane::buffer::{Checksum, Frame, Gso, GsoKind, Outer, Pool};
 use dataplane::ports::Port;
 use dataplane::ports::udp::{UdpConfig, UdpUnderlay};
 use dataplane::sys::netlink::{Netlink, Vxlan};
@@ -124,4 +124,69 @@ fn a_peer_without_a_route_costs_only_its_own_frame() {
     for len in [3, 3000] {
         assert_eq!(receiver.recv(&mut buffer).unwrap(), len);
     }
+}
+
+/// An encapsulated TCP segment of so many bytes of payload, its checksum partial, towards the kernel's VTEP.
+fn super_packet(payload: usize, source_port: u16) -> Frame {
+    let total = u16::try_from(40 + payload).unwrap().to_be_bytes();
+    let mut inner =
+        [&KERNEL_MAC[..], &WEIR_MAC, &[8, 0, 0x45, 0], &total, &[0, 0, 0x40, 0, 64, 6, 0, 0]].concat();
+    inner.extend([10, 9, 0, 1, 10, 9, 0, 2]);
+    // Ports 1 and 2, sequence and acknowledgement 0, header of five words, ACK; window, checksum, urgent pointer.
+    inner.extend([0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    inner.extend((0..payload).map(|place| place as u8));
+    let mut frame = Frame::from_bytes(&[&VXLAN[..], &inner].concat());
+    frame.checksum = Checksum::Partial { start: 42, offset: 16 };
+    frame.gso = Some(Gso { kind: GsoKind::Tcp4, size: 1398, ecn: false });
+    frame.outer = Some(Outer { peer: IpAddr::V4(KERNEL), local: IpAddr::V4(WEIR), source_port, tos: 0xb8 });
+    frame
+}
+
+#[test]
+fn a_super_packet_arrives_whole_and_in_its_place_among_its_flow() {
+    for checksum in [true, false] {
+        let Some((ours, theirs)) = nodes() else { return };
+        let mut port = open(&ours, checksum).unwrap();
+        if !port.capabilities().tso {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "Linux 6.17 or later is needed under CI");
+            println!("skipped: this kernel does not segment inside tunnels");
+            return;
+        }
+        let receiver = theirs.netns.run(|| std::net::UdpSocket::bind((KERNEL, 8472))).unwrap().unwrap();
+        receiver.set_read_timeout(Some(crate::scratch::PATIENCE)).unwrap();
+        let plain = |text: &[u8]| {
+            let mut frame = Frame::from_bytes(text);
+            frame.outer = Some(Outer {
+                peer: IpAddr::V4(KERNEL),
+                local: IpAddr::V4(WEIR),
+                source_port: 50_001,
+                tos: 0,
+            });
+            frame
+        };
+        let whole = super_packet(60_000, 50_001);
+        let expected = whole.bytes().to_vec();
+        let mut batch = vec![plain(b"before"), whole, plain(b"after")];
+        let sent = port.send(&mut Pool::new(8), &mut batch).unwrap();
+        assert_eq!((sent.frames, sent.congested, sent.failed), (3, 0, 0));
+        let mut buffer = vec![0; 70_000];
+        let mut ports = Vec::new();
+        for expected in [&b"before"[..], &expected, b"after"] {
+            let (len, from) = receiver.recv_from(&mut buffer).unwrap();
+            assert_eq!(len, expected.len());
+            assert!(buffer[..len] == *expected);
+            ports.push(from);
+        }
+        // One source port: one way through the underlay.
+        assert!(ports.iter().all(|from| *from == ports[0]), "{ports:?}");
+    }
+}
+
+#[test]
+fn an_underlay_told_to_cut_super_packets_itself_takes_none() {
+    let Some((ours, _theirs)) = nodes() else { return };
+    let port = ours
+        .netns
+        .run(|| UdpUnderlay::open(UdpConfig { local_v4: Some(WEIR), whole: false, ..UdpConfig::default() }));
+    assert!(!port.unwrap().unwrap().capabilities().tso);
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!  batch ─► by socket, then peer, then as they came ─► trains: equal lengths, equal traffic class ─► UDP_SEGMENT
 //! ```
+//! An encapsulated super-packet is a train by itself and leaves by another door, see `whole`.
 //! Frames of one flow share a socket and keep their order; so do all frames of one socket to one peer. A train that
 //! the kernel refuses is sent again frame by frame, so that one bad frame costs no other; where it refuses because the
 //! device cannot take trains at all (`EIO`: no checksum offload, or a transformation such as IPsec on the way), none
@@ -11,14 +12,15 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use super::Family;
+use super::whole::Whole;
 use crate::buffer::{Batch, Frame};
 use crate::ports::Sent;
 use crate::ports::datagrams::Refusal;
 use crate::sys::mmsg::{Address, TRAIN_BYTES, TRAIN_FRAMES, Train, Trains};
-use crate::sys::udp_socket::class_option;
+use crate::sys::udp_socket::{UdpSocket, class_option};
 
 /// One frame's way out; sorted by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,8 @@ struct Way {
 struct Cars {
     first: usize,
     count: usize,
+    /// A super-packet, which is one car.
+    whole: bool,
 }
 
 /// What sends; its memory is kept between batches.
@@ -42,6 +46,8 @@ pub(super) struct Departure {
     port: u16,
     /// Whether trains are offered to the kernel.
     trains_run: bool,
+    /// Takes super-packets, where the kernel does.
+    whole: Option<Whole>,
     ways: Vec<Way>,
     cars: Vec<Cars>,
     trains: Trains,
@@ -49,14 +55,20 @@ pub(super) struct Departure {
 
 impl Departure {
     /// To `port` of the peers. Without `checksum` the kernel takes no trains (udp(7)).
-    pub(super) fn new(port: u16, checksum: bool) -> Self {
+    pub(super) fn new(port: u16, checksum: bool, whole: Option<Whole>) -> Self {
         Self {
             port,
             trains_run: checksum,
+            whole,
             ways: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
             cars: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
             trains: Trains::new(),
         }
+    }
+
+    /// Whether super-packets leave whole.
+    pub(super) fn takes_whole(&self) -> bool {
+        self.whole.is_some()
     }
 
     /// Sends the batch, whose frames stay where they are. An error means that a socket is dead.
@@ -78,7 +90,7 @@ impl Departure {
                 total.failed += group.len();
                 continue;
             };
-            let (sent, error) = self.send_group(socket.as_fd(), group, batch);
+            let (sent, error) = self.send_group(socket, group, batch);
             total.frames += sent.frames;
             total.congested += sent.congested;
             total.failed += sent.failed;
@@ -89,18 +101,15 @@ impl Departure {
     }
 
     /// Sends what leaves by one socket.
-    fn send_group(&mut self, fd: BorrowedFd<'_>, group: &[Way], batch: &Batch) -> (Sent, Option<io::Error>) {
+    fn send_group(&mut self, socket: &UdpSocket, group: &[Way], batch: &Batch) -> (Sent, Option<io::Error>) {
         let mut cars = std::mem::take(&mut self.cars);
         couple(group, batch, self.trains_run, &mut cars);
         let mut sent = Sent::default();
         let mut gone = None;
         let mut next = 0;
         while let Some((&first, rest)) = cars.get(next..).and_then(<[Cars]>::split_first) {
-            let port = self.port;
             let left = || first.count + rest.iter().map(|cars| cars.count).sum::<usize>();
-            let trains = std::iter::once(&first).chain(rest);
-            let refusal = match self.trains.send(fd, trains.map_while(|cars| train(cars, group, batch, port)))
-            {
+            let refusal = match self.offer(socket, &first, rest, group, batch) {
                 // Nothing to send where something should be: a frame that cannot be addressed.
                 Ok(0) => Refusal::Failed,
                 Ok(taken) => {
@@ -141,6 +150,28 @@ impl Departure {
         self.cars = cars;
         (sent, gone)
     }
+
+    /// Offers the kernel the first of these trains and as many of the rest as it takes at once; how many it took.
+    fn offer(
+        &mut self,
+        socket: &UdpSocket,
+        first: &Cars,
+        rest: &[Cars],
+        group: &[Way],
+        batch: &Batch,
+    ) -> io::Result<usize> {
+        if first.whole {
+            let (Some(whole), Some(frame)) =
+                (&self.whole, group.get(first.first).and_then(|way| batch.get(way.frame)))
+            else {
+                return Ok(0);
+            };
+            return whole.send(frame, socket.local()).map(|()| 1);
+        }
+        let port = self.port;
+        let trains = std::iter::once(first).chain(rest).take_while(|cars| !cars.whole);
+        self.trains.send(socket.as_fd(), trains.map_while(|cars| train(cars, group, batch, port)))
+    }
 }
 
 /// Family and sender for a frame; none where no socket can reach its peer.
@@ -159,6 +190,11 @@ fn couple(group: &[Way], batch: &Batch, trains_run: bool, cars: &mut Vec<Cars>) 
     let mut open: Option<((IpAddr, u8), usize, usize)> = None;
     for (place, way) in group.iter().enumerate() {
         let Some(frame) = batch.get(way.frame) else { continue };
+        if frame.gso.is_some() {
+            cars.push(Cars { first: place, count: 1, whole: true });
+            open = None;
+            continue;
+        }
         let (len, class) = (frame.len(), (way.peer, frame.outer.map_or(0, |outer| outer.tos)));
         let joins = open.is_some_and(|(of, first, bytes)| {
             trains_run && of == class && len <= first && len > 0 && bytes + len <= TRAIN_BYTES
@@ -171,7 +207,7 @@ fn couple(group: &[Way], batch: &Batch, trains_run: bool, cars: &mut Vec<Cars>) 
                     .map(|(of, first, bytes)| (of, first, bytes + len));
             }
             _ => {
-                cars.push(Cars { first: place, count: 1 });
+                cars.push(Cars { first: place, count: 1, whole: false });
                 open = Some((class, len, len));
             }
         }
@@ -201,7 +237,7 @@ fn train<'a>(
 fn uncouple(cars: &mut Vec<Cars>, which: Range<usize>) {
     let Some(trains) = cars.get(which.clone()) else { return };
     let frames = trains.iter().flat_map(|train| train.first..train.first + train.count);
-    let single: Vec<Cars> = frames.map(|first| Cars { first, count: 1 }).collect();
+    let single: Vec<Cars> = frames.map(|first| Cars { first, count: 1, whole: false }).collect();
     cars.splice(which, single);
 }
 
@@ -253,7 +289,7 @@ mod tests {
 
     #[test]
     fn uncoupled_trains_are_single_frames_in_the_same_order() {
-        let train = |first, count| Cars { first, count };
+        let train = |first, count| Cars { first, count, whole: false };
         let mut cars = vec![train(0, 2), train(2, 3), train(5, 1)];
         uncouple(&mut cars, 1..2);
         assert_eq!(cars, [train(0, 2), train(2, 1), train(3, 1), train(4, 1), train(5, 1)]);

@@ -54,17 +54,7 @@ impl Netlink {
         if self.has_ingress_drop(index)? {
             return Ok(());
         }
-        let mut qdisc = tc(index, TcHandle { major: TcHandle::CLSACT.major, minor: 0 }, TcHandle::CLSACT);
-        qdisc.attributes = vec![TcAttribute::Kind("clsact".to_owned())];
-        match self.request(
-            || format!("add clsact to link {index}"),
-            Message::NewQueueDiscipline(qdisc),
-            CREATE,
-        ) {
-            // An `ingress` or `clsact` qdisc of somebody else takes the filter as well.
-            Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(error),
-            _ => {}
-        }
+        self.ensure_clsact(index)?;
         if let Err(bpf) = self.add_filter(index, "bpf", bpf_options()) {
             self.add_filter(index, "matchall", matchall_options()).map_err(|matchall| {
                 io::Error::new(bpf.kind(), format!("no way to drop on ingress: {bpf}; {matchall}"))
@@ -77,6 +67,21 @@ impl Netlink {
             "link {index} has another tc ingress filter before weir's drop, which lets frames pass to the kernel: \
              remove it (`tc filter show dev … ingress` lists it)"
         )))
+    }
+
+    /// Makes sure that filters can be put on ingress of the link.
+    pub(super) fn ensure_clsact(&self, index: u32) -> io::Result<()> {
+        let mut qdisc = tc(index, TcHandle { major: TcHandle::CLSACT.major, minor: 0 }, TcHandle::CLSACT);
+        qdisc.attributes = vec![TcAttribute::Kind("clsact".to_owned())];
+        match self.request(
+            || format!("add clsact to link {index}"),
+            Message::NewQueueDiscipline(qdisc),
+            CREATE,
+        ) {
+            // An `ingress` or `clsact` qdisc of somebody else takes the filter as well.
+            Err(error) if os_error(&error) != Some(libc::EEXIST) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the first thing that tc does on ingress of the link is to drop everything.
@@ -99,12 +104,13 @@ impl Netlink {
         .map(drop)
     }
 
-    fn add_filter(&self, index: u32, kind: &str, options: Vec<TcOption>) -> io::Result<()> {
+    /// Adds the filter of the highest priority for all protocols on ingress of the link.
+    pub(super) fn add_filter(&self, index: u32, kind: &str, options: Vec<TcOption>) -> io::Result<()> {
         let mut filter = tc(index, HANDLE, INGRESS);
         filter.header.info = FIRST_PRIORITY_ALL_PROTOCOLS;
         filter.attributes = vec![TcAttribute::Kind(kind.to_owned()), TcAttribute::Options(options)];
         self.request(
-            || format!("add a {kind} drop to link {index}"),
+            || format!("add a {kind} filter to link {index}"),
             Message::NewTrafficFilter(filter),
             CREATE,
         )

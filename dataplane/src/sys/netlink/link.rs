@@ -89,6 +89,12 @@ impl Netlink {
         self.set_link(|| format!("set the MTU of link {index} to {mtu}"), message)
     }
 
+    /// Sets how long a TCP super-packet may be that the stack hands to the link. Below 64 KiB this holds for IPv4 too.
+    pub fn set_gso_max(&self, index: u32, bytes: u32) -> io::Result<()> {
+        let message = with(index, vec![LinkAttribute::GsoMaxSize(bytes)]);
+        self.set_link(|| format!("set the longest super-packet of link {index} to {bytes}"), message)
+    }
+
     /// Makes the link a port of the bridge `master`, or of none.
     pub fn set_master(&self, index: u32, master: Option<u32>) -> io::Result<()> {
         let message = with(index, vec![LinkAttribute::Controller(master.unwrap_or(0))]);

@@ -1,4 +1,4 @@
-//! Links, addresses, routes, neighbours and the ingress drop, over rtnetlink.
+//! Links, addresses, routes, neighbours, the ingress drop and the redirect into the underlay, over rtnetlink.
 //!
 //! One socket, one request at a time, answered before the call returns: the kernel handles a request within
 //! `sendmsg`, so nothing here waits for anybody. Requests carry `NLM_F_ACK`; a refusal becomes an
@@ -12,6 +12,7 @@ mod address;
 mod ingress_drop;
 mod link;
 mod neighbour;
+mod redirect;
 mod route;
 
 use std::cell::Cell;
