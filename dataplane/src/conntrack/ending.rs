@@ -134,7 +134,7 @@ impl ConnTable {
         held.wheel.cancel(&self.timer_links, place);
         held.shares.release(&self.shelf_links, self.owners_at(place).charged(), place);
         if let Some(shard) = self.shards.get(usize::from(snapshot.meta.shard)) {
-            shard.entries.fetch_sub(1, Ordering::Relaxed);
+            shard.discount_entry();
             // Where it is on its way to the stack, or there, who takes it down from there sets it free.
             if !last.is_moved()
                 && let Some(next) = self.next.touch(place)

@@ -75,6 +75,8 @@ mod word;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod threads;
 
 pub use entry::Conn;
 pub use names::{ConnId, Dir, Owner};

@@ -180,8 +180,8 @@ impl ConnTable {
             return Err(refuse(held));
         }
         let life = Life::opened(opening.state);
-        let state = self.state(life, now, now);
         let created_ms = now.as_nanos() / MS;
+        let state = self.patience.state(life.pack(), created_ms, now);
         let meta = Meta { created_ms, shard: keys.shard as u8, kind: keys.original.kind };
         let bytes = opening.bytes;
         let serial = cell.fill(&Filling { original: keys.original, reply: keys.reply, meta, state, bytes });
@@ -190,7 +190,7 @@ impl ConnTable {
         held.wheel.schedule(&self.timer_links, place, deadline, now);
         held.shares.charge(&self.shelf_links, owner, life.shelf(), place);
         held.stats.inserted += 1;
-        shard.entries.fetch_add(1, Ordering::Relaxed);
+        shard.count_entry();
         cell.publish(serial, short(opening.generation));
         Ok(ConnId { index: place, serial })
     }
