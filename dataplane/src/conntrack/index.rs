@@ -133,8 +133,8 @@ impl Index {
     fn places(&self, hash: u64) -> [usize; 2] {
         let count = self.buckets.len() as u64;
         // The high half of the product of a half of the hash and the number of buckets is below that number.
-        let first = ((hash & u64::from(u32::MAX)) * count >> 32) as usize;
-        let second = ((hash >> 32) * count >> 32) as usize;
+        let first = (((hash & u64::from(u32::MAX)) * count) >> 32) as usize;
+        let second = (((hash >> 32) * count) >> 32) as usize;
         if second != first {
             return [first, second];
         }

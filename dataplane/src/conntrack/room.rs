@@ -107,7 +107,7 @@ impl ConnTable {
     fn shard_of(&self, sum: u64) -> usize {
         // The high bits of the product depend on all of the sum.
         let mixed = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        (mixed * self.shards.len() as u64 >> 32) as usize
+        ((mixed * self.shards.len() as u64) >> 32) as usize
     }
 
     /// Removes the holders of the keys that have ended.

@@ -133,6 +133,11 @@ impl ConnTable {
         }
     }
 
+    /// An empty table, its hash keyed at random.
+    pub fn keyed_at_random(config: ConntrackConfig) -> Self {
+        Self::new(config, RandomState::new())
+    }
+
     /// The connection a packet with this tuple belongs to, and which way it goes.
     pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Dir)> {
         self.find(self.hash(tuple), &tuple.key())?.at(self.now())

@@ -171,7 +171,7 @@ proptest! {
                 let world = &world;
                 scope.spawn(move || packets.into_iter().for_each(|packet| world.carry(packet)))
             });
-            let carried: Vec<_> = carriers.into_iter().map(|carrier| carrier.join()).collect();
+            let carried: Vec<_> = carriers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
             world.is_over.store(true, Ordering::Relaxed);
             let opened = floods.map(|flood| flood.join().unwrap());
             assert!(carried.into_iter().all(|result| result.is_ok()));

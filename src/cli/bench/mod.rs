@@ -3,6 +3,7 @@
 //! Figures of parts guide; what counts is what the whole does (`weir lab`). Every bench first checks its answers.
 
 mod classifier;
+mod conntrack;
 mod environment;
 mod rate;
 
@@ -10,8 +11,9 @@ use super::Outcome;
 
 /// Measure parts of weir on this machine
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  weir bench classifier --generate acl --size 10000 -o json")]
+#[command(after_help = "Examples:
+  weir bench classifier --generate acl --size 10000 -o json
+  weir bench conntrack --threads 2")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -20,10 +22,12 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Classifier(classifier::Args),
+    Conntrack(conntrack::Args),
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
     match &args.command {
         Command::Classifier(args) => classifier::run(args),
+        Command::Conntrack(args) => conntrack::run(args),
     }
 }
