@@ -1,4 +1,5 @@
-//! Connection table: finding, refreshing, opening and ending UDP connections.
+//! Connection table: finding, refreshing, opening and ending UDP connections, by one thread. `weir bench conntrack`
+//! does it by several.
 //!
 //! Input: IPv4 five-tuples of 256 clients, visited in an order that no prefetcher follows; tables of 1,024, 65,536 and
 //! 1,048,576 entries, half of that in use, so that the small one stays in cache and the large one does not. Unit: one
@@ -15,6 +16,8 @@ use dataplane::time::Timestamp;
 const SIZES: [usize; 3] = [1 << 10, 1 << 16, 1 << 20];
 /// Operations of one measured step.
 const STEP: usize = 256;
+/// Tuples looked up together.
+const BURST: usize = 32;
 const BYTES: u32 = 64;
 const SOURCE: Owner = Owner(1);
 const DESTINATION: Owner = Owner(2);
@@ -65,6 +68,19 @@ fn main() {
             });
         });
 
+        for (name, tuples) in [("in bursts, found", &known), ("in bursts, not found", &strangers)] {
+            let mut steps = tuples.chunks_exact(STEP).cycle();
+            let mut found = [None; BURST];
+            group.bench_function(BenchmarkId::new(format!("lookup {name}"), size), |bencher| {
+                bencher.iter(|| {
+                    for burst in steps.next().unwrap_or_default().chunks_exact(BURST) {
+                        table.lookup_batch(black_box(burst), &mut found);
+                        black_box(&mut found);
+                    }
+                });
+            });
+        }
+
         let mut steps = strangers.chunks_exact(STEP).cycle();
         group.bench_function(BenchmarkId::new("lookup, not found", size), |bencher| {
             bencher.iter(|| {
@@ -81,6 +97,16 @@ fn main() {
                     if let Some((id, dir)) = table.lookup(tuple) {
                         let _ = black_box(table.update(id, dir, Signal::Udp, BYTES, Timestamp::ZERO));
                     }
+                }
+            });
+        });
+
+        let names: Vec<_> = known.iter().filter_map(|tuple| table.lookup(tuple)).collect();
+        let mut steps = names.chunks_exact(STEP).cycle();
+        group.bench_function(BenchmarkId::new("update by name", size), |bencher| {
+            bencher.iter(|| {
+                for (id, dir) in steps.next().unwrap_or_default() {
+                    let _ = black_box(table.update(*id, *dir, Signal::Udp, BYTES, Timestamp::ZERO));
                 }
             });
         });

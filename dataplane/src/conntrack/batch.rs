@@ -6,9 +6,8 @@
 
 use std::hint::black_box;
 
-use super::cell::Cell;
 use super::names::{ConnId, Dir};
-use super::table::ConnTable;
+use super::table::{ConnTable, Found};
 use super::tuple::Tuple;
 
 /// Tuples looked up together: about as many lines as a core can wait for.
@@ -18,20 +17,32 @@ impl ConnTable {
     /// [`ConnTable::lookup`] for a batch, as many as `tuples` and `found` have in common.
     pub fn lookup_batch(&self, tuples: &[Tuple], found: &mut [Option<(ConnId, Dir)>]) {
         let now = self.now();
-        let mut hashes = [0; BURST];
+        let (mut hashes, mut candidates) = ([0; BURST], [None; BURST]);
         for (tuples, found) in tuples.chunks(BURST).zip(found.chunks_mut(BURST)) {
             let mut brought = 0;
             for (tuple, hash) in tuples.iter().zip(&mut hashes) {
                 *hash = self.hash(tuple);
                 brought ^= self.index.touch(*hash);
             }
-            for (_, hash) in tuples.iter().zip(&hashes) {
-                let place = self.index.first(*hash);
-                brought ^= place.and_then(|place| self.cells.get(place)).map_or(0, Cell::touch);
+            for ((_, hash), candidate) in tuples.iter().zip(&hashes).zip(&mut candidates) {
+                *candidate = self.index.first(*hash).and_then(|(place, dir)| {
+                    let cell = self.cells.get(place)?;
+                    brought ^= cell.touch();
+                    Some((cell, place, dir))
+                });
             }
             black_box(brought);
-            for ((tuple, hash), found) in tuples.iter().zip(&hashes).zip(found) {
-                *found = self.find(*hash, &tuple.key()).and_then(|entry| entry.at(now));
+            for (((tuple, hash), candidate), found) in tuples.iter().zip(&hashes).zip(&candidates).zip(found)
+            {
+                *found = candidate.and_then(|(cell, place, dir)| {
+                    let key = tuple.key();
+                    let found = match cell.find(&key, dir) {
+                        Some((serial, state)) => Found { place, dir, serial, state },
+                        // Another key with the same tag, one in four billion, or it has just ended.
+                        None => self.find(*hash, &key)?,
+                    };
+                    found.at(now)
+                });
             }
         }
     }

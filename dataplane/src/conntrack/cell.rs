@@ -39,14 +39,14 @@
 //! reuse.
 
 use super::names::Dir;
-use super::sync::{AtomicU64, Ordering, fence};
+use super::sync::{ADDRESS_WORDS, AtomicU64, Ordering, fence};
 use super::word::Word;
 
 /// One tuple as words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     /// Source and destination.
-    pub(super) addresses: [u64; 4],
+    pub(super) addresses: [u64; ADDRESS_WORDS],
     /// Source and destination port.
     pub(super) ports: u32,
     /// Family and protocol.
@@ -121,8 +121,8 @@ pub(super) struct Cell {
     meta: AtomicU64,
     state: AtomicU64,
     ports: AtomicU64,
-    original: [AtomicU64; 4],
-    reply: [AtomicU64; 4],
+    original: [AtomicU64; ADDRESS_WORDS],
+    reply: [AtomicU64; ADDRESS_WORDS],
     packets: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
 }
@@ -314,8 +314,9 @@ impl Cell {
                 return None;
             }
             if self.exchange(last, last.ended()) {
-                let serial = serial_of(self.name.load(Ordering::Relaxed)).wrapping_add(1);
-                self.name.store(name_of(serial, 0), Ordering::Release);
+                // An exchange rather than a store: it comes after whatever judgement came before it.
+                let next = name_of(1, 0);
+                self.name.fetch_add(next, Ordering::AcqRel);
                 return Some(last);
             }
         }

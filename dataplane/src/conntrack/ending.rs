@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use super::entry::Conn;
 use super::life::Life;
 use super::names::{ConnId, Dir, Owner};
-use super::shard::Held;
+use super::shard::{Held, Shard};
 use super::stack::BOTTOM;
 use super::table::ConnTable;
 use super::timer_wheel::tick_at;
@@ -134,7 +134,7 @@ impl ConnTable {
         held.wheel.cancel(&self.timer_links, place);
         held.shares.release(&self.shelf_links, self.owners_at(place).charged(), place);
         if let Some(shard) = self.shards.get(usize::from(snapshot.meta.shard)) {
-            shard.entries.fetch_sub(1, Ordering::Relaxed);
+            shard.discount_entry();
             // Where it is on its way to the stack, or there, who takes it down from there sets it free.
             if !last.is_moved()
                 && let Some(next) = self.next.touch(place)
@@ -161,7 +161,7 @@ impl ConnTable {
         while restless != 0 {
             let number = restless.trailing_zeros() as usize;
             restless &= restless - 1;
-            if let Some(mut held) = self.shards.get(number).and_then(|shard| shard.try_lock()) {
+            if let Some(mut held) = self.shards.get(number).and_then(Shard::try_lock) {
                 self.settle(number, &mut held);
             }
         }

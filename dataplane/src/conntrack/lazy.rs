@@ -9,7 +9,7 @@ const CHUNK: usize = 512;
 
 /// See the module's text.
 pub(super) struct Lazy<T> {
-    chunks: Box<[OnceLock<Box<[T; CHUNK]>>]>,
+    chunks: Box<[OnceLock<Box<[T]>>]>,
 }
 
 impl<T: Default> Lazy<T> {
@@ -28,21 +28,16 @@ impl<T: Default> Lazy<T> {
     /// The element; its chunk is made if it has not been.
     pub(super) fn touch(&self, index: u32) -> Option<&T> {
         let index = index as usize;
-        self.chunks.get(index / CHUNK)?.get_or_init(chunk).get(index % CHUNK)
+        self.chunks
+            .get(index / CHUNK)?
+            .get_or_init(|| (0..CHUNK).map(|_| T::default()).collect())
+            .get(index % CHUNK)
     }
 
     /// Bytes in use.
     pub(super) fn memory_bytes(&self) -> usize {
         let made = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
         made * CHUNK * size_of::<T>() + size_of_val(&*self.chunks)
-    }
-}
-
-fn chunk<T: Default>() -> Box<[T; CHUNK]> {
-    let elements: Box<[T]> = (0..CHUNK).map(|_| T::default()).collect();
-    match elements.try_into() {
-        Ok(chunk) => chunk,
-        Err(_) => unreachable!("as many elements as asked for"),
     }
 }
 

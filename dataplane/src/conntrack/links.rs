@@ -44,7 +44,7 @@ struct Link {
 
 impl Link {
     const fn pack(&self) -> u64 {
-        self.list % LISTS << (2 * PLACE_BITS) | (self.before as u64) << PLACE_BITS | self.after as u64
+        (self.list % LISTS) << (2 * PLACE_BITS) | (self.before as u64) << PLACE_BITS | self.after as u64
     }
 
     const fn unpack(word: u64) -> Self {

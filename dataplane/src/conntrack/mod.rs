@@ -1,24 +1,40 @@
 //! The connection table: which flows were allowed, by which generation of the policy, and how far they have come.
 //!
-//! Key: the five-tuple of either direction ([`Tuple`]), each its own key of the same entry, so that address
-//! translation would only change the second one. Value: [`Conn`], 176 bytes; the index adds 32 to 64 (it is a
-//! power of two) and the lists 20 for each entry the table may hold: 57 MiB for the default 262,144, reserved
-//! at construction, of which all but the index is touched only as entries come into use.
+//! One table for all workers: the two directions of a connection may come in on two of them. Key: the five-tuple of
+//! either direction ([`Tuple`]), each its own key of the same entry, so that address translation would only change
+//! the second one. Value: [`Conn`] when shown; in the table two cache lines of packed words (`cell`).
 //!
-//! The packet path asks [`ConnTable::lookup`] first; a packet of no connection is judged by the policy and,
-//! allowed, opens one ([`ConnTable::may_open`], [`ConnTable::insert`]); a packet of a connection goes through
-//! [`ConnTable::update`], which knows whether it fits. What the verdict was is not kept: an entry exists
-//! because it was allowed, by the generation it carries.
+//! The packet path asks [`ConnTable::lookup`] first, or [`ConnTable::lookup_batch`]; a packet of no connection is
+//! judged by the policy and, allowed, opens one ([`ConnTable::may_open`], [`ConnTable::insert`]); a packet of a
+//! connection goes through [`ConnTable::update`], which knows whether it fits. A [`ConnId`] may be kept as long as
+//! one likes: `update` and [`ConnTable::generation`] read the one entry it names and check that it is still that
+//! connection's. What the verdict was is not kept: an entry exists because it was allowed, by the generation it
+//! carries.
 //!
 //! ```text
-//!   Tuple ─hash─► index: 2 buckets of 8 slots ─► slab of Conn ─┬─ timer wheel (by the time to look again)
-//!                 (tag, entry, direction)                      └─ its owner's shelf (closed | tentative)
+//!   Tuple ─hash─► index: 2 buckets of 8 slots ─► cell (128 bytes) ─┬─ timer wheel of its shard (when to look again)
+//!                 (tag, place, direction)                          └─ its owner's shelf in its shard (closed | tentative)
 //! ```
 //!
+//! # Memory
+//! 188 bytes for each entry: 128 its cell, 32 its two keys' slots in the index, 28 owners and links of lists. A wheel of
+//! 8 KiB comes with every shard, one for 4,096 entries and 64 at the most: 190 bytes for each of 262,144 entries, 189
+//! for each of 1,048,576 (`weir bench conntrack` measures it). All but the index and the wheels is made as entries come
+//! into use, 512 at a time.
+//!
+//! # Threads
+//! Any worker calls anything. A packet of an existing connection takes no lock, allocates nothing and waits for nobody:
+//! it reads the index and the cell, changes the state by compare-exchange, and adds to counters. What it leaves to do,
+//! because the connection now stands on another shelf or ends sooner, it puts on a stack (`stack`) that the next holder
+//! of the shard's lock works off. Opening, ending, evicting and expiring take the lock of one shard (`shard`), never
+//! of two at a time. How readers are kept from seeing half of an entry, or another connection's, is in `cell`, with
+//! what can be lost: at most additions to counters.
+//!
 //! # Cost
-//! A lookup reads at most two cache lines of the index, and an entry for each slot whose 32-bit tag agrees (one
-//! in the usual case). A refresh stores a deadline; the timer wheel finds out when it next looks at the entry.
-//! Nothing allocates after construction, but for the first connection of an owner not met before.
+//! A lookup reads at most two cache lines of the index, and a cell for each slot whose 32-bit tag agrees (one in the
+//! usual case). The deadline counts in 50 ms, so a busy connection writes its state 20 times a second, and its counters
+//! with each packet. Nothing is allocated after construction, but for a chunk of entries that come into use, and
+//! for the first connection of an owner in a shard.
 //!
 //! # When full
 //! Every entry is charged to one owner: the local pod that opened it, or the local pod it leads to where the
@@ -27,23 +43,28 @@
 //! handshake is done, anything else before the first reply). In a full table an owner with nothing to spare
 //! takes it from whoever holds the most of it. An established connection is never evicted; where nothing can
 //! be spared the new one is refused, and the packet has to be dropped. So a flood costs the pod that sends it
-//! (or is its target) its own half-open connections, and nobody an established one.
+//! (or is its target) its own half-open connections, and nobody an established one. Quotas and the number of entries
+//! are exact over the whole table. *Oldest* is so within a shard: what the new connection's shard can spare goes
+//! before what others can, and changes of one batch count as one moment.
 //!
 //! # Hostile keys
 //! The hash is keyed per table. Every key has two places and at most 16 slots are ever looked at; a key that
-//! finds all of them taken is refused ([`InsertError::BucketFull`]), at half load practically never.
+//! finds all of them taken is refused ([`InsertError::BucketFull`]), at half load practically never. Which shard a
+//! connection belongs to depends on the same key.
 //!
 //! # Time
 //! Comes with every call, and [`ConnTable::expire`] is to be called with each batch: from then on nothing that
-//! ended before is found any more, whether the budget sufficed to remove it or not.
+//! ended before is found any more, whether the budget sufficed to remove it or not. The latest time that any worker
+//! told counts for all.
 //!
 //! # Known weaknesses
 //! TCP sequence numbers are not followed: whoever may send from an end of a connection (the guard sees to it
 //! that nobody else may) can close it in the table, or keep it open. Of an SCTP packet only the first chunk is
 //! looked at, and verification tags are not. Only an SCTP path that began with INIT is tracked (no multihoming).
+//! A worker that is descheduled while it holds a shard's lock keeps others from opening connections in that shard
+//! (a 64th of them), though not from carrying on those that are open.
 //!
-//! Not here: clocks, verdicts, ICMP errors (the pipeline looks up the packet they quote), locks. One worker owns
-//! a table. Entries are linked by index, so sharing it needs no new layout.
+//! Not here: clocks, verdicts, ICMP errors (the pipeline looks up the packet they quote).
 
 mod account;
 mod accounts;
@@ -76,6 +97,8 @@ mod word;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod threads;
 
 pub use entry::Conn;
 pub use names::{ConnId, Dir, Owner};

@@ -107,7 +107,7 @@ impl ConnTable {
     fn shard_of(&self, sum: u64) -> usize {
         // The high bits of the product depend on all of the sum.
         let mixed = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        (mixed * self.shards.len() as u64 >> 32) as usize
+        ((mixed * self.shards.len() as u64) >> 32) as usize
     }
 
     /// Removes the holders of the keys that have ended.
@@ -180,8 +180,8 @@ impl ConnTable {
             return Err(refuse(held));
         }
         let life = Life::opened(opening.state);
-        let state = self.state(life, now, now);
         let created_ms = now.as_nanos() / MS;
+        let state = self.patience.state(life.pack(), created_ms, now);
         let meta = Meta { created_ms, shard: keys.shard as u8, kind: keys.original.kind };
         let bytes = opening.bytes;
         let serial = cell.fill(&Filling { original: keys.original, reply: keys.reply, meta, state, bytes });
@@ -190,7 +190,7 @@ impl ConnTable {
         held.wheel.schedule(&self.timer_links, place, deadline, now);
         held.shares.charge(&self.shelf_links, owner, life.shelf(), place);
         held.stats.inserted += 1;
-        shard.entries.fetch_add(1, Ordering::Relaxed);
+        shard.count_entry();
         cell.publish(serial, short(opening.generation));
         Ok(ConnId { index: place, serial })
     }

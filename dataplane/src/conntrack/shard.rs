@@ -4,7 +4,7 @@
 //! first. So two workers that open the same connection from its two ends at once meet under one lock. (An entry
 //! whose reply tuple is not its original reversed would need the locks of both its keys' shards.)
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ahash::RandomState;
@@ -22,8 +22,8 @@ pub(super) struct Shard {
     pub(super) moved: Moved,
     /// Places that were vacated here.
     pub(super) vacant: Vacant,
-    /// Entries in use; written under the lock.
-    pub(super) entries: AtomicUsize,
+    /// Entries in use; written under the lock, so by load and store.
+    entries: AtomicUsize,
     /// The tick that the wheel has been emptied up to; written under the lock.
     pub(super) swept: AtomicU64,
 }
@@ -46,6 +46,21 @@ impl Shard {
             entries: AtomicUsize::new(0),
             swept: AtomicU64::new(0),
         }
+    }
+
+    /// Entries in use.
+    pub(super) fn entries(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// One entry more, under the lock.
+    pub(super) fn count_entry(&self) {
+        self.entries.store(self.entries().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// One entry less, under the lock.
+    pub(super) fn discount_entry(&self) {
+        self.entries.store(self.entries().wrapping_sub(1), Ordering::Relaxed);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Held> {

@@ -87,7 +87,7 @@ pub(super) enum Shelf {
 }
 
 /// UDP seen from both ends becomes a stream when it is this old, as in netfilter.
-const STREAM_AGE: Duration = Duration::from_secs(2);
+pub(super) const STREAM_AGE: Duration = Duration::from_secs(2);
 
 impl State {
     /// The state of a connection opened by a packet with `tuple` and `signal`; `None` where none may be.

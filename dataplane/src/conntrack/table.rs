@@ -15,12 +15,12 @@ use super::cell::{Cell, Change, Key};
 use super::entry::{Conn, MS, Owners};
 use super::index::Index;
 use super::lazy::Lazy;
-use super::life::{Effect, Life};
+use super::life::{Effect, Life, Patience, receive};
 use super::links::Links;
 use super::names::{ConnId, Dir, Owner};
 use super::outcome::{ConntrackStats, Invalid, Updated};
 use super::shard::Shard;
-use super::state::Signal;
+use super::state::{Shelf, Signal};
 use super::timeouts::Timeouts;
 use super::tuple::Tuple;
 use super::word::Word;
@@ -86,6 +86,7 @@ pub struct ConnTable {
     pub(super) shards: Box<[Shard]>,
     pub(super) accounts: Accounts,
     pub(super) config: ConntrackConfig,
+    pub(super) patience: Patience,
     /// Places that were ever used.
     pub(super) places: AtomicU32,
     pub(super) tide: Tide,
@@ -124,11 +125,17 @@ impl ConnTable {
             shards: (0..shards).map(|_| Shard::new(seed.clone())).collect(),
             accounts: Accounts::new(seed.clone()),
             seed,
+            patience: Patience::of(&config.timeouts),
             config: ConntrackConfig { max_entries: limit, ..config },
             places: AtomicU32::new(0),
             tide: Tide { now: AtomicU64::new(0), swept: AtomicU64::new(0), restless: AtomicU64::new(0) },
             tallies: Tallies { invalid: AtomicU64::new(0), reopened: AtomicU64::new(0) },
         }
+    }
+
+    /// An empty table, its hash keyed at random.
+    pub fn keyed_at_random(config: ConntrackConfig) -> Self {
+        Self::new(config, RandomState::new())
     }
 
     /// The connection a packet with this tuple belongs to, and which way it goes.
@@ -175,20 +182,19 @@ impl ConnTable {
         let latest = self.tell(now);
         let updated = self.cells.get(id.index).and_then(|cell| {
             let meta = cell.meta();
-            let created = Timestamp::from_nanos(meta.created_ms.saturating_mul(MS));
             let change = cell.advance(id.serial, |word| {
                 if word.deadline_ns() <= now.as_nanos() {
                     return None;
                 }
-                let life = Life::unpack(word.life());
-                let (next, effect) = life.receive(dir, signal)?;
+                let (bits, effect) = receive(word.life(), dir, signal)?;
                 let new = match effect {
-                    Effect::Pass => word.with_life(next.pack()),
-                    Effect::Refresh => word.with(self.state(next, created, latest)),
-                    Effect::Reopen => word.with(self.state(next, latest, latest)),
+                    Effect::Pass => word.with_life(bits),
+                    Effect::Refresh => word.with(self.patience.state(bits, meta.created_ms, latest)),
+                    Effect::Reopen => word.with(self.patience.state(bits, latest.as_nanos() / MS, latest)),
                 };
                 // What stands on another shelf, or ends sooner, has to be hung up elsewhere.
-                let moves = life.shelf() != next.shelf() || new.deadline_ns() < word.deadline_ns();
+                let moves = bits != word.life()
+                    && (shelf(bits) != shelf(word.life()) || new.deadline_ns() < word.deadline_ns());
                 Some((if moves { new.moved() } else { new }, effect))
             })?;
             Some((cell, meta.shard, change))
@@ -211,7 +217,7 @@ impl ConnTable {
 
     /// Entries taken, those that ended and were not removed yet included.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.entries.load(Ordering::Relaxed)).sum()
+        self.shards.iter().map(Shard::entries).sum()
     }
 
     /// True when there is no entry.
@@ -289,13 +295,6 @@ impl ConnTable {
         Owners::unpack(word.unwrap_or(u64::MAX))
     }
 
-    /// Life and deadline of a connection that a packet came for.
-    #[inline]
-    pub(super) fn state(&self, life: Life, created: Timestamp, now: Timestamp) -> Word {
-        let deadline = now.plus(life.timeout(now.since(created), &self.config.timeouts));
-        Word::new(life.pack(), deadline.as_nanos())
-    }
-
     #[inline]
     pub(super) fn now(&self) -> u64 {
         self.tide.now.load(Ordering::Relaxed)
@@ -310,6 +309,10 @@ impl ConnTable {
         }
         Timestamp::from_nanos(self.tide.now.fetch_max(told, Ordering::Relaxed).max(told))
     }
+}
+
+fn shelf(bits: u16) -> Shelf {
+    Life::unpack(bits).shelf()
 }
 
 /// A generation as entries keep it. The greatest stands for all that do not fit, and is equal to none of them.

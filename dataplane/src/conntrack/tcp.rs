@@ -85,6 +85,12 @@ impl Segment {
     }
 }
 
+/// True for the segment of data or acknowledgement that nearly all packets are: [`Segment::Ack`] and nothing else.
+#[inline]
+pub(super) const fn is_plain_ack(flags: u8) -> bool {
+    flags & (FIN | SYN | RST | ACK) == ACK
+}
+
 /// Which ends have sent FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Fins(u8);

@@ -12,6 +12,14 @@
 
 /// Nanoseconds of one unit of deadlines. Divides the timer wheel's tick.
 const UNIT_NS: u64 = 50_000_000;
+/// The last deadline.
+const END: u64 = (1 << 39) - 1;
+
+/// So many units, rounded up.
+#[inline]
+pub(super) const fn units(ns: u64) -> u64 {
+    ns.div_ceil(UNIT_NS)
+}
 
 const LIFE_SHIFT: u32 = 1;
 const LIFE_MASK: u64 = 0x1ff;
@@ -27,10 +35,11 @@ impl Word {
     /// The bit of `moved`.
     pub(super) const MOVED: u64 = 1;
 
-    /// A state without a serial.
+    /// A state without a serial, whose deadline is `units` after the beginning of time, or at its end.
     #[inline]
-    pub(super) const fn new(life: u16, deadline_ns: u64) -> Self {
-        Self(deadline_ns.div_ceil(UNIT_NS) << DEADLINE_SHIFT | (life as u64 & LIFE_MASK) << LIFE_SHIFT)
+    pub(super) const fn new(life: u16, units: u64) -> Self {
+        let units = if units > END { END } else { units };
+        Self(units << DEADLINE_SHIFT | (life as u64 & LIFE_MASK) << LIFE_SHIFT)
     }
 
     #[inline]
@@ -118,11 +127,12 @@ mod tests {
 
     #[test]
     fn parts_of_a_word_do_not_touch_one_another() {
-        let word = Word::new(0x155, u64::MAX).of(0xffff_ffff);
+        let word = Word::new(0x155, units(u64::MAX)).of(0xffff_ffff);
         assert_eq!(word.life(), 0x155);
         assert!(word.deadline_ns() >= u64::MAX - UNIT_NS && word.is_of(0xffff_ffff) && !word.is_moved());
         assert!(word.is_of(0xffff) && !word.is_of(0xfffd), "15 bits above the lowest");
-        let word = word.moved().with(Word::new(3, 50_000_001));
+        assert_eq!(Word::new(1, u64::MAX).deadline_ns(), u64::MAX);
+        let word = word.moved().with(Word::new(3, units(50_000_001)));
         assert_eq!((word.life(), word.deadline_ns()), (3, 100_000_000), "rounded up");
         assert!(word.is_moved() && word.is_of(0xffff_ffff));
         let ended = word.ended();

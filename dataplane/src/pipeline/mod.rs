@@ -119,7 +119,7 @@ const TICK_PURGE: u32 = 4096;
 impl Pipeline {
     /// A pipeline without ports and without a generation: it drops everything as `starting`.
     pub fn new(settings: Settings, counters: Arc<PacketCounters>, denial_log: Arc<DenialLog>) -> Self {
-        let connections = ConnTable::new(settings.conntrack.clone(), ahash::RandomState::new());
+        let connections = ConnTable::keyed_at_random(settings.conntrack.clone());
         Self::sharing(settings, counters, denial_log, Arc::new(connections))
     }
 

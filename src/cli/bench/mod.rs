@@ -3,6 +3,7 @@
 //! Figures of parts guide; what counts is what the whole does (`weir lab`). Every bench first checks its answers.
 
 mod classifier;
+mod conntrack;
 mod environment;
 mod pipeline;
 mod rate;
@@ -11,9 +12,10 @@ use super::Outcome;
 
 /// Measure parts of weir on this machine
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   weir bench classifier --generate acl --size 10000 -o json
-  weir bench pipeline --direction decap --flows 10000")]
+  weir bench pipeline --direction decap --flows 10000
+  weir bench conntrack --threads 2")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -22,12 +24,14 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Classifier(classifier::Args),
+    Conntrack(conntrack::Args),
     Pipeline(pipeline::Args),
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
     match &args.command {
         Command::Classifier(args) => classifier::run(args),
+        Command::Conntrack(args) => conntrack::run(args),
         Command::Pipeline(args) => pipeline::run(args),
     }
 }
