@@ -9,7 +9,7 @@
 //!                                                                       └─► decision (shared by what goes one way)
 //! ```
 //! 64 bytes an entry and 8 in the sets; memory is touched as flows come. As many entries as the connection table has
-//! keys, a million at the most; in a full set one of the four gives way.
+//! keys, two million at the most; in a full set one of the four gives way.
 //!
 //! # When it is wrong
 //! Never: everything in it belongs to an *epoch*, which ends with each generation and with each change of a port
@@ -35,7 +35,7 @@ use crate::tables::Party;
 const WAYS: usize = 4;
 const VACANT: u64 = 0;
 const LEAST_ENTRIES: usize = 1024;
-const MOST_ENTRIES: usize = 1 << 20;
+const MOST_ENTRIES: usize = 1 << 21;
 /// Most contexts and decisions of one epoch: more pods and nodes than that have flows that go the long way.
 const MOST_SHARED: usize = 1 << 14;
 

@@ -95,7 +95,9 @@ fn patched(datagram: &Datagram, place: usize, bytes: &[u8]) -> Vec<u8> {
 
 fn patch(mut frame: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
     let to = frame.get_mut(place..place.saturating_add(bytes.len()));
-    to.into_iter().for_each(|to| to.copy_from_slice(bytes));
+    if let Some(to) = to {
+        to.copy_from_slice(bytes);
+    }
     frame
 }
 

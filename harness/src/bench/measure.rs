@@ -230,7 +230,9 @@ fn laps(
     begin: &Barrier,
 ) -> Result<Prepared, String> {
     let mut frames = Frames::new(direction, node.underlay, size);
-    let opened = open_flows(&mut node, &mut frames, direction, flows.clone());
+    // Twice: a flow is known from its second packet on.
+    let opened = open_flows(&mut node, &mut frames, direction, flows.clone())
+        .and_then(|()| open_flows(&mut node, &mut frames, direction, flows.clone()));
     // Those who wait are let go whether or not this one is ready.
     begin.wait();
     opened?;
