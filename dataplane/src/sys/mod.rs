@@ -11,6 +11,7 @@ pub mod packet_socket;
 pub mod peer;
 pub mod process;
 pub mod raw_ip;
+pub mod scheduling;
 pub mod socket;
 pub mod tun;
 pub mod udp_socket;
