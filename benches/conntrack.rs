@@ -35,14 +35,14 @@ fn tuples(count: usize, server: u8) -> Vec<Tuple> {
 
 fn table(size: usize, tuples: &[Tuple]) -> ConnTable {
     let config = ConntrackConfig { owner_quota: size, ..ConntrackConfig::with_max_entries(size) };
-    let mut table = ConnTable::new(config, RandomState::with_seeds(1, 2, 3, 4));
+    let table = ConnTable::new(config, RandomState::with_seeds(1, 2, 3, 4));
     for tuple in tuples {
-        open(&mut table, *tuple);
+        open(&table, *tuple);
     }
     table
 }
 
-fn open(table: &mut ConnTable, tuple: Tuple) {
+fn open(table: &ConnTable, tuple: Tuple) {
     let opened = table.insert(tuple, SOURCE, DESTINATION, 1, Signal::Udp, BYTES, Timestamp::ZERO);
     assert!(opened.is_ok(), "room for every connection: {opened:?}");
 }
@@ -54,7 +54,7 @@ fn main() {
     for size in SIZES {
         let known = tuples(size / 2, 1);
         let strangers = tuples(size / 2, 2);
-        let mut table = table(size, &known);
+        let table = table(size, &known);
 
         let mut steps = known.chunks_exact(STEP).cycle();
         group.bench_function(BenchmarkId::new("lookup, found", size), |bencher| {
@@ -90,7 +90,7 @@ fn main() {
             bencher.iter(|| {
                 let step = steps.next().unwrap_or_default();
                 for tuple in step {
-                    open(&mut table, *tuple);
+                    open(&table, *tuple);
                 }
                 for tuple in step {
                     if let Some((id, _)) = table.lookup(tuple) {

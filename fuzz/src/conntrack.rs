@@ -20,7 +20,7 @@ const OWNERS: [Owner; 4] = [Owner(1), Owner(2), Owner(3), Owner::NONE];
 pub fn run(input: &[u8]) {
     let mut script = Script::new(input);
     let config = ConntrackConfig { max_entries: ENTRIES, owner_quota: QUOTA, timeouts: Timeouts::default() };
-    let mut table = ConnTable::new(config, RandomState::with_seeds(1, 2, 3, 4));
+    let table = ConnTable::new(config, RandomState::with_seeds(1, 2, 3, 4));
     let mut now = Timestamp::ZERO;
     while !script.is_over() {
         match script.below(16) {
@@ -34,7 +34,7 @@ pub fn run(input: &[u8]) {
                     assert!(table.get(id).is_none(), "a name leads nowhere afterwards");
                 }
             }
-            _ => packet(&mut script, &mut table, now),
+            _ => packet(&mut script, &table, now),
         }
         assert_books(&table);
     }
@@ -44,7 +44,7 @@ pub fn run(input: &[u8]) {
 }
 
 /// As the pipeline does: a packet belongs to a connection, or opens one.
-fn packet(script: &mut Script<'_>, table: &mut ConnTable, now: Timestamp) {
+fn packet(script: &mut Script<'_>, table: &ConnTable, now: Timestamp) {
     let Some(tuple) = tuple(script) else { return };
     let signal = signal(script, &tuple);
     if let Some((id, dir)) = table.lookup(&tuple) {

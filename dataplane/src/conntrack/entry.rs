@@ -145,11 +145,6 @@ impl Conn {
         self.state.shelf(self.assured)
     }
 
-    /// Remembers that the policy of `generation` allows it.
-    pub fn mark_judged(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
     /// The tuple of its replies.
     pub fn reply(&self) -> &Tuple {
         &self.reply

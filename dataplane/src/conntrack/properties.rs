@@ -196,7 +196,7 @@ fn face(conn: &Conn) -> impl PartialEq + std::fmt::Debug + use<> {
 
 fn compare(table: &ConnTable, model: &Model, keys: &[Tuple]) {
     for key in keys.iter().flat_map(|key| [*key, key.reversed()]) {
-        let in_table = table.lookup(&key).map(|(id, dir)| (dir, face(table.get(id).unwrap())));
+        let in_table = table.lookup(&key).map(|(id, dir)| (dir, face(&table.get(id).unwrap())));
         let in_model = model.position(&key).map(|(position, dir)| (dir, face(&model.conns[position].0)));
         assert_eq!(in_table, in_model, "{key:?}");
     }
@@ -210,7 +210,7 @@ fn compare(table: &ConnTable, model: &Model, keys: &[Tuple]) {
 
 fn run(ops: Vec<Op>) {
     let config = ConntrackConfig { max_entries: MAX, owner_quota: QUOTA, timeouts: Timeouts::default() };
-    let mut table = ConnTable::new(config, RandomState::with_seeds(1, 2, 3, 4));
+    let table = ConnTable::new(config, RandomState::with_seeds(1, 2, 3, 4));
     let mut model = Model::default();
     let mut keys = Vec::new();
     for op in ops {

@@ -50,7 +50,7 @@ impl Default for ConntrackConfig {
 }
 
 /// The connection table.
-pub struct ConnTable {
+pub(super) struct Table {
     slab: Slab,
     index: Index,
     wheel: TimerWheel,
@@ -60,9 +60,9 @@ pub struct ConnTable {
     now: Timestamp,
 }
 
-impl ConnTable {
+impl Table {
     /// An empty table. Its hash is keyed by `seed`, which is to be random in production.
-    pub fn new(config: ConntrackConfig, seed: RandomState) -> Self {
+    pub(super) fn new(config: ConntrackConfig, seed: RandomState) -> Self {
         let limit = config.max_entries.clamp(1, MAX_ENTRIES);
         Self {
             slab: Slab::new(limit),
@@ -76,32 +76,26 @@ impl ConnTable {
     }
 
     /// The connection a packet with this tuple belongs to, and which way it goes.
-    pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Dir)> {
+    pub(super) fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Dir)> {
         let (index, dir) = self.find(tuple)?;
         let conn = self.slab.at(index).filter(|conn| conn.deadline > self.now)?;
         Some((ConnId { index, serial: conn.serial }, dir))
     }
 
     /// The connection of that name, if it is still there.
-    pub fn get(&self, id: ConnId) -> Option<&Conn> {
+    pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {
         self.slab.get(id)
     }
 
     /// The connection of that name, if it is still there, to mark it judged.
-    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.slab.get_mut(id)
-    }
-
-    /// True when such a packet may open a connection, if the policy allows it: a TCP SYN alone, an SCTP INIT,
-    /// an echo request, any UDP datagram, any packet of an untracked protocol.
-    pub const fn may_open(signal: Signal) -> bool {
-        signal.may_open()
     }
 
     /// Opens the connection of a packet that the policy of `generation` allows. May evict an entry that is
     /// over or was never established, of this owner first.
     #[expect(clippy::too_many_arguments, reason = "one call site; each says something else of the packet")]
-    pub fn insert(
+    pub(super) fn insert(
         &mut self,
         tuple: Tuple,
         source_owner: Owner,
@@ -130,7 +124,7 @@ impl ConnTable {
     }
 
     /// Takes a packet into its connection: state, timeout, counters.
-    pub fn update(
+    pub(super) fn update(
         &mut self,
         id: ConnId,
         dir: Dir,
@@ -164,7 +158,7 @@ impl ConnTable {
     }
 
     /// Removes a connection, if it is still there.
-    pub fn remove(&mut self, id: ConnId) {
+    pub(super) fn remove(&mut self, id: ConnId) {
         if self.slab.get(id).is_some() {
             self.unhook(id.index);
             self.stats.removed += 1;
@@ -173,7 +167,7 @@ impl ConnTable {
 
     /// Says what time it is: whatever has ended by then is found no more. Removes entries that ended, looking
     /// at `budget` entries at the most; returns how many it removed. To be called with each batch.
-    pub fn expire(&mut self, now: Timestamp, budget: usize) -> usize {
+    pub(super) fn expire(&mut self, now: Timestamp, budget: usize) -> usize {
         self.now = self.now.max(now);
         let mut ended = 0;
         for _ in 0..budget {
@@ -190,39 +184,34 @@ impl ConnTable {
     }
 
     /// Entries taken, those that ended and were not removed yet included.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// True when there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The size it was made with.
-    pub fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.config.max_entries
     }
 
     /// Entries charged to `owner`.
-    pub fn held_by(&self, owner: Owner) -> usize {
+    pub(super) fn held_by(&self, owner: Owner) -> usize {
         self.shares.held(owner)
     }
 
     /// All connections, in no order. For showing them: not for the packet path.
-    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
         self.slab.iter().filter(|(_, conn)| conn.deadline > self.now)
     }
 
     /// What happened so far.
-    pub fn stats(&self) -> ConntrackStats {
+    pub(super) fn stats(&self) -> ConntrackStats {
         self.stats
     }
 
     /// Looks at `budget` places from `from` on and removes the connections that `is_over` says yes to. Returns
     /// where to go on, `None` once the end is reached. For what ends many connections at once and is no packet
     /// and no timeout: a little of it at a time, so that packets need not wait.
-    pub fn purge(&mut self, from: u32, budget: u32, is_over: impl Fn(&Conn) -> bool) -> Option<u32> {
+    pub(super) fn purge(&mut self, from: u32, budget: u32, is_over: impl Fn(&Conn) -> bool) -> Option<u32> {
         let places = self.slab.places();
         let end = from.saturating_add(budget).min(places);
         for index in from..end {
@@ -236,7 +225,7 @@ impl ConnTable {
 
     /// Removes every connection from or to `owner`; returns how many. Reads the whole table: for an endpoint
     /// that goes away.
-    pub fn remove_owner(&mut self, owner: Owner) -> usize {
+    pub(super) fn remove_owner(&mut self, owner: Owner) -> usize {
         let mut removed = 0;
         for index in 0..self.slab.places() {
             let is_theirs = |conn: &Conn| conn.source_owner == owner || conn.dest_owner == owner;

@@ -71,7 +71,7 @@ pub struct Pipeline {
     settings: Settings,
     generation: Option<Arc<Generation>>,
     bindings: Bindings,
-    connections: ConnTable,
+    connections: Arc<ConnTable>,
     fragments: FragTable<FirstFragment>,
     counters: Arc<PacketCounters>,
     denial_log: Arc<DenialLog>,
@@ -107,10 +107,22 @@ const TICK_PURGE: u32 = 4096;
 impl Pipeline {
     /// A pipeline without ports and without a generation: it drops everything as `starting`.
     pub fn new(settings: Settings, counters: Arc<PacketCounters>, denial_log: Arc<DenialLog>) -> Self {
+        let connections = ConnTable::new(settings.conntrack.clone(), ahash::RandomState::new());
+        Self::sharing(settings, counters, denial_log, Arc::new(connections))
+    }
+
+    /// [`Pipeline::new`] with a connection table that other workers use too: the two directions of a
+    /// connection may come in on two of them.
+    pub fn sharing(
+        settings: Settings,
+        counters: Arc<PacketCounters>,
+        denial_log: Arc<DenialLog>,
+        connections: Arc<ConnTable>,
+    ) -> Self {
         Self {
             generation: None,
             bindings: Bindings::default(),
-            connections: ConnTable::new(settings.conntrack.clone(), ahash::RandomState::new()),
+            connections,
             fragments: FragTable::new(settings.fragments.clone()),
             counters,
             denial_log,
@@ -163,7 +175,7 @@ impl Pipeline {
     }
 
     /// The connections followed now.
-    pub fn connections(&self) -> &ConnTable {
+    pub fn connections(&self) -> &Arc<ConnTable> {
         &self.connections
     }
 

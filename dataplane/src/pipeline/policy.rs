@@ -140,8 +140,8 @@ impl Pipeline {
         now: Timestamp,
         changed: &mut bool,
     ) -> Result<(), DropReason> {
-        let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
-        if connection.generation != generation.number
+        let judged = self.connections.generation(id).ok_or(DropReason::ConntrackInvalid)?;
+        if judged != generation.number
             && let Err(reason) = self.judge_again(generation, packet, id, dir)
         {
             self.connections.remove(id);
@@ -168,7 +168,7 @@ impl Pipeline {
     ) -> Result<(), DropReason> {
         let flow = self.connection_flow(generation, packet, id, dir).ok_or(DropReason::ConntrackInvalid)?;
         let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
-        if !same_pods(generation, connection, &flow) {
+        if !same_pods(generation, &connection, &flow) {
             return Err(DropReason::PodGone);
         }
         for key in keys(generation, &flow).into_iter().flatten() {
@@ -178,9 +178,7 @@ impl Pipeline {
                 return Err(DropReason::PolicyRevoked);
             }
         }
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.mark_judged(generation.number);
-        }
+        self.connections.mark_judged(id, generation.number);
         Ok(())
     }
 
@@ -213,7 +211,11 @@ impl Pipeline {
         *changed = true;
         match opened {
             Ok(_) => Ok(()),
-            Err(InsertError::Invalid) => Err(DropReason::ConntrackInvalid),
+            // Another worker may have opened it since `track` looked.
+            Err(InsertError::Invalid) => match self.connections.lookup(&tuple) {
+                Some((id, dir)) => self.continue_connection(generation, packet, id, dir, now, changed),
+                None => Err(DropReason::ConntrackInvalid),
+            },
             Err(InsertError::Full) => Err(DropReason::ConntrackFull),
             Err(InsertError::Quota) => Err(DropReason::ConntrackQuota),
             Err(InsertError::BucketFull) => Err(DropReason::ConntrackBucketFull),
