@@ -14,6 +14,7 @@ use vxlan::mac::Mac;
 
 use super::placement::Placement;
 use super::worker::{Command, Report, Worker, WorkerConfig};
+use crate::buffer::Pool;
 use crate::pipeline::{Binding, Pipeline, PortId, Settings};
 use crate::ports::Port;
 use crate::tables::Publisher;
@@ -147,15 +148,16 @@ impl Workers {
         let mut workers = Self { handles: Vec::new(), reports, attached: Vec::new() };
         let alone = [Placement::default()];
         let placements = if config.placements.is_empty() { &alone[..] } else { &config.placements };
-        for (index, placement) in placements.iter().enumerate() {
+        let mut pipelines = pipelines(config, placements.len(), denials);
+        let pools = Pool::beside(config.frames, placements.len());
+        for ((index, placement), pool) in placements.iter().enumerate().zip(pools) {
+            let Some((pipeline, counters)) = pipelines.pop() else { break };
             let poll = Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
             let (commands, inbox) = unbounded();
-            let counters = Arc::new(PacketCounters::default());
             let steps = Arc::new(LoopCounters::default());
-            let pipeline = Pipeline::new(config.settings.clone(), Arc::clone(&counters), Arc::clone(denials));
             let worker = Worker::new(WorkerConfig {
-                frames: config.frames,
+                pool,
                 busy_poll: config.busy_poll,
                 epoch,
                 poll,
@@ -329,6 +331,23 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.shut_down();
     }
+}
+
+/// A pipeline for each worker, which share what connections and datagrams need that come by several.
+fn pipelines(
+    config: &WorkersConfig,
+    count: usize,
+    denials: &Arc<DenialLog>,
+) -> Vec<(Pipeline, Arc<PacketCounters>)> {
+    let counters = Arc::new(PacketCounters::default());
+    let first = Pipeline::new(config.settings.clone(), Arc::clone(&counters), Arc::clone(denials));
+    let mut all = Vec::with_capacity(count);
+    for _ in 1..count {
+        let counters = Arc::new(PacketCounters::default());
+        all.push((first.beside(Arc::clone(&counters)), counters));
+    }
+    all.push((first, counters));
+    all
 }
 
 fn detach_from(handle: &Handle, id: PortId) -> Option<Box<dyn Port>> {

@@ -26,7 +26,7 @@ use crate::time::Timestamp;
 
 /// What a worker is made of.
 pub(super) struct WorkerConfig {
-    pub(super) frames: usize,
+    pub(super) pool: Pool,
     pub(super) busy_poll: bool,
     /// When time began, for all workers.
     pub(super) epoch: Instant,
@@ -83,7 +83,6 @@ pub(super) enum Command {
 
 pub(super) struct Worker {
     config: WorkerConfig,
-    pool: Pool,
     slots: Slots,
     /// The ports of this round; kept for its capacity alone.
     turn: Vec<PortId>,
@@ -99,7 +98,6 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(config: WorkerConfig) -> Self {
         Self {
-            pool: Pool::new(config.frames),
             config,
             slots: Slots::default(),
             turn: Vec::new(),
@@ -137,7 +135,7 @@ impl Worker {
     /// What has to be done every now and then.
     fn keep_house(&mut self, now: Timestamp) {
         self.next_tick = now.plus(BUSY_TICK);
-        self.config.pipeline.tick(now, &mut self.pool, &mut self.out);
+        self.config.pipeline.tick(now, &mut self.config.pool, &mut self.out);
         self.flush();
         self.tell_learned();
         if now >= self.next_look {
@@ -185,7 +183,7 @@ impl Worker {
         for &id in &turn {
             let Some(slot) = self.slots.get_mut(id) else { continue };
             let mut more = false;
-            match slot.port.recv(&mut self.pool, &mut self.batch, BATCH_FRAMES) {
+            match slot.port.recv(&mut self.config.pool, &mut self.batch, BATCH_FRAMES) {
                 Ok(received) => {
                     total += received.frames + received.malformed;
                     slot.counters.rx_lost.add(received.lost);
@@ -198,7 +196,7 @@ impl Worker {
                 slot.counters.rx_packets.add(self.batch.len() as u64);
                 slot.counters.rx_bytes.add(self.batch.iter().map(|frame| frame.len() as u64).sum());
                 self.config.steps.batches.add(1);
-                self.config.pipeline.process(id, &mut self.batch, now, &mut self.pool, &mut self.out);
+                self.config.pipeline.process(id, &mut self.batch, now, &mut self.config.pool, &mut self.out);
                 self.flush();
             }
             if !more {
@@ -211,7 +209,7 @@ impl Worker {
 
     /// Sends what the pipeline put out.
     fn flush(&mut self) {
-        let Self { out, slots, pool, config: WorkerConfig { counters, .. }, dead, .. } = self;
+        let Self { out, slots, config: WorkerConfig { counters, pool, .. }, dead, .. } = self;
         out.drain(|id, batch| {
             let Some(slot) = slots.get_mut(id) else {
                 counters.count_drop(DropReason::PortUnattached, batch.len() as u64);
