@@ -11,10 +11,10 @@ use super::control_loop::ControlLoop;
 use super::identity;
 use crate::control::{
     self, AttachmentState, Connections, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
-    StateSummary, Status, UnderlayStatus,
+    StateSummary, Status, UnderlayStatus, WorkerStatus,
 };
 use crate::tables::{Generation, OwnNode};
-use crate::workers::{AttachedPort, Workers};
+use crate::workers::{AttachedPort, WorkerView, Workers};
 
 impl ControlLoop {
     pub(super) fn status(&mut self) -> Status {
@@ -29,6 +29,7 @@ impl ControlLoop {
             waiting: self.waiting(),
             peers: generation.as_deref().map(|generation| self.peers(&generation.fdb)).unwrap_or_default(),
             ports: self.ports(),
+            workers: self.workers.iter().enumerate().map(|(index, view)| worker(index, &view)).collect(),
             packets: PacketCounts::from(&counters),
             drops: control::drops(&counters),
             denials: control::denials(&self.denials, |address| {
@@ -170,6 +171,19 @@ fn state_of(entry: &Entry, known: bool) -> AttachmentState {
 fn mac_of(entry: &Entry, workers: &Workers) -> Option<String> {
     let live = entry.live.as_ref()?;
     live.mac.or_else(|| workers.mac(&live.port)).map(|mac| mac.to_string())
+}
+
+fn worker(index: usize, view: &WorkerView<'_>) -> WorkerStatus {
+    WorkerStatus {
+        name: Workers::name(index),
+        processor: view.placement.processor,
+        niceness: view.placement.niceness,
+        received: view.counters.received.get(),
+        forwarded: view.counters.forwarded.get(),
+        dropped: view.counters.dropped_total(),
+        batches: view.steps.batches.get(),
+        sleeps: view.steps.sleeps.get(),
+    }
 }
 
 fn port(name: &str, kind: &str, attached: &AttachedPort) -> PortStatus {

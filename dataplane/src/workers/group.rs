@@ -170,17 +170,21 @@ impl Workers {
             });
             let (placed, answer) = bounded(1);
             let placement = *placement;
-            let thread =
-                std::thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {
-                    // Whoever started this thread waits for it.
-                    let _ = placed.send(placement.take_effect());
-                    worker.run();
-                })?;
+            let thread = std::thread::Builder::new().name(Self::name(index)).spawn(move || {
+                // Whoever started this thread waits for it.
+                let _ = placed.send(placement.take_effect());
+                worker.run();
+            })?;
             let placement = answer.recv().unwrap_or_default();
             let thread = Some(thread);
             workers.handles.push(Handle { commands, waker, thread, counters, steps, placement });
         }
         Ok(workers)
+    }
+
+    /// The name of a worker's thread.
+    pub fn name(index: usize) -> String {
+        format!("weir-worker-{index}")
     }
 
     /// How many there are.
