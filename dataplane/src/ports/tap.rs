@@ -5,9 +5,9 @@
 //! [vnet header](crate::sys::vnet): a 64 KiB super-packet with a partial checksum crosses as one frame.
 //! Receiving puts header and frame into the frame's memory in one piece and cuts the header off.
 //!
-//! With several queues the kernel sends a flow's frames to the queue that last wrote frames of its other direction, else
-//! to one it picks by a hash that is the same for both directions: a connection comes to rest on one worker. A TAP that
-//! was made for a single queue (by another configuration, or by somebody else) gives its frames to the first worker
+//! With several queues a flow's frames, both directions alike, come by one queue ([`crate::sys::steering`]). Where weir may
+//! load no program the kernel chooses: it moves a flow to the queue that last wrote frames of its other direction, which
+//! can put frames of the first moments out of order. A TAP that was made for a single queue (by another configuration, or by somebody else) gives its frames to the first worker
 //! alone; the others write through the same queue.
 //!
 //! While nobody holds the descriptor, a persistent TAP has no carrier and passes nothing: it fails closed.
@@ -32,6 +32,7 @@ use super::{Capabilities, Port, PortInfo, Received, Sent, interface};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::netlink::{Link, Netlink};
 use crate::sys::netns::Netns;
+use crate::sys::steering;
 use crate::sys::tun::{self, Offloads};
 use crate::sys::vnet::{self, VNET_LEN};
 
@@ -124,6 +125,11 @@ impl TapPort {
         let taps = tun::open_queues(name, count)?;
         let Some(first) = taps.first() else { return Err(io::Error::from(io::ErrorKind::NotFound)) };
         let offloads = tun::set_offloads(first)?;
+        if taps.len() > 1
+            && let Err(error) = steering::by_flow(first)
+        {
+            tracing::debug!(interface = name, %error, "queues are chosen by the kernel, not by flow alone");
+        }
         if config.persistent {
             tun::set_persistent(first, true)?;
         }

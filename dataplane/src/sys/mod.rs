@@ -13,6 +13,7 @@ pub mod process;
 pub mod raw_ip;
 pub mod scheduling;
 pub mod socket;
+pub mod steering;
 pub mod tun;
 pub mod udp_socket;
 pub mod userns;

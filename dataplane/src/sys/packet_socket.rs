@@ -97,6 +97,16 @@ impl PacketSocket {
         socket::set(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT, value)
     }
 
+    /// Asks for rings of the third version (`TPACKET_V3`); none is made.
+    pub fn set_ring_version(&self) -> io::Result<()> {
+        socket::set(
+            self.0.as_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_VERSION,
+            libc::tpacket_versions::TPACKET_V3 as i32,
+        )
+    }
+
     /// Receives nothing, though bound, until [`PacketSocket::unmute`].
     pub fn mute(&self) -> io::Result<()> {
         socket::discard_arrivals(self.0.as_fd())

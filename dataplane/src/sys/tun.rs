@@ -94,6 +94,16 @@ pub fn set_offloads(tap: &File) -> io::Result<Offloads> {
     Ok(Offloads::Tcp)
 }
 
+/// Whether the TAP takes encapsulated super-packets whole (`TUN_F_UDP_TUNNEL_GSO`, `TUN_F_UDP_TUNNEL_GSO_CSUM`). To be
+/// asked of a TAP made for the question: it is left with these offloads.
+///
+/// # Errors
+/// The kernel does not have them.
+pub fn try_tunnel_offload(tap: &File) -> io::Result<()> {
+    const TUNNEL_OFFLOADS: u32 = 0x80 | 0x100;
+    set_offload_flags(tap, TCP_OFFLOADS | UDP_OFFLOADS | TUNNEL_OFFLOADS)
+}
+
 /// Whether the interface outlives the descriptor.
 pub fn set_persistent(tap: &File, persistent: bool) -> io::Result<()> {
     // SAFETY: the request takes a number, not a pointer, and the descriptor is open.
