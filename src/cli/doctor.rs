@@ -42,7 +42,7 @@ fn for_people(report: &Report) -> String {
     let mended = report.findings.iter().filter_map(|finding| Some((finding, finding.remedy.as_ref()?)));
     for (index, (finding, remedy)) in mended.enumerate() {
         if index == 0 {
-            let _ = write!(text, "\n{}\n", paint(Colour::Heading, "Remedies"));
+            let _ = write!(text, "\n\n{}\n", paint(Colour::Heading, "Remedies"));
         }
         let colour = if finding.standing == Standing::Blocks { Colour::Bad } else { Colour::Doubtful };
         let _ = writeln!(text, "{}: {}", paint(colour, finding.check), visible(remedy));

@@ -145,6 +145,13 @@ fn tap(facts: &Facts, note: &mut impl FnMut(Finding)) {
         "a kernel since 3.8 has it",
     ));
     note(feature(
+        "tap_steering",
+        &facts.tap_steering,
+        Standing::Missing,
+        "a flow's frames, both directions alike, come by one queue; without, the kernel may move a flow past frames that wait",
+        "give weir CAP_BPF (Linux 5.8; before that CAP_SYS_ADMIN), or run it with `workers: 1`",
+    ));
+    note(feature(
         "tap_udp_segmentation",
         &facts.tap_udp,
         Standing::Missing,
@@ -299,8 +306,7 @@ mod tests {
     use crate::doctor::Privileges;
 
     fn facts() -> Facts {
-        let privileges =
-            Privileges { net_admin: true, net_raw: true, sys_admin: true, sys_nice: true, bpf: true };
+        let privileges = Privileges { net_admin: true, net_raw: true, sys_admin: true, sys_nice: true };
         Facts {
             kernel: "6.18.0".to_owned(),
             processors: 2,
@@ -309,6 +315,7 @@ mod tests {
             tap: Ok(()),
             tap_udp: Ok(()),
             tap_queues: Ok(()),
+            tap_steering: Ok(()),
             tap_tunnel: Ok(()),
             packet: Ok(()),
             packet_groups: Ok(()),

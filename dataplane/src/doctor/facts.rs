@@ -15,8 +15,6 @@ pub struct Privileges {
     pub sys_admin: bool,
     /// `CAP_SYS_NICE`: workers that run before others.
     pub sys_nice: bool,
-    /// `CAP_BPF`: programs of AF_XDP.
-    pub bpf: bool,
 }
 
 /// Everything.
@@ -36,6 +34,8 @@ pub struct Facts {
     pub tap_udp: Probed,
     /// A TAP may have several queues.
     pub tap_queues: Probed,
+    /// A TAP's queues can be chosen by a program.
+    pub tap_steering: Probed,
     /// A TAP takes encapsulated super-packets whole.
     pub tap_tunnel: Probed,
     /// Packet sockets with vnet headers.

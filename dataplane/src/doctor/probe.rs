@@ -9,13 +9,12 @@ use super::facts::{Facts, Privileges, Probed};
 use crate::sys::netlink::Netlink;
 use crate::sys::netns::Netns;
 use crate::sys::packet_socket::PacketSocket;
-use crate::sys::{scheduling, socket, tun, udp_socket};
+use crate::sys::{scheduling, socket, steering, tun, udp_socket};
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYS_NICE: u32 = 23;
-const CAP_BPF: u32 = 39;
 
 /// Finds everything out, with `port` as the VXLAN port.
 pub fn probe(port: u16) -> Facts {
@@ -30,6 +29,7 @@ pub fn probe(port: u16) -> Facts {
         tap: made.tap,
         tap_udp: made.tap_udp,
         tap_queues: made.tap_queues,
+        tap_steering: made.tap_steering,
         tap_tunnel: made.tap_tunnel,
         packet: made.packet,
         packet_groups: made.packet_groups,
@@ -54,6 +54,7 @@ struct Made {
     tap: Probed,
     tap_udp: Probed,
     tap_queues: Probed,
+    tap_steering: Probed,
     tap_tunnel: Probed,
     packet: Probed,
     packet_groups: Probed,
@@ -68,6 +69,7 @@ impl Made {
             tap: no(),
             tap_udp: no(),
             tap_queues: no(),
+            tap_steering: no(),
             tap_tunnel: no(),
             packet: no(),
             packet_groups: no(),
@@ -107,6 +109,10 @@ impl Made {
                 tun::Offloads::Tcp => Err(io::Error::from(io::ErrorKind::Unsupported)),
             }),
             tap_queues: probed(tun::open_queues("probe3", 2).map(drop)),
+            tap_steering: probed(
+                tun::open_queues("probe4", 2)
+                    .and_then(|queues| queues.first().map_or(Ok(()), steering::by_flow)),
+            ),
             tap_tunnel: with_tap(tun::try_tunnel_offload),
             packet: with_packet(&|_| Ok(())),
             packet_rings: with_packet(&|_| PacketSocket::open()?.set_ring_version()),
@@ -148,7 +154,6 @@ fn privileges() -> Privileges {
         net_raw: has(CAP_NET_RAW),
         sys_admin: has(CAP_SYS_ADMIN),
         sys_nice: has(CAP_SYS_NICE),
-        bpf: has(CAP_BPF) || has(CAP_SYS_ADMIN),
     }
 }
 

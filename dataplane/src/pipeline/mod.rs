@@ -267,7 +267,7 @@ impl Pipeline {
         self.connections.expire(now, budget);
         self.fragments.expire(now, &mut self.expired);
         for (frame, reason) in self.expired.drain(..) {
-            self.counters.held.sub(1);
+            self.counters.held.lower(1);
             self.counters.count_drop(reason, 1);
             if let Some(endings) = &mut self.endings {
                 endings.push(Ended { tag: frame.tag, ending: Ending::Dropped(reason), judged: [None; 2] });

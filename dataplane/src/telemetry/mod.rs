@@ -26,9 +26,14 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// Takes `count` off again; same rule as [`Counter::add`]. Wraps: of a gauge that one worker raises and another
-    /// lowers, only the sum over the workers means something.
+    /// Takes `count` off again; same rule as [`Counter::add`].
     pub fn sub(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(count), Ordering::Relaxed);
+    }
+
+    /// Lowers a gauge that one worker raises and another lowers; same rule as [`Counter::add`]. It wraps, and only the
+    /// sum over the workers means something.
+    pub fn lower(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(count), Ordering::Relaxed);
     }
 
@@ -52,7 +57,7 @@ pub struct PacketCounters {
     pub forwarded: Counter,
     /// Frames answered by weir itself (ARP, neighbour discovery).
     pub answered: Counter,
-    /// Later fragments waiting for their first; a gauge.
+    /// Later fragments waiting for their first; a gauge. One worker may hold what another's packet sets free.
     pub held: Counter,
     /// ICMP errors sent on account of a dropped packet.
     pub icmp_errors: Counter,
@@ -162,7 +167,9 @@ impl PortCounters {
                 (&total.tx_congested, &one.tx_congested),
                 (&total.tx_failed, &one.tx_failed),
             ];
-            sums.into_iter().for_each(|(sum, one)| sum.add(one.get()));
+            for (sum, one) in sums {
+                sum.add(one.get());
+            }
         }
         total
     }
