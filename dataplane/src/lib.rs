@@ -34,4 +34,5 @@ pub mod config;
 pub mod control;
 pub mod state;
 
+pub mod doctor;
 pub mod node;

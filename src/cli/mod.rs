@@ -6,6 +6,7 @@ mod bench;
 mod classify;
 mod config;
 mod detach;
+mod doctor;
 mod lab;
 mod lab_capture;
 mod logging;
@@ -50,6 +51,7 @@ enum Command {
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
+    Doctor(doctor::Args),
     /// Build nodes and pods on this machine, run weir on them, and see what passes
     #[command(after_help = "Example:\n  weir lab demo")]
     Lab(lab::Args),
@@ -68,6 +70,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Lab(args) => lab::run(&args, log.as_deref()),
     };
     outcome.unwrap_or_else(|error| {

@@ -39,6 +39,7 @@ fn for_people(status: &Status) -> String {
     section(&mut text, "Waiting", &lines(&status.waiting));
     section(&mut text, "Peers", &peers(status));
     section(&mut text, "Ports", &ports(status));
+    section(&mut text, "Workers", &workers(status));
     section(&mut text, "Drops", &drops(status));
     section(&mut text, "Denied by policies", &denials(status));
     text
@@ -140,6 +141,23 @@ fn ports(status: &Status) -> String {
     });
     let header = ["NAME", "KIND", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES", "RX LOST", "TX FAILED"];
     filled(status.ports.len(), || table(header, rows))
+}
+
+fn workers(status: &Status) -> String {
+    let rows = status.workers.iter().map(|worker| {
+        let fill = worker.received as f64 / worker.batches.max(1) as f64;
+        [
+            worker.name.clone(),
+            worker.processor.map_or_else(|| "any".to_owned(), |number| number.to_string()),
+            worker.niceness.map_or_else(|| "-".to_owned(), |niceness| niceness.to_string()),
+            worker.received.to_string(),
+            worker.forwarded.to_string(),
+            worker.dropped.to_string(),
+            format!("{fill:.1}"),
+        ]
+    });
+    let header = ["NAME", "CPU", "NICENESS", "RECEIVED", "FORWARDED", "DROPPED", "PACKETS/BATCH"];
+    filled(status.workers.len(), || table(header, rows))
 }
 
 fn drops(status: &Status) -> String {

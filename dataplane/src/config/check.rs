@@ -10,10 +10,10 @@ use vxlan::{Mac, Vni};
 
 use super::addresses::{derived_mac, gateway_address, host_v4, host_v6};
 use super::attachment::{Attachment, AttachmentRequest, unicast_mac};
-use super::checked::{Config, Conntrack, Control, Gateway, Limits, Log, State, Underlay, Vtep};
+use super::checked::{Config, Conntrack, Control, Gateway, Limits, Log, Scheduling, State, Underlay, Vtep};
 use super::error::{ConfigError, Problem};
 use super::located::{Located, Place};
-use super::raw::{RawAttachment, RawConfig, RawConntrack, RawGateway, RawUnderlay};
+use super::raw::{RawAttachment, RawConfig, RawConntrack, RawGateway, RawScheduling, RawUnderlay};
 use super::{defaults, names};
 
 /// `sun_path` holds 108 bytes with the terminating zero.
@@ -48,6 +48,7 @@ pub(super) fn check(raw: RawConfig, file: &Path) -> Result<Config, ConfigError> 
         );
         check.problem(raw.control.socket.place, "control.socket", message);
     }
+    let scheduling = check.scheduling(&raw.scheduling);
     let conntrack = check.conntrack(&raw.conntrack);
     let memory = raw.limits.compile_memory;
     if !(1 << 20..=64 << 30).contains(&memory.value.0) {
@@ -69,6 +70,8 @@ pub(super) fn check(raw: RawConfig, file: &Path) -> Result<Config, ConfigError> 
             gateway,
             attachments,
             control: Control { socket },
+            workers: raw.workers.value,
+            scheduling,
             conntrack,
             limits: Limits { compile_memory: usize::try_from(memory.value.0).unwrap_or(usize::MAX) },
             lock,
@@ -191,6 +194,16 @@ impl Check<'_> {
             addresses,
             mtu: raw.mtu.as_ref().map(|at| self.number("gateway.mtu", at, 576, 65_485)),
         }
+    }
+
+    fn scheduling(&mut self, raw: &RawScheduling) -> Scheduling {
+        let at = &raw.niceness;
+        let niceness = i8::try_from(at.value).ok().filter(|niceness| (-20..=19).contains(niceness));
+        if niceness.is_none() {
+            let message = format!("{} is out of range: expected -20 to 19", at.value);
+            self.problem(at.place, "scheduling.niceness", message);
+        }
+        Scheduling { pin: raw.pin, niceness: niceness.unwrap_or(0), busy_poll: raw.busy_poll }
     }
 
     fn conntrack(&mut self, raw: &RawConntrack) -> Conntrack {

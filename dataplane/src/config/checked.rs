@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use vxlan::{Mac, Vni};
 
 use super::attachment::Attachment;
+use super::workers::WorkerCount;
 
 /// The configuration of one node. What each value means to an operator is in `weir config schema`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct Config {
     pub attachments: Vec<Attachment>,
     /// The control socket.
     pub control: Control,
+    /// How many threads handle packets.
+    pub workers: WorkerCount,
+    /// How they are scheduled.
+    pub scheduling: Scheduling,
     /// The table of connections.
     pub conntrack: Conntrack,
     /// Bounds on what weir may use.
@@ -139,6 +144,17 @@ pub struct Gateway {
 pub struct Control {
     /// Path of the Unix socket, at most 107 bytes.
     pub socket: PathBuf,
+}
+
+/// How the workers are scheduled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduling {
+    /// Whether each runs on one processor.
+    pub pin: bool,
+    /// Their niceness.
+    pub niceness: i8,
+    /// Whether they never sleep.
+    pub busy_poll: bool,
 }
 
 /// The table of connections.

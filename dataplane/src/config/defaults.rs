@@ -3,11 +3,14 @@
 use super::byte_size::ByteSize;
 use super::checked::{LogFormat, LogLevel, OnInvalid, Segmentation, UnderlayKind};
 use super::located::Located;
+use super::workers::WorkerCount;
 
 /// Entries of the connection table.
 pub(super) const MAX_ENTRIES: u64 = 262_144;
 /// Share of the connection table that one pod may use up: one in so many.
 pub(super) const POD_QUOTA_SHARE: u32 = 4;
+/// Niceness of the workers: nine times the weight of a thread that asked for nothing (docs/decisions/0022).
+pub(super) const NICENESS: i64 = -10;
 /// Where the control socket is, for daemon and clients.
 pub(super) const SOCKET: &str = "/run/weir/weir.sock";
 
@@ -49,6 +52,18 @@ pub(super) fn gateway_interface() -> Located<String> {
 
 pub(super) fn socket() -> Located<String> {
     SOCKET.to_owned().into()
+}
+
+pub(super) fn workers() -> Located<WorkerCount> {
+    WorkerCount::Auto.into()
+}
+
+pub(super) fn pin() -> bool {
+    true
+}
+
+pub(super) fn niceness() -> Located<i64> {
+    NICENESS.into()
 }
 
 pub(super) fn max_entries() -> Located<u64> {

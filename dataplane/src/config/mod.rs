@@ -27,6 +27,7 @@ mod located;
 mod names;
 mod raw;
 mod schema;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -37,11 +38,12 @@ use std::path::Path;
 
 pub use attachment::{Attachment, AttachmentKind, AttachmentProblem, AttachmentRequest, PodRef, PodRefError};
 pub use checked::{
-    Config, Conntrack, Control, Gateway, Limits, Log, LogFormat, LogLevel, OnInvalid, Segmentation, State,
-    Underlay, UnderlayKind, Vtep,
+    Config, Conntrack, Control, Gateway, Limits, Log, LogFormat, LogLevel, OnInvalid, Scheduling,
+    Segmentation, State, Underlay, UnderlayKind, Vtep,
 };
 pub use error::{ConfigError, Problem};
 pub use schema::schema;
+pub use workers::WorkerCount;
 
 /// The path of the control socket where the configuration names none.
 pub const DEFAULT_SOCKET: &str = defaults::SOCKET;

@@ -11,6 +11,7 @@ use super::byte_size::ByteSize;
 use super::checked::{LogFormat, LogLevel, OnInvalid, Segmentation, UnderlayKind};
 use super::defaults;
 use super::located::Located;
+use super::workers::WorkerCount;
 
 /// The configuration of one node. Read at start; where a key does not say otherwise, a change takes effect at
 /// the next start. Relative paths are relative to the directory of this file.
@@ -38,6 +39,13 @@ pub(super) struct RawConfig {
     /// The socket of `weir status`, `weir attach` and `weir detach`.
     #[serde(default)]
     pub(super) control: RawControl,
+    /// How many threads handle packets: a number from 1 to 64, or `auto` for one on each processor that weir may use.
+    /// Each has a queue of every port. `--workers` goes before it.
+    #[serde(default = "defaults::workers")]
+    pub(super) workers: Located<WorkerCount>,
+    /// How the workers are scheduled.
+    #[serde(default)]
+    pub(super) scheduling: RawScheduling,
     /// The table of connections.
     #[serde(default)]
     pub(super) conntrack: RawConntrack,
@@ -184,6 +192,23 @@ pub(super) struct RawControl {
     pub(super) socket: Located<String>,
 }
 
+/// How the workers are scheduled.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawScheduling {
+    /// Whether each worker runs on one processor, or wherever the kernel moves it.
+    #[serde(default = "defaults::pin")]
+    pub(super) pin: bool,
+    /// How readily the workers run where others want the processor too, as in nice(1): -20 to 19, where less is more.
+    /// Below 0 it needs CAP_SYS_NICE; without, the workers run like everybody.
+    #[serde(default = "defaults::niceness")]
+    #[schemars(range(min = -20, max = 19))]
+    pub(super) niceness: Located<i64>,
+    /// Whether the workers never sleep. Takes all of their processors at all times; `--busy-poll` turns it on.
+    #[serde(default)]
+    pub(super) busy_poll: bool,
+}
+
 /// The table of connections.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -240,6 +265,7 @@ all_defaults! {
     }
     RawGateway { interface: defaults::gateway_interface(), mac: None, addresses: Vec::new(), mtu: None }
     RawControl { socket: defaults::socket() }
+    RawScheduling { pin: defaults::pin(), niceness: defaults::niceness(), busy_poll: false }
     RawConntrack { max_entries: defaults::max_entries(), pod_quota: None }
     RawLimits { compile_memory: defaults::compile_memory() }
     RawLog { level: defaults::log_level(), format: defaults::log_format() }

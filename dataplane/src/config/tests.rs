@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{AttachmentKind, Config, LogFormat, OnInvalid, schema};
+use super::{AttachmentKind, Config, LogFormat, OnInvalid, Scheduling, WorkerCount, schema};
 
 const FILE: &str = "/etc/weir/node.yaml";
 
@@ -30,6 +30,8 @@ fn a_node_name_is_enough() {
     assert_eq!(config.control.socket, Path::new("/run/weir/weir.sock"));
     assert_eq!(config.lock, Path::new("/run/weir"));
     assert_eq!((config.conntrack.max_entries, config.conntrack.pod_quota), (262_144, 65_536));
+    assert_eq!(config.workers, WorkerCount::Auto);
+    assert_eq!(config.scheduling, Scheduling { pin: true, niceness: -10, busy_poll: false });
     assert_eq!(config.limits.compile_memory, 256 << 20);
     assert_eq!(config.log.format, LogFormat::Auto);
 }
@@ -49,6 +51,8 @@ attachments:
   - { pod: shop/frontend, kind: tap, interface: eth0, netns: /run/netns/x }
   - { pod: shop/backend, kind: af_packet, interface: veth0, mac: "02:00:5e:00:53:04" }
 control: { socket: ./run/weir.sock }
+workers: 2
+scheduling: { pin: false, niceness: 19, busy_poll: true }
 conntrack: { max_entries: 4096, pod_quota: 100 }
 limits: { compile_memory: 1GiB }
 lock: /run/lock
@@ -64,6 +68,8 @@ log: { level: debug, format: json }
     assert!(config.attachments[0].create);
     assert_eq!(config.attachments[1].kind, AttachmentKind::AfPacket);
     assert_eq!(config.limits.compile_memory, 1 << 30);
+    assert_eq!(config.workers.to_string(), "2");
+    assert_eq!(config.scheduling, Scheduling { pin: false, niceness: 19, busy_poll: true });
 }
 
 #[test]
@@ -187,6 +193,13 @@ fn messages() {
         "node: a\ngateway: {addresses: [10.244.1.1/24, 10.244.1.1/16]}",
         "node: a\ngateway: {mtu: 65535}",
         "node: a\ngateway: {mac: zz}",
+        "node: a\nworkers: 0",
+        "node: a\nworkers: 65",
+        "node: a\nworkers: many",
+        "node: a\nworkers: [2]",
+        "node: a\nscheduling: {niceness: -21}",
+        "node: a\nscheduling: {nice: -1}",
+        "node: a\nscheduling: {pin: perhaps}",
         "node: a\nconntrack: {max_entries: 10}",
         "node: a\nconntrack: {max_entries: 2048, pod_quota: 4096}",
         "node: a\nlimits: {compile_memory: 256MB}",

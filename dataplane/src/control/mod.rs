@@ -23,7 +23,7 @@ pub use protocol::{DetachTarget, Reply, Request, Response};
 pub use server::{Handler, Server, ServerError};
 pub use status::{
     AttachmentState, Connections, Denial, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
-    StateStatus, StateSummary, Status, UnderlayStatus,
+    StateStatus, StateSummary, Status, UnderlayStatus, WorkerStatus,
 };
 
 use std::time::Duration;

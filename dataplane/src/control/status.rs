@@ -27,6 +27,8 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// The ports, in order of their names.
     pub ports: Vec<PortStatus>,
+    /// The threads that handle packets.
+    pub workers: Vec<WorkerStatus>,
     /// Packets by what became of them.
     pub packets: PacketCounts,
     /// Dropped packets by drop reason; reasons that never occurred are left out.
@@ -169,6 +171,28 @@ pub struct PortStatus {
     pub rx_lost: u64,
     /// Frames the kernel refused.
     pub tx_failed: u64,
+}
+
+/// A thread that handles packets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerStatus {
+    /// `weir-worker-0`, …: the thread's name.
+    pub name: String,
+    /// The processor it is pinned to; absent: the kernel moves it about.
+    pub processor: Option<usize>,
+    /// Its niceness; absent: as it was started.
+    pub niceness: Option<i8>,
+    /// Packets it took in.
+    pub received: u64,
+    /// Packets it passed on.
+    pub forwarded: u64,
+    /// Packets it dropped.
+    pub dropped: u64,
+    /// Batches it took packets in: `received` by `batches` is how full they were.
+    pub batches: u64,
+    /// Times it went to sleep.
+    pub sleeps: u64,
 }
 
 /// Packets by what became of them.

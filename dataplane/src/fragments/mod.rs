@@ -21,11 +21,16 @@
 //! once. A datagram's entry goes when all of it has passed, or 30 s after its first sight (not prolonged by
 //! further fragments). A fragment costs one hash lookup and a walk over the at most 64 ranges seen.
 //!
+//! # Threads
+//! All workers share one table ([`FragTable`] is a handle of it), behind a lock that only fragments take: the kernel picks
+//! a worker for each packet, by ports too where it finds them, and only the first fragment has them.
+//!
 //! # Known weaknesses
 //! An identification that comes back within 30 s while the earlier datagram is incomplete (IPv4, fast senders,
 //! loss) meets the earlier one's entry, as it would in the receiver, and may be dropped for overlap.
 
 mod ranges;
+mod shared;
 mod shares;
 mod table;
 
@@ -34,4 +39,5 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use table::{FragConfig, FragKey, FragTable, Later};
+pub use shared::FragTable;
+pub use table::{FragConfig, FragKey, Later};

@@ -2,7 +2,7 @@
 //!
 //! Key: addresses, protocol, identification and in-port. Value: what the first fragment said, the ranges seen,
 //! the end if known. Held frames stand in one list in order of arrival; those of a datagram that was killed or
-//! ran out of time wait apart until [`FragTable::expire`] hands them out, and count as held until then.
+//! ran out of time wait apart until [`Table::expire`] hands them out, and count as held until then.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -83,7 +83,7 @@ struct Datagram<L> {
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// The table. `L` is what the caller wants to know of the first fragment when it sees a later one.
-pub struct FragTable<L> {
+pub(super) struct Table<L> {
     config: FragConfig,
     by_key: HashMap<FragKey, u32, RandomState>,
     datagrams: Vec<Datagram<L>>,
@@ -94,9 +94,9 @@ pub struct FragTable<L> {
     next_sweep: Timestamp,
 }
 
-impl<L: Copy> FragTable<L> {
+impl<L: Copy> Table<L> {
     /// An empty table. All of its memory is allocated here.
-    pub fn new(config: FragConfig) -> Self {
+    pub(super) fn new(config: FragConfig) -> Self {
         let max_datagrams = config.max_datagrams.clamp(1, 65_536);
         let max_held_frames = config.max_held_frames.min(4_096);
         Self {
@@ -118,7 +118,7 @@ impl<L: Copy> FragTable<L> {
     ///
     /// # Errors
     /// The reason to drop the first fragment for.
-    pub fn first(
+    pub(super) fn first(
         &mut self,
         key: FragKey,
         end: u32,
@@ -137,7 +137,7 @@ impl<L: Copy> FragTable<L> {
     }
 
     /// Takes a later fragment: `len` bytes of payload at byte `offset` (not 0), with `more` to follow or not.
-    pub fn later(
+    pub(super) fn later(
         &mut self,
         key: FragKey,
         offset: u32,
@@ -172,23 +172,26 @@ impl<L: Copy> FragTable<L> {
 
     /// Gives up datagrams whose time has passed (at most 250 ms late; none is used after it, however). Appends
     /// the frames held in vain, of these and of datagrams killed since the last call, each with its reason.
-    pub fn expire(&mut self, now: Timestamp, dropped: &mut Vec<(Frame, DropReason)>) {
+    pub(super) fn expire(&mut self, now: Timestamp, dropped: &mut Vec<(Frame, DropReason)>) {
         self.sweep(now);
         dropped.append(&mut self.doomed);
     }
 
     /// Datagrams under way.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// True when no datagram is under way.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+    /// When [`Table::expire`] has something to do next; none while no datagram is under way.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        if !self.doomed.is_empty() {
+            return Some(Timestamp::ZERO);
+        }
+        (!self.by_key.is_empty()).then_some(self.next_sweep)
     }
 
-    /// Frames the table holds, those included that [`FragTable::expire`] will hand out.
-    pub fn held_frames(&self) -> usize {
+    /// Frames the table holds, those included that [`Table::expire`] will hand out.
+    pub(super) fn held_frames(&self) -> usize {
         self.held.len() + self.doomed.len()
     }
 

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policy_compiler::PodName;
@@ -18,8 +17,7 @@ use crate::config::{Attachment, AttachmentKind};
 use crate::control::DetachTarget;
 use crate::pipeline::{Binding, PortId, Role};
 use crate::tables::Generation;
-use crate::telemetry::PortCounters;
-use crate::workers::{PortGone, WorkerHandle};
+use crate::workers::{AttachedPort, PortGone, Workers};
 
 /// How often an interface that is not there is looked for.
 const RETRY: Duration = Duration::from_millis(250);
@@ -34,10 +32,9 @@ pub(super) struct Entry {
     pub(super) waiting: Option<String>,
 }
 
-/// An interface in the worker's hands.
+/// An interface in the workers' hands.
 pub(super) struct Live {
-    pub(super) id: PortId,
-    pub(super) counters: Arc<PortCounters>,
+    pub(super) port: AttachedPort,
     pub(super) mac: Option<Mac>,
     /// The addresses its TAP was given.
     configured: Vec<IpAddr>,
@@ -62,7 +59,7 @@ impl Attachments {
     pub(super) fn add(
         &mut self,
         attachment: Attachment,
-        worker: &WorkerHandle,
+        workers: &mut Workers,
         identity: Option<&Identity>,
     ) -> Result<(), String> {
         if let Some(other) = self.entries.iter().find(|entry| same_place(&entry.attachment, &attachment)) {
@@ -78,7 +75,7 @@ impl Attachments {
             ));
         }
         let mut entry = Entry { attachment, live: None, waiting: None };
-        match entry.open(worker, identity) {
+        match entry.open(workers, identity) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => entry.waiting = Some(error.to_string()),
             Err(error) => return Err(format!("{}: {error}", entry.attachment.interface)),
@@ -91,11 +88,11 @@ impl Attachments {
     pub(super) fn add_configured(
         &mut self,
         attachment: Attachment,
-        worker: &WorkerHandle,
+        workers: &mut Workers,
         identity: Option<&Identity>,
     ) {
         let mut entry = Entry { attachment, live: None, waiting: None };
-        entry.try_open(worker, identity);
+        entry.try_open(workers, identity);
         self.entries.push(entry);
     }
 
@@ -103,7 +100,7 @@ impl Attachments {
     ///
     /// # Errors
     /// Nothing of that name is attached.
-    pub(super) fn remove(&mut self, target: &DetachTarget, worker: &WorkerHandle) -> Result<(), String> {
+    pub(super) fn remove(&mut self, target: &DetachTarget, workers: &mut Workers) -> Result<(), String> {
         let position = self.entries.iter().position(|entry| match target {
             DetachTarget::Pod(pod) => entry.attachment.pod == *pod,
             DetachTarget::Interface(interface) => entry.attachment.interface == *interface,
@@ -118,7 +115,7 @@ impl Attachments {
         let entry = self.entries.remove(position);
         if let Some(live) = &entry.live {
             // The port is closed here, on the control thread: closing may take the kernel a while.
-            drop(worker.detach(live.id));
+            drop(workers.detach(&live.port));
         }
         if entry.attachment.create && entry.attachment.kind == AttachmentKind::Tap {
             let removed = open::remove_tap(entry.attachment.netns.as_deref(), &entry.attachment.interface);
@@ -133,14 +130,15 @@ impl Attachments {
     pub(super) fn tend(
         &mut self,
         gone: Vec<PortGone>,
-        worker: &WorkerHandle,
+        workers: &mut Workers,
         identity: Option<&Identity>,
         generation: Option<&Generation>,
     ) {
         for gone in gone {
-            let entry = self.entries.iter_mut().find(|entry| {
-                entry.live.as_ref().is_some_and(|live| Arc::ptr_eq(&live.counters, &gone.counters))
-            });
+            let entry = self
+                .entries
+                .iter_mut()
+                .find(|entry| entry.live.as_ref().is_some_and(|live| live.port.is(&gone.port)));
             if let Some(entry) = entry {
                 tracing::warn!(pod = %entry.attachment.pod, interface = entry.attachment.interface, error = %gone.error, "interface gone");
                 entry.live = None;
@@ -153,25 +151,25 @@ impl Attachments {
         }
         for entry in &mut self.entries {
             if due && entry.live.is_none() {
-                entry.try_open(worker, identity);
+                entry.try_open(workers, identity);
             }
             if let (Some(identity), Some(generation)) = (identity, generation) {
-                entry.configure(worker, identity, generation);
+                entry.configure(workers, identity, generation);
             }
         }
     }
 
     /// Brings all ports to the pods' MTU, once that is known.
-    pub(super) fn set_mtu(&self, worker: &WorkerHandle, mtu: u16) {
+    pub(super) fn set_mtu(&self, workers: &Workers, mtu: u16) {
         for live in self.entries.iter().filter_map(|entry| entry.live.as_ref()) {
-            worker.update(live.id, None, Some(mtu));
+            workers.update(&live.port, None, Some(mtu));
         }
     }
 }
 
 impl Entry {
-    fn try_open(&mut self, worker: &WorkerHandle, identity: Option<&Identity>) {
-        match self.open(worker, identity) {
+    fn try_open(&mut self, workers: &mut Workers, identity: Option<&Identity>) {
+        match self.open(workers, identity) {
             Ok(()) => self.waiting = None,
             Err(error) => {
                 let reason = error.to_string();
@@ -183,26 +181,25 @@ impl Entry {
         }
     }
 
-    fn open(&mut self, worker: &WorkerHandle, identity: Option<&Identity>) -> io::Result<()> {
+    fn open(&mut self, workers: &mut Workers, identity: Option<&Identity>) -> io::Result<()> {
         let mtu = identity.map(|identity| identity.pod_mtu);
-        let opened = open::attachment(&self.attachment, identity)?;
-        let counters = Arc::new(PortCounters::default());
+        let opened = open::attachment(&self.attachment, identity, workers.count())?;
         let binding = Binding {
             id: PortId(0),
             role: Role::Pod(self.pod_name()),
             mac: opened.mac,
             mtu: mtu.unwrap_or(MTU_UNKNOWN),
-            capabilities: opened.port.capabilities(),
+            capabilities: opened.capabilities(),
             endpoint: None,
         };
-        let id = worker.attach(binding, opened.port, Arc::clone(&counters)).map_err(io::Error::other)?;
+        let port = workers.attach(&binding, opened.queues).map_err(io::Error::other)?;
         tracing::info!(pod = %self.attachment.pod, interface = self.attachment.interface, kind = %self.attachment.kind, "attached");
-        self.live = Some(Live { id, counters, mac: opened.mac, configured: Vec::new() });
+        self.live = Some(Live { port, mac: opened.mac, configured: Vec::new() });
         Ok(())
     }
 
     /// Gives a TAP made by weir the addresses of its pod.
-    fn configure(&mut self, worker: &WorkerHandle, identity: &Identity, generation: &Generation) {
+    fn configure(&mut self, workers: &Workers, identity: &Identity, generation: &Generation) {
         if !self.attachment.create {
             return;
         }
@@ -218,7 +215,7 @@ impl Entry {
         match open::configure_pod(netns, &self.attachment.interface, &endpoint.addresses, identity) {
             Ok(()) => {
                 live.configured.clone_from(&endpoint.addresses);
-                worker.update(live.id, None, Some(identity.pod_mtu));
+                workers.update(&live.port, None, Some(identity.pod_mtu));
                 self.waiting = None;
             }
             Err(error) => {

@@ -17,28 +17,24 @@ use crate::control::{DetachTarget, StateStatus, StateSummary};
 use crate::fragments::FragConfig;
 use crate::pipeline::{Role, Settings};
 use crate::state::{Refresh, StateFollower, Watcher};
+use crate::sys::scheduling;
 use crate::tables::{EndpointIds, Publisher};
-use crate::telemetry::{DenialLog, PacketCounters, PortCounters};
-use crate::workers::{WorkerConfig, WorkerHandle};
+use crate::telemetry::DenialLog;
+use crate::workers::{AttachedPort, Placement, Workers, WorkersConfig};
 
 /// How often attachments are tended and failed work is tried again when no event comes.
 const TICK: Duration = Duration::from_millis(100);
 /// How soon a directory that is being written is looked at again.
 const SETTLE: Duration = Duration::from_millis(20);
-/// How long a reload waits for the worker to take the generation up.
+/// How long a reload waits for the workers to take the generation up.
 const TAKE_UP: Duration = Duration::from_secs(2);
-/// Frames in the worker's pool: enough for every port's batch and the fragments that wait.
+/// Frames in each worker's pool: enough for every port's batch and the fragments that wait.
 const POOL_FRAMES: usize = 4096;
 
-/// A port that is not a pod's.
-pub(super) struct Trunk {
-    pub(super) counters: Arc<PortCounters>,
-}
-
-/// The ports every node has.
+/// The ports every node has, which are no pod's.
 pub(super) struct Trunks {
-    pub(super) gateway: Trunk,
-    pub(super) underlay: Trunk,
+    pub(super) gateway: AttachedPort,
+    pub(super) underlay: AttachedPort,
     pub(super) gateway_mtu: u16,
     /// The gateway's interface was deleted.
     pub(super) gateway_lost: bool,
@@ -47,9 +43,8 @@ pub(super) struct Trunks {
 /// Everything the control thread owns.
 pub(crate) struct ControlLoop {
     pub(super) config: Config,
-    pub(super) worker: WorkerHandle,
+    pub(super) workers: Workers,
     pub(super) publisher: Publisher,
-    pub(super) counters: Arc<PacketCounters>,
     pub(super) denials: Arc<DenialLog>,
     pub(super) attachments: Attachments,
     pub(super) identity: Option<Identity>,
@@ -77,13 +72,16 @@ pub(crate) struct ControlLoop {
 impl ControlLoop {
     pub(super) fn new(config: Config, lock: InstanceLock, events: Sender<Event>) -> Result<Self, StartError> {
         let publisher = Publisher::default();
-        let counters = Arc::new(PacketCounters::default());
         let denials = Arc::new(DenialLog::default());
-        let worker = WorkerHandle::start(
-            WorkerConfig { settings: settings(&config), frames: POOL_FRAMES },
+        let workers = Workers::start(
+            &WorkersConfig {
+                settings: settings(&config),
+                frames: POOL_FRAMES,
+                placements: placements(&config)?,
+                busy_poll: config.scheduling.busy_poll,
+            },
             &publisher,
-            Arc::clone(&counters),
-            Arc::clone(&denials),
+            &denials,
         )?;
         let watcher = Watcher::start(&config.state.directory, move || {
             // The control thread has ended: nobody is left to tell.
@@ -92,9 +90,8 @@ impl ControlLoop {
         let node_addresses = identity::configured_addresses(&config);
         Ok(Self {
             follower: StateFollower::new(&config, node_addresses),
-            worker,
+            workers,
             publisher,
-            counters,
             denials,
             attachments: Attachments::default(),
             identity: None,
@@ -128,7 +125,7 @@ impl ControlLoop {
             other => self.note(other),
         }
         for attachment in self.config.attachments.clone() {
-            self.attachments.add_configured(attachment, &self.worker, self.identity.as_ref());
+            self.attachments.add_configured(attachment, &mut self.workers, self.identity.as_ref());
         }
         self.tend();
         tracing::info!(
@@ -169,7 +166,7 @@ impl ControlLoop {
             self.write_notes();
         }
         tracing::info!(node = self.config.node, "stopping");
-        self.worker.stop();
+        self.workers.stop();
         Ok(())
     }
 
@@ -198,8 +195,8 @@ impl ControlLoop {
 
     /// A thread that runs as long as the node does, and is over.
     fn dead_part(&self) -> Option<&'static str> {
-        if self.worker.has_ended() {
-            Some("the packet worker")
+        if self.workers.any_has_ended() {
+            Some("a packet worker")
         } else if self.watcher.has_ended() {
             Some("the watcher of the state directory")
         } else {
@@ -219,20 +216,20 @@ impl ControlLoop {
     }
 
     fn tend(&mut self) {
-        let gone = self.worker.gone();
+        let gone = self.workers.tend();
         for gone in &gone {
             let Some(trunks) = &mut self.trunks else { continue };
-            if Arc::ptr_eq(&trunks.gateway.counters, &gone.counters) {
+            if trunks.gateway.is(&gone.port) {
                 trunks.gateway_lost = true;
                 tracing::error!(node = self.config.node, interface = self.config.gateway.interface, error = %gone.error, "gateway interface gone; it is made again, routes over it have to be set again");
             }
-            if Arc::ptr_eq(&trunks.underlay.counters, &gone.counters) {
+            if trunks.underlay.is(&gone.port) {
                 tracing::error!(node = self.config.node, error = %gone.error, "underlay gone; restart weir");
             }
         }
         self.regain_gateway();
         let generation = self.publisher.current();
-        self.attachments.tend(gone, &self.worker, self.identity.as_ref(), generation.as_deref());
+        self.attachments.tend(gone, &mut self.workers, self.identity.as_ref(), generation.as_deref());
     }
 
     /// Makes a gateway interface that was deleted under us anew.
@@ -243,8 +240,8 @@ impl ControlLoop {
         }
         let mtu = trunks.gateway_mtu;
         // What fails is tried again at the next tick; that it is gone has been said.
-        let Ok(opened) = open::gateway(&self.config, identity, mtu) else { return };
-        let Ok(gateway) = self.hand_over(Role::Node, opened.port, opened.mac, mtu) else { return };
+        let Ok(opened) = open::gateway(&self.config, identity, mtu, self.workers.count()) else { return };
+        let Ok(gateway) = self.hand_over(Role::Node, opened.queues, opened.mac, mtu) else { return };
         if let Some(trunks) = &mut self.trunks {
             trunks.gateway = gateway;
             trunks.gateway_lost = false;
@@ -257,7 +254,7 @@ impl ControlLoop {
     }
 
     pub(super) fn attach(&mut self, attachment: Attachment) -> Result<(), String> {
-        self.attachments.add(attachment, &self.worker, self.identity.as_ref())?;
+        self.attachments.add(attachment, &mut self.workers, self.identity.as_ref())?;
         self.tend();
         Ok(())
     }
@@ -265,10 +262,10 @@ impl ControlLoop {
     pub(super) fn detach(&mut self, target: &DetachTarget) -> Result<(), String> {
         // What died since may have lost its id to another port.
         self.tend();
-        self.attachments.remove(target, &self.worker)
+        self.attachments.remove(target, &mut self.workers)
     }
 
-    /// Reads the state and waits until the worker judges by it.
+    /// Reads the state and waits until every worker judges by it.
     pub(super) fn reload(&mut self) -> Result<u64, String> {
         self.refresh();
         let until = Instant::now() + TAKE_UP;
@@ -286,13 +283,27 @@ impl ControlLoop {
         let in_force = self.publisher.in_force();
         if in_force < self.number {
             return Err(format!(
-                "generation {} is compiled, but the worker still judges by {in_force} after {} seconds",
+                "generation {} is compiled, but a worker still judges by {in_force} after {} seconds",
                 self.number,
                 TAKE_UP.as_secs()
             ));
         }
         Ok(in_force)
     }
+}
+
+/// Where the workers are to run: one after the other over the processors that weir may use.
+fn placements(config: &Config) -> std::io::Result<Vec<Placement>> {
+    let processors = scheduling::allowed_processors()?;
+    // What a control group grants of them may be less.
+    let granted = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    let count = config.workers.on(processors.len().min(granted));
+    let niceness = Some(config.scheduling.niceness).filter(|niceness| *niceness != 0);
+    let places = processors
+        .iter()
+        .cycle()
+        .map(|processor| Placement { processor: config.scheduling.pin.then_some(*processor), niceness });
+    Ok(places.take(count).collect())
 }
 
 /// The pipeline's settings, as the configuration has them.

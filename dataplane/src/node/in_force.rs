@@ -4,12 +4,11 @@
 //! Whatever stands in the way is said once and tried again; until it is out of the way the generation before holds.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policy_compiler::{Compiled, Diagnostic};
 
-use super::control_loop::{ControlLoop, Trunk, Trunks};
+use super::control_loop::{ControlLoop, Trunks};
 use super::identity::{self, Identity};
 use super::{StartError, open};
 use crate::config::OnInvalid;
@@ -18,7 +17,7 @@ use crate::pipeline::{Binding, PortId, Role};
 use crate::ports::Port;
 use crate::state::Refresh;
 use crate::tables::Generation;
-use crate::telemetry::PortCounters;
+use crate::workers::AttachedPort;
 
 /// How soon something that could not be put in force is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -143,10 +142,10 @@ impl ControlLoop {
             )
         }));
         self.contradictions = contradictions;
-        self.attachments.set_mtu(&self.worker, identity.pod_mtu);
+        self.attachments.set_mtu(&self.workers, identity.pod_mtu);
         self.identity = Some(identity);
         self.publisher.publish(generation);
-        self.worker.wake();
+        self.workers.wake();
         self.sum_up(&compiled);
         self.cluster = Some(compiled.cluster);
         Ok(())
@@ -215,30 +214,27 @@ impl ControlLoop {
         if self.trunks.is_some() {
             return Ok(());
         }
-        let underlay = open::underlay(&self.config, identity).map_err(StartError::Underlay)?;
+        let underlay =
+            open::underlay(&self.config, identity, self.workers.count()).map_err(StartError::Underlay)?;
         let gateway_mtu = self.config.gateway.mtu.unwrap_or(identity.pod_mtu);
-        let gateway = open::gateway(&self.config, identity, gateway_mtu)
+        let gateway = open::gateway(&self.config, identity, gateway_mtu, self.workers.count())
             .map_err(|error| StartError::Gateway { name: self.config.gateway.interface.clone(), error })?;
         let underlay = self.hand_over(Role::UnderlayDatagram, underlay, None, u16::MAX)?;
-        let gateway = self.hand_over(Role::Node, gateway.port, gateway.mac, gateway_mtu)?;
+        let gateway = self.hand_over(Role::Node, gateway.queues, gateway.mac, gateway_mtu)?;
         self.trunks = Some(Trunks { gateway, underlay, gateway_mtu, gateway_lost: false });
         Ok(())
     }
 
     pub(super) fn hand_over(
-        &self,
+        &mut self,
         role: Role,
-        port: Box<dyn Port>,
+        queues: Vec<Box<dyn Port>>,
         mac: Option<vxlan::mac::Mac>,
         mtu: u16,
-    ) -> Result<Trunk, StartError> {
-        let counters = Arc::new(PortCounters::default());
-        let capabilities = port.capabilities();
+    ) -> Result<AttachedPort, StartError> {
+        let capabilities = open::capabilities(&queues);
         let binding = Binding { id: PortId(0), role, mac, mtu, capabilities, endpoint: None };
-        self.worker
-            .attach(binding, port, Arc::clone(&counters))
-            .map_err(|error| StartError::Io(std::io::Error::other(error)))?;
-        Ok(Trunk { counters })
+        self.workers.attach(&binding, queues).map_err(|error| StartError::Io(std::io::Error::other(error)))
     }
 }
 

@@ -9,16 +9,17 @@ use vxlan::mac::Mac;
 
 use super::identity::Identity;
 use crate::config::{Attachment, AttachmentKind, Config, Segmentation};
-use crate::ports::Port;
 use crate::ports::af_packet::AfPacketPort;
 use crate::ports::tap::{TapConfig, TapPort};
 use crate::ports::udp::{UdpConfig, UdpUnderlay};
+use crate::ports::{Capabilities, Port};
 use crate::sys::netlink::{Netlink, Route};
 use crate::sys::netns::Netns;
 
 /// A port and what the kernel said about its interface.
 pub(super) struct Opened {
-    pub(super) port: Box<dyn Port>,
+    /// A queue for each worker.
+    pub(super) queues: Vec<Box<dyn Port>>,
     /// MAC of the pod's end, where it is known.
     pub(super) mac: Option<Mac>,
 }
@@ -27,36 +28,61 @@ pub(super) struct Opened {
 /// it fits one datagram; whole, with the outer headers, it fits what length fields can say. A longer one is cut.
 const GSO_MAX_BYTES: u32 = 61_000;
 
+impl Opened {
+    /// What the queues take, all of them the same.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        capabilities(&self.queues)
+    }
+}
+
+/// What a port's queues take, all of them the same.
+pub(super) fn capabilities(queues: &[Box<dyn Port>]) -> Capabilities {
+    queues.first().map(|queue| queue.capabilities()).unwrap_or_default()
+}
+
+fn boxed<P: Port + 'static>(queues: Vec<P>) -> Vec<Box<dyn Port>> {
+    queues.into_iter().map(|queue| -> Box<dyn Port> { Box::new(queue) }).collect()
+}
+
+fn first<P>(queues: &[P]) -> io::Result<&P> {
+    queues.first().ok_or_else(|| io::Error::other("opened without a queue"))
+}
+
 /// The TAP in the host namespace, with the gateway's addresses, up. It outlives the process, so that routes
 /// over it survive a restart; without weir it is silent.
-pub(super) fn gateway(config: &Config, identity: &Identity, mtu: u16) -> io::Result<Opened> {
-    let port = TapPort::open(TapConfig {
+pub(super) fn gateway(config: &Config, identity: &Identity, mtu: u16, queues: usize) -> io::Result<Opened> {
+    let wanted = TapConfig {
         persistent: true,
         mac: Some(config.gateway.mac.0),
         mtu: Some(mtu.into()),
         ..TapConfig::named(&config.gateway.interface)
-    })?;
+    };
+    let ports = TapPort::open_queues(&wanted, queues)?;
     let netlink = Netlink::open()?;
-    let index = port.info().index;
+    let index = first(&ports)?.info().index;
     for net in &identity.gateway {
         netlink.add_address(index, *net)?;
     }
     netlink.set_up(index, true)?;
-    Ok(Opened { port: Box::new(port), mac: Some(config.gateway.mac) })
+    Ok(Opened { queues: boxed(ports), mac: Some(config.gateway.mac) })
 }
 
 /// The underlay's sockets.
-pub(super) fn underlay(config: &Config, identity: &Identity) -> io::Result<Box<dyn Port>> {
+pub(super) fn underlay(
+    config: &Config,
+    identity: &Identity,
+    queues: usize,
+) -> io::Result<Vec<Box<dyn Port>>> {
     let own = &identity.own;
-    let port = UdpUnderlay::open(UdpConfig {
+    let wanted = UdpConfig {
         local_v4: own.underlay_v4.map(|underlay| underlay.address),
         local_v6: own.underlay_v6.map(|underlay| underlay.address),
         port: config.underlay.port,
         source_ports: config.underlay.source_ports.into(),
         checksum: config.underlay.checksum,
         whole: config.underlay.segmentation == Segmentation::Auto,
-    })?;
-    Ok(Box::new(port))
+    };
+    UdpUnderlay::open_queues(&wanted, queues).map(boxed)
 }
 
 /// A pod's interface. A TAP made here has no addresses yet: see [`configure_pod`]. Nothing of the node's own is
@@ -64,12 +90,16 @@ pub(super) fn underlay(config: &Config, identity: &Identity) -> io::Result<Box<d
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`] where the interface or namespace is not there (yet); anything else is a refusal.
-pub(super) fn attachment(attachment: &Attachment, identity: Option<&Identity>) -> io::Result<Opened> {
+pub(super) fn attachment(
+    attachment: &Attachment,
+    identity: Option<&Identity>,
+    queues: usize,
+) -> io::Result<Opened> {
     let mtu = identity.map(|identity| identity.pod_mtu);
     match attachment.kind {
         AttachmentKind::Tap => {
             let made_here = attachment.create;
-            let port = TapPort::open(TapConfig {
+            let wanted = TapConfig {
                 netns: attachment.netns.clone(),
                 persistent: made_here,
                 mac: attachment.mac.filter(|_| made_here).map(|mac| mac.0),
@@ -77,17 +107,19 @@ pub(super) fn attachment(attachment: &Attachment, identity: Option<&Identity>) -
                 must_exist: !made_here,
                 up: made_here,
                 ..TapConfig::named(&attachment.interface)
-            })?;
+            };
+            let ports = TapPort::open_queues(&wanted, queues)?;
+            let info = first(&ports)?.info();
             // A TAP's own MAC is the pod's where the pod's kernel has the TAP; behind a TAP in our own namespace
             // is someone else (a virtual machine), whose MAC is given or learned.
-            let mac = attachment.mac.or_else(|| attachment.netns.as_ref().map(|_| Mac(port.info().mac)));
-            Ok(Opened { port: Box::new(port), mac })
+            let mac = attachment.mac.or_else(|| attachment.netns.as_ref().map(|_| Mac(info.mac)));
+            Ok(Opened { queues: boxed(ports), mac })
         }
         AttachmentKind::AfPacket => {
             spare_the_node(&attachment.interface, identity)?;
-            let port = AfPacketPort::open(&attachment.interface, None)?;
-            let peer = port.info().peer_mac.map(Mac);
-            Ok(Opened { port: Box::new(port), mac: attachment.mac.or(peer) })
+            let ports = AfPacketPort::open_queues(&attachment.interface, None, queues)?;
+            let peer = first(&ports)?.info().peer_mac.map(Mac);
+            Ok(Opened { queues: boxed(ports), mac: attachment.mac.or(peer) })
         }
     }
 }

@@ -11,32 +11,32 @@ use super::control_loop::ControlLoop;
 use super::identity;
 use crate::control::{
     self, AttachmentState, Connections, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
-    StateSummary, Status, UnderlayStatus,
+    StateSummary, Status, UnderlayStatus, WorkerStatus,
 };
-use crate::pipeline::Binding;
 use crate::tables::{Generation, OwnNode};
-use crate::telemetry::PortCounters;
+use crate::workers::{AttachedPort, WorkerView, Workers};
 
 impl ControlLoop {
     pub(super) fn status(&mut self) -> Status {
         let generation = self.publisher.current();
-        let bindings = self.worker.bindings();
+        let counters = self.workers.counters();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.config.node.clone(),
             uptime_seconds: self.started.elapsed().as_secs(),
             state: StateSummary { generation: self.publisher.in_force(), ..self.summary.clone() },
-            pods: self.pods(generation.as_deref(), &bindings),
+            pods: self.pods(generation.as_deref()),
             waiting: self.waiting(),
             peers: generation.as_deref().map(|generation| self.peers(&generation.fdb)).unwrap_or_default(),
             ports: self.ports(),
-            packets: PacketCounts::from(self.counters.as_ref()),
-            drops: control::drops(&self.counters),
+            workers: self.workers.iter().enumerate().map(|(index, view)| worker(index, &view)).collect(),
+            packets: PacketCounts::from(&counters),
+            drops: control::drops(&counters),
             denials: control::denials(&self.denials, |address| {
                 self.cluster.as_ref().and_then(|cluster| cluster.pod_addresses.get(&address))
             }),
             connections: Connections {
-                entries: self.counters.connections.get(),
+                entries: counters.connections.get(),
                 max: self.config.conntrack.max_entries as u64,
             },
             gateway: self.gateway(),
@@ -45,7 +45,7 @@ impl ControlLoop {
     }
 
     /// The pods of the generation, and those attached that it does not know.
-    fn pods(&self, generation: Option<&Generation>, bindings: &[Binding]) -> Vec<PodStatus> {
+    fn pods(&self, generation: Option<&Generation>) -> Vec<PodStatus> {
         let mut pods: BTreeMap<String, PodStatus> = BTreeMap::new();
         for endpoint in generation.iter().flat_map(|generation| &generation.endpoints) {
             let name = endpoint.name.to_string();
@@ -59,7 +59,7 @@ impl ControlLoop {
             pod.port = Some(entry.attachment.interface.clone());
             pod.attachment = Some(state_of(entry, known));
             pod.reason.clone_from(&entry.waiting);
-            pod.mac = mac_of(entry, bindings);
+            pod.mac = mac_of(entry, &self.workers);
         }
         pods.into_values().collect()
     }
@@ -104,13 +104,13 @@ impl ControlLoop {
         let mut ports = Vec::new();
         if let Some(trunks) = &self.trunks {
             let underlay = format!("udp:{}", self.config.underlay.port);
-            ports.push(port(&self.config.gateway.interface, "tap", &trunks.gateway.counters));
-            ports.push(port(&underlay, "udp", &trunks.underlay.counters));
+            ports.push(port(&self.config.gateway.interface, "tap", &trunks.gateway));
+            ports.push(port(&underlay, "udp", &trunks.underlay));
         }
         for entry in self.attachments.iter() {
             if let Some(live) = &entry.live {
                 let kind = entry.attachment.kind.name();
-                ports.push(port(&entry.attachment.interface, kind, &live.counters));
+                ports.push(port(&entry.attachment.interface, kind, &live.port));
             }
         }
         ports
@@ -167,14 +167,27 @@ fn state_of(entry: &Entry, known: bool) -> AttachmentState {
     }
 }
 
-/// What the worker knows by now, else what was known when the port was opened.
-fn mac_of(entry: &Entry, bindings: &[Binding]) -> Option<String> {
+/// What was known when the port was opened, else what a worker knows by now.
+fn mac_of(entry: &Entry, workers: &Workers) -> Option<String> {
     let live = entry.live.as_ref()?;
-    let learned = bindings.iter().find(|binding| binding.id == live.id).and_then(|binding| binding.mac);
-    learned.or(live.mac).map(|mac| mac.to_string())
+    live.mac.or_else(|| workers.mac(&live.port)).map(|mac| mac.to_string())
 }
 
-fn port(name: &str, kind: &str, counters: &PortCounters) -> PortStatus {
+fn worker(index: usize, view: &WorkerView<'_>) -> WorkerStatus {
+    WorkerStatus {
+        name: Workers::name(index),
+        processor: view.placement.processor,
+        niceness: view.placement.niceness,
+        received: view.counters.received.get(),
+        forwarded: view.counters.forwarded.get(),
+        dropped: view.counters.dropped_total(),
+        batches: view.steps.batches.get(),
+        sleeps: view.steps.sleeps.get(),
+    }
+}
+
+fn port(name: &str, kind: &str, attached: &AttachedPort) -> PortStatus {
+    let counters = attached.counters();
     PortStatus {
         name: name.to_owned(),
         kind: kind.to_owned(),

@@ -36,7 +36,7 @@ impl Pipeline {
                     packet.drop(reason);
                 }
                 let (from, vtep) = (packet.from, packet.vtep);
-                self.counters.held.sub(self.released.len() as u64);
+                self.counters.held.lower(self.released.len() as u64);
                 packets.extend(self.released.drain(..).map(|frame| {
                     let mut packet = Packet::new(frame, from);
                     packet.vtep = vtep;

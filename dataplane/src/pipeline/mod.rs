@@ -158,6 +158,21 @@ impl Pipeline {
         }
     }
 
+    /// A pipeline for another worker, which shares with this one the connections, the fragments under way, and how flows
+    /// are spread over source ports.
+    #[must_use]
+    pub fn beside(&self, counters: Arc<PacketCounters>) -> Self {
+        let mut other = Self::sharing(
+            self.settings.clone(),
+            counters,
+            Arc::clone(&self.denial_log),
+            Arc::clone(&self.connections),
+        );
+        other.fragments = self.fragments.clone();
+        other.flow_hash = self.flow_hash.clone();
+        other
+    }
+
     /// Judges from the next batch on by `generation`. Open connections are judged again when their next
     /// packet comes.
     pub fn take_up(&mut self, generation: Arc<Generation>) {
@@ -292,7 +307,7 @@ impl Pipeline {
         self.connections.expire(now, budget);
         self.fragments.expire(now, &mut self.expired);
         for (frame, reason) in self.expired.drain(..) {
-            self.counters.held.sub(1);
+            self.counters.held.lower(1);
             self.counters.count_drop(reason, 1);
             if let Some(endings) = &mut self.endings {
                 endings.push(Ended { tag: frame.tag, ending: Ending::Dropped(reason), judged: [None; 2] });

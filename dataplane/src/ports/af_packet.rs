@@ -14,6 +14,10 @@
 //! takes the ordinary transmit path: `PACKET_QDISC_BYPASS` would save nothing on a veth, which has no queue,
 //! and drops every super-packet that the device then wants cut.
 //!
+//! With several queues the sockets form a group (`PACKET_FANOUT_HASH`) in which the kernel picks the receiver by a hash
+//! that is the same for both directions of a flow. A kernel before 6.1 has no groups that leave out what weir itself
+//! sends: there the first queue receives everything and the others only send.
+//!
 //! Losses come from the socket (`SO_RXQ_OVFL`), with the first frame received after them. A frame whose
 //! super-packet kind has no vnet header (SCTP segmentation) is refused by the kernel and counts as malformed.
 //!
@@ -45,6 +49,8 @@ pub struct AfPacketPort {
     info: PortInfo,
     /// The interface was set down; it may have been deleted.
     down: bool,
+    /// False on a queue that only sends.
+    receives: bool,
 }
 
 impl AfPacketPort {
@@ -57,6 +63,29 @@ impl AfPacketPort {
         within(netns, || Self::open_here(interface))
     }
 
+    /// Opens `interface` as [`AfPacketPort::open`] does, with `count` queues (1 at the least).
+    ///
+    /// # Errors
+    /// The same; either all queues are open or none is.
+    pub fn open_queues(interface: &str, netns: Option<&Path>, count: usize) -> io::Result<Vec<Self>> {
+        within(netns, || {
+            let first = Self::open_here(interface)?;
+            if count <= 1 {
+                return Ok(vec![first]);
+            }
+            let group = match first.socket.found_group() {
+                Ok(group) => Some(group),
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => None,
+                Err(error) => return Err(explain(interface, &error)),
+            };
+            let mut queues = vec![first];
+            for _ in 1..count {
+                queues.push(Self::open_beside(interface, group)?);
+            }
+            Ok(queues)
+        })
+    }
+
     /// Opens `interface` of this namespace to send alone: it receives nothing, and the kernel goes on handling what
     /// arrives. For tools that put traffic on a wire; no port of a worker.
     ///
@@ -65,7 +94,24 @@ impl AfPacketPort {
     pub fn open_to_send(interface: &str) -> io::Result<Self> {
         let (socket, link, _) = Self::begin(interface)?;
         socket.bind_to_send(link.index).map_err(|error| explain(interface, &error))?;
-        Ok(Self::with(socket, &link, None))
+        Ok(Self { receives: false, ..Self::with(socket, &link, None) })
+    }
+
+    /// Another queue of an interface that is open.
+    fn open_beside(name: &str, group: Option<u16>) -> io::Result<Self> {
+        let Some(group) = group else { return Self::open_to_send(name) };
+        let (socket, link, netlink) = Self::begin(name)?;
+        // Bound and not yet in the group it would receive a second copy of every frame.
+        let join = || -> io::Result<()> {
+            socket.mute()?;
+            socket.set_promiscuous(link.index)?;
+            socket.bind(link.index)?;
+            socket.join_group(group)?;
+            socket.unmute()
+        };
+        join().map_err(|error| explain(name, &error))?;
+        let peer_mac = netlink.peer_mac(link.index).unwrap_or(None);
+        Ok(Self::with(socket, &link, peer_mac))
     }
 
     /// The interface.
@@ -115,14 +161,18 @@ impl AfPacketPort {
             },
             info: PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac },
             down: false,
+            receives: true,
         }
     }
 }
 
 impl Port for AfPacketPort {
     fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
-        let Self { socket, receiver, losses, down, .. } = self;
         let mut total = Received::default();
+        if !self.receives {
+            return Ok(total);
+        }
+        let Self { socket, receiver, losses, down, .. } = self;
         // Deletion is two steps, down and gone, and the kernel reports only the first.
         if *down && !socket.is_bound()? {
             return Err(io::Error::from_raw_os_error(libc::ENETDOWN));
@@ -138,6 +188,7 @@ impl Port for AfPacketPort {
             total.frames += received.frames;
             total.malformed += received.malformed;
             total.lost += lost;
+            total.more = received.more;
             *down &= received.frames == 0;
             let Some(error) = error else { return Ok(total) };
             match error.raw_os_error() {
@@ -168,7 +219,7 @@ impl Port for AfPacketPort {
     }
 
     fn descriptors(&self) -> Vec<RawFd> {
-        vec![self.socket.as_fd().as_raw_fd()]
+        if self.receives { vec![self.socket.as_fd().as_raw_fd()] } else { Vec::new() }
     }
 }
 

@@ -40,11 +40,13 @@ impl Receiver {
         loop {
             // Malformed frames count against the limit: a flood of them must not keep the worker here.
             let left = limit.saturating_sub(received.frames + received.malformed);
+            received.more = left == 0;
             let start = batch.len();
             let ask = self.want.min(left);
             batch.extend(std::iter::from_fn(|| pool.take()).take(ask));
             let armed = batch.get_mut(start..).unwrap_or_default();
             if armed.is_empty() {
+                received.more = true;
                 return (received, None);
             }
             let asked = armed.len();

@@ -55,6 +55,16 @@ pub fn pair(capacity: usize, capabilities: Capabilities) -> (MemoryPort, MemoryP
     (end(&there, &back), end(&back, &there))
 }
 
+/// Wires for ports of `queues` queues (1 at the least) each: what one end's queue sends, the same queue of the other end
+/// receives.
+pub fn pair_of_queues(
+    queues: usize,
+    capacity: usize,
+    capabilities: Capabilities,
+) -> (Vec<MemoryPort>, Vec<MemoryPort>) {
+    (0..queues.max(1)).map(|_| pair(capacity, capabilities)).unzip()
+}
+
 impl MemoryPort {
     /// Has `waker` called after each send of this end that put frames on the wire: to wake who owns the other.
     pub fn set_waker(&mut self, waker: Box<dyn Fn() + Send>) {
@@ -86,6 +96,7 @@ impl Port for MemoryPort {
             batch.push(frame);
             received.frames += 1;
         }
+        received.more = !self.into.frames.is_empty();
         Ok(received)
     }
 

@@ -1,7 +1,10 @@
 //! Ports: where frames come from and go to.
 //!
 //! A port moves batches between the kernel (or another thread) and frames of the worker's pool. It knows
-//! nothing of policy. Offloads are carried in the frame's metadata: a port that understands a
+//! nothing of policy. What stands behind it (an interface, the underlay) is opened as several queues at once, one for
+//! each worker ([`Port`] is one of them), and the kernel sends each flow through one of the queues; every queue sends.
+//! Where the kernel has fewer queues to give than there are workers, the others only send.
+//! Offloads are carried in the frame's metadata: a port that understands a
 //! `virtio_net_hdr` passes partial checksums and super-packets on, any other port says so in
 //! [`Capabilities`] and the pipeline finishes the frame in software first.
 //!
@@ -55,6 +58,9 @@ pub struct Received {
     pub lost: u64,
     /// Frames too large for a buffer, or whose metadata makes no sense: left out of the batch.
     pub malformed: usize,
+    /// There may be more: the limit or the pool ended the call, not the port. Otherwise the port was drained, and its
+    /// descriptors tell when something comes.
+    pub more: bool,
 }
 
 /// The interface behind a port, as it was when the port was opened.
@@ -70,7 +76,7 @@ pub struct PortInfo {
     pub peer_mac: Option<[u8; 6]>,
 }
 
-/// A port, owned by one worker.
+/// One queue of a port, owned by one worker.
 pub trait Port: Send {
     /// Appends frames to `batch` until `limit` of them came in, the port is drained or the pool is empty.
     /// Never blocks.

@@ -5,6 +5,11 @@
 //! [vnet header](crate::sys::vnet): a 64 KiB super-packet with a partial checksum crosses as one frame.
 //! Receiving puts header and frame into the frame's memory in one piece and cuts the header off.
 //!
+//! With several queues a flow's frames, both directions alike, come by one queue ([`crate::sys::steering`]). Where weir may
+//! load no program the kernel chooses: it moves a flow to the queue that last wrote frames of its other direction, which
+//! can put frames of the first moments out of order. A TAP that was made for a single queue (by another configuration, or by somebody else) gives its frames to the first worker
+//! alone; the others write through the same queue.
+//!
 //! While nobody holds the descriptor, a persistent TAP has no carrier and passes nothing: it fails closed.
 //!
 //! | the kernel says | it means | the port |
@@ -27,6 +32,7 @@ use super::{Capabilities, Port, PortInfo, Received, Sent, interface};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::netlink::{Link, Netlink};
 use crate::sys::netns::Netns;
+use crate::sys::steering;
 use crate::sys::tun::{self, Offloads};
 use crate::sys::vnet::{self, VNET_LEN};
 
@@ -37,8 +43,6 @@ pub struct TapConfig {
     pub name: String,
     /// Network namespace it lives in; the current one where none is given.
     pub netns: Option<PathBuf>,
-    /// Queues; this release serves one.
-    pub queues: usize,
     /// Whether the interface outlives weir.
     pub persistent: bool,
     /// Its MAC; as it is, or the kernel's choice, where none is given.
@@ -57,7 +61,6 @@ impl TapConfig {
         Self {
             name: name.into(),
             netns: None,
-            queues: 1,
             persistent: false,
             mac: None,
             mtu: None,
@@ -71,6 +74,8 @@ impl TapConfig {
 #[derive(Debug)]
 pub struct TapPort {
     tap: File,
+    /// False on a queue that only writes, through a descriptor whose frames another queue reads.
+    reads: bool,
     capabilities: Capabilities,
     info: PortInfo,
 }
@@ -82,13 +87,17 @@ impl TapPort {
     /// What is missing (driver, capability, interface, namespace) or in the way, and how to mend it. An
     /// interface that was made for this port and not to be kept is gone again.
     pub fn open(config: TapConfig) -> io::Result<Self> {
-        if config.queues != 1 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("TAP {}: {} queues asked for, this release serves 1", config.name, config.queues),
-            ));
-        }
-        within(config.netns.as_deref(), || Self::open_here(&config))
+        let netns = config.netns.clone();
+        let mut queues = within(netns.as_deref(), || Self::open_here(&config, 1))?;
+        queues.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Opens the TAP as [`TapPort::open`] does, with `count` queues (1 at the least).
+    ///
+    /// # Errors
+    /// The same; either all queues are open or none is.
+    pub fn open_queues(config: &TapConfig, count: usize) -> io::Result<Vec<Self>> {
+        within(config.netns.as_deref(), || Self::open_here(config, count))
     }
 
     /// The interface.
@@ -96,7 +105,7 @@ impl TapPort {
         self.info
     }
 
-    fn open_here(config: &TapConfig) -> io::Result<Self> {
+    fn open_here(config: &TapConfig, count: usize) -> io::Result<Vec<Self>> {
         let netlink = Netlink::open()?;
         let name = &config.name;
         let existing = netlink.link(name)?;
@@ -106,19 +115,33 @@ impl TapPort {
                 format!("no interface {name} in its network namespace ({})", interface::listing()),
             ));
         }
-        let tap = tun::open(name)?;
-        let offloads = tun::set_offloads(&tap)?;
+        if count > 1 && existing.is_some_and(|link| link.carrier) {
+            // The kernel lets anybody add queues to an interface made for several, and would share the frames out.
+            let text = format!(
+                "TAP {name} is held by another process (`ls -l /proc/*/fd 2>/dev/null | grep net/tun` shows who)"
+            );
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+        }
+        let taps = tun::open_queues(name, count)?;
+        let Some(first) = taps.first() else { return Err(io::Error::from(io::ErrorKind::NotFound)) };
+        let offloads = tun::set_offloads(first)?;
+        if taps.len() > 1
+            && let Err(error) = steering::by_flow(first)
+        {
+            tracing::debug!(interface = name, %error, "queues are chosen by the kernel, not by flow alone");
+        }
         if config.persistent {
-            tun::set_persistent(&tap, true)?;
+            tun::set_persistent(first, true)?;
         }
         let link = found(&netlink, name)?;
         set_up(&netlink, config, &link)?;
         let link = found(&netlink, name)?;
-        Ok(Self {
-            tap,
-            capabilities: Capabilities { checksum: true, tso: true, uso: offloads == Offloads::TcpAndUdp },
-            info: PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac: None },
-        })
+        let capabilities = Capabilities { checksum: true, tso: true, uso: offloads == Offloads::TcpAndUdp };
+        let info = PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac: None };
+        let writers = (taps.len()..count).map(|_| first.try_clone()).collect::<io::Result<Vec<_>>>()?;
+        let queue = |tap, reads| Self { tap, reads, capabilities, info };
+        let readers = taps.into_iter().map(|tap| queue(tap, true));
+        Ok(readers.chain(writers.into_iter().map(|tap| queue(tap, false))).collect())
     }
 
     /// One frame into `frame`: false when its metadata makes no sense.
@@ -147,6 +170,9 @@ impl TapPort {
 impl Port for TapPort {
     fn recv(&mut self, pool: &mut Pool, batch: &mut Batch, limit: usize) -> io::Result<Received> {
         let mut received = Received::default();
+        if !self.reads {
+            return Ok(received);
+        }
         while received.frames + received.malformed < limit {
             let Some(mut frame) = pool.take() else { break };
             match self.read(&mut frame) {
@@ -162,7 +188,7 @@ impl Port for TapPort {
                     pool.give(frame);
                     match error.raw_os_error() {
                         Some(libc::EINTR) => {}
-                        Some(libc::EAGAIN | libc::EIO) => break,
+                        Some(libc::EAGAIN | libc::EIO) => return Ok(received),
                         // EINVAL: a super-packet of a kind that has no vnet header; the kernel has dropped it.
                         Some(libc::EINVAL) => received.malformed += 1,
                         _ => return Err(error),
@@ -170,6 +196,7 @@ impl Port for TapPort {
                 }
             }
         }
+        received.more = true;
         Ok(received)
     }
 
@@ -201,7 +228,7 @@ impl Port for TapPort {
     }
 
     fn descriptors(&self) -> Vec<RawFd> {
-        vec![self.tap.as_raw_fd()]
+        if self.reads { vec![self.tap.as_raw_fd()] } else { Vec::new() }
     }
 }
 
@@ -245,12 +272,6 @@ fn set_up(netlink: &Netlink, config: &TapConfig, link: &Link) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn more_queues_than_one_are_refused() {
-        let error = TapPort::open(TapConfig { queues: 2, ..TapConfig::named("weir-t0") }).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    }
 
     #[test]
     fn a_namespace_that_is_not_there_is_named() {

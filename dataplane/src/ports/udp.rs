@@ -5,6 +5,10 @@
 //!  any VTEP ─► local:8472 ─► one unconnected socket per family ─► recv
 //!  send ─► 16 sockets per family, each bound to a source port of its own ─► peer:8472
 //! ```
+//! With several workers each has such a set of sockets (`SO_REUSEPORT`). The kernel picks the receiving one by a hash of
+//! the datagram's addresses and ports; the source ports are the same for all workers. So the way a flow takes depends
+//! on its source port alone, not on the worker that sends it, and cannot swing to and fro between workers.
+//!
 //! The receiving sockets are not connected: peers send from a source port per flow (RFC 7348, section 5).
 //! Sending spreads flows over the source ports of the sender sockets by the frame's
 //! [`source_port`](Outer::source_port), so that the underlay spreads them over its paths and the receiver
@@ -29,7 +33,7 @@ use super::datagrams::{Losses, Receiver, Refusal};
 use super::{Capabilities, Port, Received, Sent};
 use crate::buffer::{Batch, Frame, Outer, Pool};
 use crate::sys::mmsg::Message;
-use crate::sys::udp_socket::{Arrival, UdpSocket};
+use crate::sys::udp_socket::{self, Arrival, UdpSocket};
 use arrival::Unpacking;
 use departure::Departure;
 use whole::Whole;
@@ -102,28 +106,56 @@ impl UdpUnderlay {
     /// No address given, an address that is not this node's, or a port that somebody else holds; the text
     /// says which and how to see by whom.
     pub fn open(config: UdpConfig) -> io::Result<Self> {
+        let mut queues = Self::open_queues(&config, 1)?;
+        queues.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Opens the sockets of `count` queues (1 at the least).
+    ///
+    /// # Errors
+    /// As with [`UdpUnderlay::open`]; either all queues are open or none is.
+    pub fn open_queues(config: &UdpConfig, count: usize) -> io::Result<Vec<Self>> {
         let addresses = config.local_v4.map(IpAddr::V4).into_iter().chain(config.local_v6.map(IpAddr::V6));
-        let families: Vec<Family> =
-            addresses.map(|local| Family::open(&config, local)).collect::<io::Result<_>>()?;
-        if families.is_empty() {
+        let mut queues: Vec<Self> = (0..count.max(1)).map(|_| Self::closed(config)).collect();
+        let mut none = true;
+        for local in addresses {
+            none = false;
+            let families = Family::open(config, local, queues.len())?;
+            for (queue, family) in queues.iter_mut().zip(families) {
+                queue.families.push(family);
+            }
+        }
+        if none {
             return Err(invalid("the UDP underlay needs a local IPv4 or IPv6 address".to_owned()));
         }
-        let local: Vec<IpAddr> = families.iter().map(|family| family.receiver.local().ip()).collect();
-        let whole = config.whole.then(|| Whole::open(&local, config.port, config.checksum));
-        let whole = whole.and_then(|whole| {
-            whole
-                .inspect_err(|error| {
+        if config.whole {
+            let local: Vec<IpAddr> = queues
+                .iter()
+                .flat_map(|queue| &queue.families)
+                .map(|family| family.receiver.local().ip())
+                .collect();
+            match Whole::open_queues(&local, config.port, config.checksum, queues.len()) {
+                Ok(wholes) => {
+                    for (queue, whole) in queues.iter_mut().zip(wholes) {
+                        queue.departure.take_whole(whole);
+                    }
+                }
+                Err(error) => {
                     tracing::info!(reason = %error, "super-packets are cut here on their way into the tunnel");
-                })
-                .ok()
-        });
-        Ok(Self {
-            families,
+                }
+            }
+        }
+        Ok(queues)
+    }
+
+    fn closed(config: &UdpConfig) -> Self {
+        Self {
+            families: Vec::new(),
             receiver: Receiver::new(),
             unpacking: Unpacking::default(),
-            departure: Departure::new(config.port, config.checksum, whole),
+            departure: Departure::new(config.port, config.checksum),
             first: 0,
-        })
+        }
     }
 
     /// The source ports in use towards peers of `peer`'s family.
@@ -134,7 +166,8 @@ impl UdpUnderlay {
 }
 
 impl Family {
-    fn open(config: &UdpConfig, local: IpAddr) -> io::Result<Self> {
+    /// The sockets of one address, for each of `count` queues.
+    fn open(config: &UdpConfig, local: IpAddr, count: usize) -> io::Result<Vec<Self>> {
         if !(1..=MOST_SENDERS).contains(&config.source_ports) {
             return Err(invalid(format!(
                 "{} source ports asked for, expected 1 to {MOST_SENDERS}",
@@ -142,9 +175,29 @@ impl Family {
             )));
         }
         let at = SocketAddr::new(local, config.port);
-        let receiver = UdpSocket::receiver(at).map_err(|error| explain(at, &error))?;
-        let senders = senders(local, config)?;
-        Ok(Self { receiver, senders, losses: Losses::default() })
+        let shared = count > 1;
+        if shared {
+            udp_socket::is_free(at).map_err(|error| explain(at, &error))?;
+        }
+        let mut families: Vec<Self> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let receiver = UdpSocket::receiver(at, shared).map_err(|error| explain(at, &error))?;
+            let senders = match families.first() {
+                None => senders(local, config, shared)?,
+                Some(first) => first.senders_beside(config)?,
+            };
+            families.push(Self { receiver, senders, losses: Losses::default() });
+        }
+        Ok(families)
+    }
+
+    /// Another queue's senders, on the same source ports.
+    fn senders_beside(&self, config: &UdpConfig) -> io::Result<Vec<UdpSocket>> {
+        let beside = |sender: &UdpSocket| {
+            let at = sender.local();
+            UdpSocket::sender(at, config.checksum, true).map_err(|error| explain(at, &error))
+        };
+        self.senders.iter().map(beside).collect()
     }
 
     fn serves(&self, peer: IpAddr) -> bool {
@@ -176,6 +229,7 @@ impl Port for UdpUnderlay {
                 described
             });
             total.malformed += received.malformed;
+            total.more |= received.more;
             total.lost += unpacking.unpack(before, batch, pool);
             total.frames += batch.len().saturating_sub(before);
             // Any other error was waiting on the socket and is gone by having been read.
@@ -214,7 +268,7 @@ fn describe(frame: &mut Frame, message: &Message<'_>, arrival: &Arrival, local: 
 }
 
 /// Sockets on source ports chosen at random, so that a stranger cannot foresee them.
-fn senders(local: IpAddr, config: &UdpConfig) -> io::Result<Vec<UdpSocket>> {
+fn senders(local: IpAddr, config: &UdpConfig, shared: bool) -> io::Result<Vec<UdpSocket>> {
     let start = RandomState::new().hash_one(local) as u16 % SOURCE_PORTS;
     // An odd stride visits every port of a range whose size is a power of two.
     let stride = RandomState::new().hash_one(config.port) as u16 | 1;
@@ -229,7 +283,9 @@ fn senders(local: IpAddr, config: &UdpConfig) -> io::Result<Vec<UdpSocket>> {
         if port == config.port {
             continue;
         }
-        match UdpSocket::sender(at, config.checksum) {
+        // Nobody's but ours: what arrives at a sender is discarded, so that it may join no other program's port.
+        let free = if shared { udp_socket::is_free(at) } else { Ok(()) };
+        match free.and_then(|()| UdpSocket::sender(at, config.checksum, shared)) {
             Ok(socket) => sockets.push(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(explain(at, &error)),

@@ -12,6 +12,9 @@ use super::socket;
 
 const BUFFER_BYTES: i32 = 8 << 20;
 
+/// `PACKET_FANOUT_FLAG_IGNORE_OUTGOING`, since Linux 6.1; unknown to libc.
+const FANOUT_IGNORE_OUTGOING: u16 = 0x4000;
+
 /// `struct sockaddr_ll`.
 const ADDRESS_BYTES: usize = 20;
 
@@ -68,6 +71,50 @@ impl PacketSocket {
             *to = from;
         }
         socket::bind(self.0.as_fd(), &address)
+    }
+
+    /// Opens a group of sockets of one interface, which share its frames by flow, with this socket, which is bound, as
+    /// its first member; the group's number.
+    ///
+    /// # Errors
+    /// `InvalidInput` on kernels before 6.1, whose groups also receive what the node itself sends.
+    pub fn found_group(&self) -> io::Result<u16> {
+        self.set_fanout(0, libc::PACKET_FANOUT_FLAG_UNIQUEID as u16)?;
+        // The number stands in the lower half.
+        Ok(socket::value(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT)?.cast_unsigned() as u16)
+    }
+
+    /// Joins a group of sockets of the interface that this one is bound to.
+    pub fn join_group(&self, group: u16) -> io::Result<()> {
+        self.set_fanout(group, 0)
+    }
+
+    fn set_fanout(&self, group: u16, flags: u16) -> io::Result<()> {
+        let kind = libc::PACKET_FANOUT_HASH as u16 | FANOUT_IGNORE_OUTGOING | flags;
+        let [g0, g1] = group.to_le_bytes();
+        let [k0, k1] = kind.to_le_bytes();
+        let value = i32::from_le_bytes([g0, g1, k0, k1]);
+        socket::set(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT, value)
+    }
+
+    /// Asks for rings of the third version (`TPACKET_V3`); none is made.
+    pub fn set_ring_version(&self) -> io::Result<()> {
+        socket::set(
+            self.0.as_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_VERSION,
+            libc::tpacket_versions::TPACKET_V3 as i32,
+        )
+    }
+
+    /// Receives nothing, though bound, until [`PacketSocket::unmute`].
+    pub fn mute(&self) -> io::Result<()> {
+        socket::discard_arrivals(self.0.as_fd())
+    }
+
+    /// Receives again.
+    pub fn unmute(&self) -> io::Result<()> {
+        socket::accept_arrivals(self.0.as_fd())
     }
 
     /// False once the interface the socket was bound to has been deleted.

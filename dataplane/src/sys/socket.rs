@@ -76,6 +76,11 @@ pub fn discard_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
+/// Lets a socket that [discards arrivals](discard_arrivals) receive from now on.
+pub fn accept_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0)
+}
+
 /// Asks for a receive buffer of `bytes`, beyond the system's limit where `CAP_NET_ADMIN` allows, else up to it.
 /// Returns what the kernel granted (it doubles what it is asked for, for its own bookkeeping).
 pub fn receive_buffer(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<i32> {

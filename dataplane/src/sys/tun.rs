@@ -41,6 +41,28 @@ pub enum Offloads {
 /// # Errors
 /// What is missing, and how to mend it.
 pub fn open(name: &str) -> io::Result<File> {
+    open_as(name, [0, libc::IFF_MULTI_QUEUE]).map(|(device, _)| device)
+}
+
+/// Opens up to `count` queues of the TAP `name`, which is made for several where it does not exist. One that was
+/// made for a single queue gives that one.
+///
+/// # Errors
+/// As with [`open`]; what was opened is closed again.
+pub fn open_queues(name: &str, count: usize) -> io::Result<Vec<File>> {
+    if count <= 1 {
+        return open(name).map(|device| vec![device]);
+    }
+    let (first, kind) = open_as(name, [libc::IFF_MULTI_QUEUE, 0])?;
+    let mut queues = vec![first];
+    while queues.len() < count && kind == libc::IFF_MULTI_QUEUE {
+        queues.push(open_as(name, [kind, kind])?.0);
+    }
+    Ok(queues)
+}
+
+/// Opens a queue as one of these kinds of interface; which of them it is.
+fn open_as(name: &str, [kind, other]: [libc::c_int; 2]) -> io::Result<(File, libc::c_int)> {
     check_name(name)?;
     let device = OpenOptions::new()
         .read(true)
@@ -49,17 +71,17 @@ pub fn open(name: &str) -> io::Result<File> {
         .open(DEVICE)
         .map_err(|error| explain_device(&error))?;
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-    match set_interface(&device, name, flags) {
+    let kind = match set_interface(&device, name, flags | kind) {
         // An interface made for several queues takes none without this flag, and one made for a single queue
         // none with it. There is no asking: sysfs shows the namespace it was mounted in, not this one.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            set_interface(&device, name, flags | libc::IFF_MULTI_QUEUE)
+            set_interface(&device, name, flags | other).map(|()| other)
         }
-        other => other,
+        outcome => outcome.map(|()| kind),
     }
     .map_err(|error| explain_interface(name, &error))?;
     set_vnet_len(&device, VNET_LEN)?;
-    Ok(device)
+    Ok((device, kind))
 }
 
 /// Asks for as much offload as the kernel has; what it granted.
@@ -72,6 +94,16 @@ pub fn set_offloads(tap: &File) -> io::Result<Offloads> {
     }
     set_offload_flags(tap, TCP_OFFLOADS)?;
     Ok(Offloads::Tcp)
+}
+
+/// Whether the TAP takes encapsulated super-packets whole (`TUN_F_UDP_TUNNEL_GSO`, `TUN_F_UDP_TUNNEL_GSO_CSUM`). To be
+/// asked of a TAP made for the question: it is left with these offloads.
+///
+/// # Errors
+/// The kernel does not have them.
+pub fn try_tunnel_offload(tap: &File) -> io::Result<()> {
+    const TUNNEL_OFFLOADS: u32 = 0x80 | 0x100;
+    set_offload_flags(tap, TCP_OFFLOADS | UDP_OFFLOADS | TUNNEL_OFFLOADS)
 }
 
 /// Whether the interface outlives the descriptor.

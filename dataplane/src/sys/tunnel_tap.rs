@@ -22,8 +22,6 @@ pub const HEADER_LEN: usize = 24;
 /// The header as bytes.
 pub type TunnelHeader = [u8; HEADER_LEN];
 
-/// `TUN_F_UDP_TUNNEL_GSO` and `TUN_F_UDP_TUNNEL_GSO_CSUM` of `linux/if_tun.h`.
-const TUNNEL_OFFLOADS: u32 = 0x80 | 0x100;
 const FLAG_OUTER_CHECKSUM: u8 = 8;
 const TYPE_OVER_IPV4: u8 = 0x20;
 const TYPE_OVER_IPV6: u8 = 0x40;
@@ -32,15 +30,17 @@ const UDP_BYTES: usize = 8;
 const VXLAN_BYTES: usize = 8;
 const ETHERNET_BYTES: usize = 14;
 
-/// Opens one queue of the TAP `name`, making it where it does not exist; see [`tun::open`].
+/// Opens up to `count` queues of the TAP `name`, making it where it does not exist; see [`tun::open_queues`].
 ///
 /// # Errors
-/// What [`tun::open`] says, and `EINVAL` from a kernel that takes no encapsulated super-packets.
-pub fn open(name: &str) -> io::Result<File> {
-    let tap = tun::open(name)?;
-    tun::set_vnet_len(&tap, HEADER_LEN)?;
-    tun::set_offload_flags(&tap, tun::TCP_OFFLOADS | TUNNEL_OFFLOADS)?;
-    Ok(tap)
+/// What [`tun::open_queues`] says, and `EINVAL` from a kernel that takes no encapsulated super-packets.
+pub fn open_queues(name: &str, count: usize) -> io::Result<Vec<File>> {
+    let queues = tun::open_queues(name, count)?;
+    for tap in &queues {
+        tun::set_vnet_len(tap, HEADER_LEN)?;
+        tun::try_tunnel_offload(tap)?;
+    }
+    Ok(queues)
 }
 
 /// The outer headers as the vnet header has to know them.

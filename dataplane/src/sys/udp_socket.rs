@@ -2,7 +2,8 @@
 //!
 //! The receiving socket owns its (address, port): it is bound without `SO_REUSEADDR` and `SO_REUSEPORT`, so a
 //! second weir, or a kernel vxlan device there already, makes the bind fail instead of sharing the traffic
-//! out. The sending sockets discard in the kernel whatever arrives at them. No privilege is needed; with
+//! out. Where several sockets are to share a port (`shared`, one for each worker), [`is_free`] is asked first, which binds
+//! alone for a moment: it fails beside any other holder, whether that shares or not. The sending sockets discard in the kernel whatever arrives at them. No privilege is needed; with
 //! `CAP_NET_ADMIN` the buffers exceed the system's limit. No unsafe code here: the calls are in [`super::socket`].
 
 use std::io;
@@ -23,12 +24,13 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// A socket that receives at `local`, alone, with destination address, traffic class and losses reported.
+    /// A socket that receives at `local`, alone or `shared` with others that say so, with destination address, traffic class and losses reported.
     ///
     /// # Errors
     /// `AddrInUse` where another socket or a tunnel device holds the port.
-    pub fn receiver(local: SocketAddr) -> io::Result<Self> {
+    pub fn receiver(local: SocketAddr, shared: bool) -> io::Result<Self> {
         let socket = Self::unbound(local)?;
+        socket.share(shared)?;
         socket.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
         socket::receive_buffer(socket.fd.as_fd(), RECEIVE_BYTES)?;
         // Datagrams that came as a train may be handed over as one. A kernel that cannot hands them over one by one.
@@ -51,8 +53,9 @@ impl UdpSocket {
 
     /// A socket that sends from `local` and receives nothing. The don't-fragment bit stays clear, as flannel
     /// has it; `checksum` says whether the outer UDP checksum is computed.
-    pub fn sender(local: SocketAddr, checksum: bool) -> io::Result<Self> {
+    pub fn sender(local: SocketAddr, checksum: bool, shared: bool) -> io::Result<Self> {
         let socket = Self::unbound(local)?;
+        socket.share(shared)?;
         socket::discard_arrivals(socket.fd.as_fd())?;
         socket::send_buffer(socket.fd.as_fd(), SEND_BYTES)?;
         if local.is_ipv4() {
@@ -86,6 +89,11 @@ impl UdpSocket {
         Ok(socket)
     }
 
+    /// Lets other sockets of this user bind to the same port, if they ask for it too.
+    fn share(&self, shared: bool) -> io::Result<()> {
+        if shared { self.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1) } else { Ok(()) }
+    }
+
     fn bind(&self) -> io::Result<()> {
         socket::bind(self.fd.as_fd(), Address::new(self.local).bytes())
     }
@@ -93,6 +101,11 @@ impl UdpSocket {
     fn set(&self, level: i32, option: i32, value: i32) -> io::Result<()> {
         socket::set(self.fd.as_fd(), level, option, value)
     }
+}
+
+/// Fails where any socket or tunnel device holds the port, one that would share it too.
+pub fn is_free(local: SocketAddr) -> io::Result<()> {
+    UdpSocket::unbound(local)?.bind()
 }
 
 impl AsFd for UdpSocket {

@@ -33,6 +33,12 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(count), Ordering::Relaxed);
     }
 
+    /// Lowers a gauge that one worker raises and another lowers; same rule as [`Counter::add`]. It wraps, and only the
+    /// sum over the workers means something.
+    pub fn lower(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(count), Ordering::Relaxed);
+    }
+
     /// Replaces the value (gauges).
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -53,7 +59,7 @@ pub struct PacketCounters {
     pub forwarded: Counter,
     /// Frames answered by weir itself (ARP, neighbour discovery).
     pub answered: Counter,
-    /// Later fragments waiting for their first; a gauge.
+    /// Later fragments waiting for their first; a gauge. One worker may hold what another's packet sets free.
     pub held: Counter,
     /// ICMP errors sent on account of a dropped packet.
     pub icmp_errors: Counter,
@@ -102,9 +108,38 @@ impl PacketCounters {
     pub fn dropped_total(&self) -> u64 {
         self.drops.iter().map(Counter::get).sum()
     }
+
+    /// The sum over the workers; of the connections, which the workers share, what the last of them saw.
+    pub fn total<'a>(workers: impl IntoIterator<Item = &'a Self>) -> Self {
+        let total = Self::default();
+        for one in workers {
+            let sums = [
+                (&total.received, &one.received),
+                (&total.forwarded, &one.forwarded),
+                (&total.answered, &one.answered),
+                (&total.held, &one.held),
+                (&total.icmp_errors, &one.icmp_errors),
+                (&total.vxlan_reserved, &one.vxlan_reserved),
+            ];
+            sums.into_iter()
+                .chain(total.drops.iter().zip(&one.drops))
+                .for_each(|(sum, one)| sum.add(one.get()));
+            total.connections.set(total.connections.get().max(one.connections.get()));
+        }
+        total
+    }
 }
 
-/// Counters of one port.
+/// What one worker's loop has done.
+#[derive(Debug, Default)]
+pub struct LoopCounters {
+    /// Batches taken from ports; frames received by batches is how full they were.
+    pub batches: Counter,
+    /// Times it went to sleep.
+    pub sleeps: Counter,
+}
+
+/// Counters of one port, or of one worker's queue of it.
 #[derive(Debug, Default)]
 pub struct PortCounters {
     /// Frames received.
@@ -123,4 +158,27 @@ pub struct PortCounters {
     pub tx_congested: Counter,
     /// Frames refused for another reason.
     pub tx_failed: Counter,
+}
+
+impl PortCounters {
+    /// The sum over a port's queues.
+    pub fn total<'a>(queues: impl IntoIterator<Item = &'a Self>) -> Self {
+        let total = Self::default();
+        for one in queues {
+            let sums = [
+                (&total.rx_packets, &one.rx_packets),
+                (&total.rx_bytes, &one.rx_bytes),
+                (&total.rx_lost, &one.rx_lost),
+                (&total.rx_malformed, &one.rx_malformed),
+                (&total.tx_packets, &one.tx_packets),
+                (&total.tx_bytes, &one.tx_bytes),
+                (&total.tx_congested, &one.tx_congested),
+                (&total.tx_failed, &one.tx_failed),
+            ];
+            for (sum, one) in sums {
+                sum.add(one.get());
+            }
+        }
+        total
+    }
 }

@@ -1,4 +1,8 @@
-//! The worker's loop.
+//! A worker's loop.
+//!
+//! # Waiting
+//! While something is due the worker looks for more without sleeping. Then it asks on for [`SPIN`], in case an answer is
+//! about to come, and sleeps. With `busy_poll` it never sleeps.
 
 use std::io;
 use std::sync::Arc;
@@ -10,32 +14,49 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use vxlan::mac::Mac;
 
-use super::handle::PortGone;
+use super::group::WAKE;
+use super::slots::{Slot, Slots};
 use crate::buffer::{BATCH_FRAMES, Batch, Pool};
 use crate::drop_reason::DropReason;
-use crate::pipeline::{Binding, Outputs, Pipeline, PortId, Settings};
+use crate::pipeline::{Binding, Outputs, Pipeline, PortId};
 use crate::ports::Port;
 use crate::tables::Subscription;
-use crate::telemetry::{DenialLog, PacketCounters, PortCounters};
+use crate::telemetry::{LoopCounters, PacketCounters, PortCounters};
 use crate::time::Timestamp;
 
-/// What a worker is made with.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {
-    /// The pipeline's settings.
-    pub settings: Settings,
-    /// Frames in the worker's pool; each is 64 KiB of address space, of which only used pages cost memory.
-    pub frames: usize,
+/// What a worker is made of.
+pub(super) struct WorkerConfig {
+    pub(super) pool: Pool,
+    pub(super) busy_poll: bool,
+    /// When time began, for all workers.
+    pub(super) epoch: Instant,
+    pub(super) poll: Poll,
+    pub(super) subscription: Subscription,
+    pub(super) pipeline: Pipeline,
+    pub(super) counters: Arc<PacketCounters>,
+    pub(super) steps: Arc<LoopCounters>,
+    pub(super) inbox: Receiver<Command>,
+    pub(super) reports: Sender<Report>,
 }
 
-/// Rounds without a packet before the worker sleeps. One is enough to have seen every port empty.
-const IDLE_ROUNDS: u32 = 1;
+/// What a worker tells the control side.
+pub(super) enum Report {
+    /// A queue died.
+    Gone { counters: Arc<PortCounters>, error: io::Error },
+    /// A packet told the MAC behind a port.
+    Learned { counters: Arc<PortCounters>, mac: Mac },
+}
+
+/// How long a worker that has nothing to do asks on before it sleeps.
+const SPIN: Duration = Duration::ZERO;
 /// Longest sleep, so that timers run.
 const TICK: Duration = Duration::from_millis(50);
 /// Longest time spent at the end on packets that had come in before.
 const DRAIN: Duration = Duration::from_millis(50);
 /// Under load, housekeeping runs at least this often.
 const BUSY_TICK: Duration = Duration::from_millis(10);
+/// Every port is asked this often, announced or not: what was set down and then deleted announces nothing.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) enum Command {
     Attach {
@@ -53,85 +74,94 @@ pub(super) enum Command {
         mac: Option<Mac>,
         mtu: Option<u16>,
     },
-    Bindings {
-        reply: Sender<Vec<Binding>>,
+    Mac {
+        id: PortId,
+        reply: Sender<Option<Mac>>,
     },
     Stop,
 }
 
-struct Slot {
-    id: PortId,
-    port: Box<dyn Port>,
-    counters: Arc<PortCounters>,
-}
-
 pub(super) struct Worker {
-    poll: Poll,
-    subscription: Subscription,
-    pipeline: Pipeline,
-    counters: Arc<PacketCounters>,
-    inbox: Receiver<Command>,
-    gone: Sender<PortGone>,
-    pool: Pool,
-    ports: Vec<Slot>,
+    config: WorkerConfig,
+    slots: Slots,
+    /// The ports of this round; kept for its capacity alone.
+    turn: Vec<PortId>,
     batch: Batch,
     out: Outputs,
     dead: Vec<(PortId, io::Error)>,
-    epoch: Instant,
     next_tick: Timestamp,
+    next_look: Timestamp,
+    /// Since when nothing has come.
+    idle_since: Option<Timestamp>,
 }
 
 impl Worker {
-    pub(super) fn new(
-        config: WorkerConfig,
-        poll: Poll,
-        subscription: Subscription,
-        counters: Arc<PacketCounters>,
-        denials: Arc<DenialLog>,
-        inbox: Receiver<Command>,
-        gone: Sender<PortGone>,
-    ) -> Self {
+    pub(super) fn new(config: WorkerConfig) -> Self {
         Self {
-            poll,
-            subscription,
-            pipeline: Pipeline::new(config.settings, Arc::clone(&counters), denials),
-            counters,
-            inbox,
-            gone,
-            pool: Pool::new(config.frames),
-            ports: Vec::new(),
+            config,
+            slots: Slots::default(),
+            turn: Vec::new(),
             batch: Batch::with_capacity(BATCH_FRAMES),
             out: Outputs::default(),
             dead: Vec::new(),
-            epoch: Instant::now(),
             next_tick: Timestamp::ZERO,
+            next_look: Timestamp::ZERO,
+            idle_since: None,
         }
     }
 
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(64);
-        let mut idle = 0;
         loop {
             if !self.obey() {
                 self.drain();
                 return;
             }
-            if let Some(generation) = self.subscription.changed() {
+            if let Some(generation) = self.config.subscription.changed() {
                 let number = generation.number;
-                self.pipeline.take_up(generation);
-                self.subscription.acknowledge(number);
+                self.config.pipeline.take_up(generation);
+                self.config.subscription.acknowledge(number);
             }
             let now = self.now();
-            idle = if self.round(now) == 0 { idle + 1 } else { 0 };
+            let received = self.round(now);
             self.bury();
             if now >= self.next_tick {
-                self.next_tick = now.plus(BUSY_TICK);
-                self.pipeline.tick(now, &mut self.pool, &mut self.out);
-                self.flush();
+                self.keep_house(now);
             }
-            if idle >= IDLE_ROUNDS {
-                self.sleep(&mut events);
+            self.wait(&mut events, now, received);
+        }
+    }
+
+    /// What has to be done every now and then.
+    fn keep_house(&mut self, now: Timestamp) {
+        self.next_tick = now.plus(BUSY_TICK);
+        self.config.pipeline.tick(now, &mut self.config.pool, &mut self.out);
+        self.flush();
+        self.tell_learned();
+        if now >= self.next_look {
+            self.next_look = now.plus(LOOK);
+            self.slots.mark_all();
+        }
+    }
+
+    /// Waits for something to come, or not at all while there is something left to do.
+    fn wait(&mut self, events: &mut Events, now: Timestamp, received: usize) {
+        let idle_since = if received > 0 { None } else { Some(self.idle_since.unwrap_or(now)) };
+        self.idle_since = idle_since;
+        let rests = idle_since.is_some_and(|since| now.since(since) >= SPIN);
+        let sleeps = rests && !self.config.busy_poll && !self.slots.any_announced();
+        self.config.steps.sleeps.add(u64::from(sleeps));
+        match self.config.poll.poll(events, Some(if sleeps { TICK } else { Duration::ZERO })) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {
+                // Nothing to wait on: fall back to looking every now and then rather than spin or stop.
+                std::thread::sleep(Duration::from_millis(1));
+                self.slots.mark_all();
             }
+        }
+        for event in events.iter().filter(|event| event.token() != WAKE) {
+            self.slots.mark(PortId(event.token().0 as u32));
         }
     }
 
@@ -142,40 +172,48 @@ impl Worker {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::ZERO.plus(self.epoch.elapsed())
+        Timestamp::ZERO.plus(self.config.epoch.elapsed())
     }
 
-    /// One batch from each port. Returns how many frames came in.
+    /// One batch from each port that is due. Returns how many frames came in.
     fn round(&mut self, now: Timestamp) -> usize {
         let mut total = 0;
-        for position in 0..self.ports.len() {
-            let Some(slot) = self.ports.get_mut(position) else { break };
-            let id = slot.id;
-            match slot.port.recv(&mut self.pool, &mut self.batch, BATCH_FRAMES) {
+        let mut turn = std::mem::take(&mut self.turn);
+        self.slots.copy_due(&mut turn);
+        for &id in &turn {
+            let Some(slot) = self.slots.get_mut(id) else { continue };
+            let mut more = false;
+            match slot.port.recv(&mut self.config.pool, &mut self.batch, BATCH_FRAMES) {
                 Ok(received) => {
                     total += received.frames + received.malformed;
                     slot.counters.rx_lost.add(received.lost);
                     slot.counters.rx_malformed.add(received.malformed as u64);
+                    more = received.more;
                 }
                 Err(error) => self.dead.push((id, error)),
             }
-            if self.batch.is_empty() {
-                continue;
+            if !self.batch.is_empty() {
+                slot.counters.rx_packets.add(self.batch.len() as u64);
+                slot.counters.rx_bytes.add(self.batch.iter().map(|frame| frame.len() as u64).sum());
+                self.config.steps.batches.add(1);
+                self.config.pipeline.process(id, &mut self.batch, now, &mut self.config.pool, &mut self.out);
+                self.flush();
             }
-            slot.counters.rx_packets.add(self.batch.len() as u64);
-            slot.counters.rx_bytes.add(self.batch.iter().map(|frame| frame.len() as u64).sum());
-            self.pipeline.process(id, &mut self.batch, now, &mut self.pool, &mut self.out);
-            self.flush();
+            if !more {
+                self.slots.drained(id);
+            }
         }
+        self.turn = turn;
         total
     }
 
     /// Sends what the pipeline put out.
     fn flush(&mut self) {
-        let Self { out, ports, pool, counters, dead, .. } = self;
+        let Self { out, slots, config: WorkerConfig { counters, pool, .. }, dead, .. } = self;
         out.drain(|id, batch| {
-            let Some(slot) = ports.iter_mut().find(|slot| slot.id == id) else {
+            let Some(slot) = slots.get_mut(id) else {
                 counters.count_drop(DropReason::PortUnattached, batch.len() as u64);
+                counters.forwarded.sub(batch.len() as u64);
                 pool.give_all(batch.drain(..));
                 return;
             };
@@ -200,30 +238,41 @@ impl Worker {
         });
     }
 
-    /// Lets go of ports that died, and tells the control side.
+    /// Closes queues that died, and tells the control side. The port keeps its number until that detaches it, so that
+    /// numbers stay the same on all workers.
     fn bury(&mut self) {
         for (id, error) in std::mem::take(&mut self.dead) {
             if let Some(slot) = self.release(id) {
                 // The control side reads this when it next looks; when it is gone too, nobody needs to know.
-                let _ = self.gone.send(PortGone { counters: slot.counters, error });
+                let _ = self.config.reports.send(Report::Gone { counters: slot.counters, error });
+            }
+        }
+    }
+
+    /// Tells the control side, and through it the other workers, of MACs that packets told. Each worker sees only some
+    /// of a pod's packets.
+    fn tell_learned(&mut self) {
+        let Self { slots, config: WorkerConfig { pipeline, reports, .. }, .. } = self;
+        for (id, slot) in slots.iter_mut().filter(|(_, slot)| !slot.mac_known) {
+            if let Some(mac) = pipeline.bindings().get(id).and_then(|binding| binding.mac) {
+                slot.mac_known = true;
+                let _ = reports.send(Report::Learned { counters: Arc::clone(&slot.counters), mac });
             }
         }
     }
 
     fn release(&mut self, id: PortId) -> Option<Slot> {
-        let position = self.ports.iter().position(|slot| slot.id == id)?;
-        let slot = self.ports.swap_remove(position);
-        for descriptor in slot.port.descriptors() {
+        let slot = self.slots.remove(id)?;
+        for descriptor in &slot.descriptors {
             // A descriptor of a deleted interface is out of the epoll set already.
-            let _ = SourceFd(&descriptor).deregister(self.poll.registry());
+            let _ = SourceFd(descriptor).deregister(self.config.poll.registry());
         }
-        self.pipeline.detach(id);
         Some(slot)
     }
 
     /// Carries out what the control side asked for; `false` to stop.
     fn obey(&mut self) -> bool {
-        while let Ok(command) = self.inbox.try_recv() {
+        while let Ok(command) = self.config.inbox.try_recv() {
             match command {
                 Command::Attach { binding, port, counters, reply } => {
                     let outcome = self.take_in(binding, port, counters);
@@ -231,16 +280,21 @@ impl Worker {
                 }
                 Command::Detach { id, reply } => {
                     let slot = self.release(id);
+                    self.config.pipeline.detach(id);
                     let _ = reply.send(slot.map(|slot| slot.port));
                 }
                 Command::Update { id, mac, mtu } => {
-                    if let Some(binding) = self.pipeline.bindings_mut().get_mut(id) {
+                    if let Some(slot) = self.slots.get_mut(id) {
+                        slot.mac_known |= mac.is_some();
+                    }
+                    if let Some(binding) = self.config.pipeline.bindings_mut().get_mut(id) {
                         binding.mac = mac.or(binding.mac);
                         binding.mtu = mtu.unwrap_or(binding.mtu);
                     }
                 }
-                Command::Bindings { reply } => {
-                    let _ = reply.send(self.pipeline.bindings().iter().cloned().collect());
+                Command::Mac { id, reply } => {
+                    let binding = self.config.pipeline.bindings().get(id);
+                    let _ = reply.send(binding.and_then(|binding| binding.mac));
                 }
                 Command::Stop => return false,
             }
@@ -254,29 +308,20 @@ impl Worker {
         port: Box<dyn Port>,
         counters: Arc<PortCounters>,
     ) -> io::Result<PortId> {
-        let id = self.pipeline.attach(binding);
-        for descriptor in port.descriptors() {
-            let registered = self.poll.registry().register(
-                &mut SourceFd(&descriptor),
+        let slot = Slot::new(port, counters, binding.mac.is_some());
+        let id = self.config.pipeline.attach(binding);
+        for descriptor in &slot.descriptors {
+            let registered = self.config.poll.registry().register(
+                &mut SourceFd(descriptor),
                 Token(id.0 as usize),
                 Interest::READABLE,
             );
             if let Err(error) = registered {
-                self.pipeline.detach(id);
+                self.config.pipeline.detach(id);
                 return Err(error);
             }
         }
-        self.ports.push(Slot { id, port, counters });
+        self.slots.insert(id, slot);
         Ok(id)
-    }
-
-    fn sleep(&mut self, events: &mut Events) {
-        match self.poll.poll(events, Some(TICK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                // Nothing to wait on: fall back to looking every now and then rather than spin or stop.
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Ok(()) | Err(_) => {}
-        }
     }
 }

@@ -177,3 +177,35 @@ fn a_full_receive_buffer_shows_as_loss_and_no_frame_is_unaccounted() {
     assert!(lost > 0);
     assert_eq!(got + lost, sent);
 }
+
+#[test]
+fn the_queues_of_an_interface_share_its_frames_by_flow_and_see_none_twice() {
+    let Some(node) = Node::new(1) else { return };
+    let mut queues = AfPacketPort::open_queues("pod0", Some(&node.host.path()), 2).unwrap();
+    node.pods[0].address("eth0", 2, 1, [2, 0, 0, 0, 0, 1]);
+    let sockets: Vec<_> = (0..32).map(|_| listener(&node.pods[0], 2)).collect();
+    let mut pool = Pool::new(256);
+    let mut first = None;
+    for _ in 0..3 {
+        for (socket, _) in &sockets {
+            socket.send_to(b"x", (ip(1), 53)).unwrap();
+        }
+        sleep(Duration::from_millis(50));
+        let seen: Vec<Vec<[u8; 2]>> = queues
+            .iter_mut()
+            .map(|queue| {
+                let mut batch = Vec::new();
+                queue.recv(&mut pool, &mut batch, 64).unwrap();
+                let udp =
+                    batch.iter().map(Frame::bytes).filter(|bytes| bytes[12..14] == [8, 0] && bytes[23] == 17);
+                let mut ports: Vec<[u8; 2]> = udp.map(|bytes| [bytes[34], bytes[35]]).collect();
+                ports.sort_unstable();
+                pool.give_all(batch);
+                ports
+            })
+            .collect();
+        assert_eq!(seen.iter().map(Vec::len).sum::<usize>(), 32, "each once: {seen:?}");
+        assert!(seen.iter().all(|ports| !ports.is_empty()));
+        assert_eq!(first.get_or_insert_with(|| seen.clone()), &seen, "flows stay where they are");
+    }
+}

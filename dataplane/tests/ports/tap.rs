@@ -1,13 +1,17 @@
 //! TAP ports.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
+use std::time::Instant;
 
 use dataplane::buffer::{Frame, Pool};
 use dataplane::ports::tap::{TapConfig, TapPort};
 use dataplane::ports::{Capabilities, Port, Sent};
 
-use crate::scratch::{Scratch, ip, listener, relay, tcp_transfer, udp_frame, udp_super_packet, wait_for};
+use crate::scratch::{
+    PATIENCE, Scratch, ip, listener, relay, tcp_transfer, udp_frame, udp_super_packet, wait_for,
+};
 
 const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const POD: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -141,4 +145,107 @@ fn the_limit_and_the_pool_bound_a_receive() {
     assert_eq!(port.recv(&mut pool, &mut batch, 64).unwrap().frames, 0);
     pool.give_all(batch.drain(..));
     assert_eq!(port.recv(&mut pool, &mut batch, 64).unwrap().frames, 8);
+}
+
+/// How many datagrams of each flow came by each queue, by source port.
+fn by_queue(queues: &mut [TapPort], pool: &mut Pool, count: usize) -> BTreeMap<u16, Vec<usize>> {
+    let mut seen: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    let (mut total, all) = (0, queues.len());
+    let begin = Instant::now();
+    while total < count && begin.elapsed() < PATIENCE {
+        for (place, queue) in queues.iter_mut().enumerate() {
+            let mut batch = Vec::new();
+            queue.recv(pool, &mut batch, 64).unwrap();
+            for frame in batch.drain(..) {
+                let bytes = frame.bytes();
+                if bytes[12..14] == [8, 0] && bytes[23] == 17 {
+                    let port = u16::from_be_bytes([bytes[34], bytes[35]]);
+                    seen.entry(port).or_insert_with(|| vec![0; all])[place] += 1;
+                    total += 1;
+                }
+                pool.give(frame);
+            }
+        }
+    }
+    assert_eq!(total, count);
+    seen
+}
+
+#[test]
+fn every_flow_comes_by_one_queue_whichever_queue_answers_it() {
+    const FLOWS: usize = 32;
+    let Some(pod) = Scratch::new() else { return };
+    let mut queues = TapPort::open_queues(&config(&pod), 3).unwrap();
+    assert!(queues.iter().all(|queue| queue.descriptors().len() == 1));
+    pod.address("eth0", 2, 1, OURS);
+    let mut pool = Pool::new(256);
+    let sockets: Vec<_> = (0..FLOWS).map(|_| listener(&pod, 2)).collect();
+    let send_all = || {
+        for (socket, _) in &sockets {
+            socket.send_to(b"x", (ip(1), 53)).unwrap();
+        }
+    };
+    send_all();
+    let first = by_queue(&mut queues, &mut pool, FLOWS);
+    let used = |place: usize| first.values().filter(|counts| counts[place] > 0).count();
+    assert!((0..3).all(|place| used(place) > 0), "{first:?}");
+    // Answers by every queue in turn move no flow.
+    if !dataplane::sys::process::is_root() {
+        return println!("skipped: only root may load programs");
+    }
+    for round in 0..6 {
+        for (_, address) in &sockets {
+            let bytes = udp_frame((OURS, POD), (ip(1), ip(2)), address.port(), b"answer");
+            queues[round % 3].send(&mut pool, &mut vec![Frame::from_bytes(&bytes)]).unwrap();
+        }
+        send_all();
+        assert_eq!(by_queue(&mut queues, &mut pool, FLOWS), first, "{round}");
+    }
+}
+
+#[test]
+fn all_fragments_of_a_datagram_come_by_one_queue() {
+    let Some(pod) = Scratch::new() else { return };
+    let mut queues = TapPort::open_queues(&config(&pod), 2).unwrap();
+    pod.address("eth0", 2, 1, OURS);
+    let (socket, _) = listener(&pod, 2);
+    let mut pool = Pool::new(64);
+    socket.send_to(&[0; 6000], (ip(1), 53)).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let counts: Vec<usize> = queues
+        .iter_mut()
+        .map(|queue| {
+            let mut batch = Vec::new();
+            queue.recv(&mut pool, &mut batch, 64).unwrap();
+            let is_ipv4 = |frame: &&Frame| frame.bytes()[12..14] == [8, 0];
+            let count = batch.iter().filter(is_ipv4).count();
+            pool.give_all(batch);
+            count
+        })
+        .collect();
+    assert!(counts.contains(&0) && counts.iter().sum::<usize>() >= 5, "{counts:?}");
+}
+
+#[test]
+fn a_tap_made_for_one_queue_is_read_by_the_first_and_written_by_all() {
+    let Some(pod) = Scratch::new() else { return };
+    drop(TapPort::open(TapConfig { persistent: true, ..config(&pod) }).unwrap());
+    let mut queues = TapPort::open_queues(&TapConfig { must_exist: true, ..config(&pod) }, 2).unwrap();
+    assert_eq!(queues.iter().map(|queue| queue.descriptors().len()).collect::<Vec<_>>(), [1, 0]);
+    pod.address("eth0", 2, 1, OURS);
+    let (socket, address) = listener(&pod, 2);
+    let mut pool = Pool::new(8);
+    for queue in &mut queues {
+        let bytes = udp_frame((OURS, POD), (ip(1), ip(2)), address.port(), b"in");
+        assert_eq!(queue.send(&mut pool, &mut vec![Frame::from_bytes(&bytes)]).unwrap().frames, 1);
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 2);
+    }
+}
+
+#[test]
+fn queues_that_another_process_holds_are_not_shared() {
+    let Some(pod) = Scratch::new() else { return };
+    let _first = TapPort::open_queues(&config(&pod), 2).unwrap();
+    let error = TapPort::open_queues(&config(&pod), 2).unwrap_err();
+    assert!(error.to_string().contains("held by another process"), "{error}");
 }

@@ -47,10 +47,11 @@ fn control_loop(directory: &Path, events: Sender<Event>) -> ControlLoop {
 fn a_worker_that_panics_ends_the_node_with_an_error() {
     let directory = tempfile::tempdir().expect("directory");
     let (events, inbox) = unbounded();
-    let control = control_loop(directory.path(), events);
-    control.hand_over(Role::Node, Box::new(Faulty), None, 1500).map(drop).expect("attached");
+    let mut control = control_loop(directory.path(), events);
+    let queues = control.workers.iter().map(|_| -> Box<dyn Port> { Box::new(Faulty) }).collect();
+    control.hand_over(Role::Node, queues, None, 1500).map(drop).expect("attached");
     let died = control.run(&inbox).expect_err("not a word");
-    assert_eq!(died.part, "the packet worker");
+    assert_eq!(died.part, "a packet worker");
     assert!(died.to_string().contains("no packet passes"), "{died}");
 }
 

@@ -55,15 +55,20 @@ pub(super) struct Departure {
 
 impl Departure {
     /// To `port` of the peers. Without `checksum` the kernel takes no trains (udp(7)).
-    pub(super) fn new(port: u16, checksum: bool, whole: Option<Whole>) -> Self {
+    pub(super) fn new(port: u16, checksum: bool) -> Self {
         Self {
             port,
             trains_run: checksum,
-            whole,
+            whole: None,
             ways: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
             cars: Vec::with_capacity(crate::buffer::BATCH_FRAMES),
             trains: Trains::new(),
         }
+    }
+
+    /// Has super-packets leave this way from now on.
+    pub(super) fn take_whole(&mut self, whole: Whole) {
+        self.whole = Some(whole);
     }
 
     /// Whether super-packets leave whole.

@@ -47,22 +47,30 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Makes the TAP and ties it to the interface that has the node's underlay addresses.
+    /// Makes the TAP, with so many queues, and ties it to the interface that has the node's underlay addresses.
     ///
     /// # Errors
     /// The kernel or a capability lacks something, or the addresses are on several interfaces; the underlay works
     /// without this all the same.
-    pub(super) fn open(local: &[IpAddr], port: u16, checksum: bool) -> io::Result<Self> {
+    pub(super) fn open_queues(
+        local: &[IpAddr],
+        port: u16,
+        checksum: bool,
+        count: usize,
+    ) -> io::Result<Vec<Self>> {
         let netlink = Netlink::open()?;
         let underlay = interface_of(&netlink, local)?;
-        let tap = tunnel_tap::open(INTERFACE)?;
+        let queues = tunnel_tap::open_queues(INTERFACE, count)?;
+        if queues.len() < count {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "a TAP of this name has fewer queues"));
+        }
         let link = netlink.link(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
         // Without addresses of its own the node has nothing to say there; where IPv6 is off, this file is not there.
         let _ = sysctl_set(&format!("net/ipv6/conf/{INTERFACE}/disable_ipv6"), "1");
         let program = bpf::redirect_neigh(underlay)?;
         netlink.add_ingress_program(link.index, program.as_fd())?;
         netlink.set_up(link.index, true)?;
-        Ok(Self { tap, port, checksum })
+        Ok(queues.into_iter().map(|tap| Self { tap, port, checksum }).collect())
     }
 
     /// Sends a super-packet, whose bytes begin at the VXLAN header, as if from the socket bound to `from`.

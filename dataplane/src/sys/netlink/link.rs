@@ -25,6 +25,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
+    /// Something is at the other end: of a TAP, a process that holds it.
+    pub carrier: bool,
     /// Driver (`veth`, `tun`, `vxlan`, …); none for loopback and hardware.
     pub kind: Option<String>,
     /// Index of the bridge or bond it belongs to.
@@ -229,6 +231,7 @@ fn link_of_message(message: &LinkMessage) -> Option<Link> {
         mac: [0; 6],
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
+        carrier: false,
         kind: None,
         master: None,
     };
@@ -237,6 +240,7 @@ fn link_of_message(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().unwrap_or([0; 6]),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Carrier(carrier) => link.carrier = *carrier != 0,
             LinkAttribute::Controller(index) => link.master = Some(*index),
             LinkAttribute::LinkInfo(about) => {
                 link.kind = about.iter().find_map(|entry| match entry {

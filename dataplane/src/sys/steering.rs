@@ -1,0 +1,232 @@
+//! Which queue of a TAP a frame comes by: a small eBPF program in place of the kernel's own choice.
+//!
+//! By itself the kernel moves a flow to the queue that last wrote frames of its other direction (`tun_automq_select_queue`
+//! of `drivers/net/tun.c`). Frames that wait in the queue the flow leaves are then overtaken by those in the one it comes
+//! to. This program picks by the frame alone, so a flow stays where it is: the addresses, and where there are any the
+//! ports, of both ends XORed, so that both directions have the same number. Of fragments only the addresses count, so that
+//! all fragments of a datagram come by one queue. What is neither IPv4 nor IPv6, or is cut short, comes by the first.
+//!
+//! `bpf(2)`, program type `BPF_PROG_TYPE_SOCKET_FILTER`; `TUNSETSTEERINGEBPF` since Linux 4.16. Needs `CAP_BPF` (or
+//! `CAP_SYS_ADMIN`), or `kernel.unprivileged_bpf_disabled` 0. The kernel checks the program before it takes it; it reads
+//! the frame and nothing else.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const SOCKET_FILTER: u32 = 1;
+/// `_IOR('T', 224, int)` of `linux/if_tun.h`.
+const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0_u32 as libc::Ioctl;
+
+// Opcodes of `linux/bpf.h`; loads put what they find into register 0.
+const LOAD_U8: u8 = 0x30;
+const LOAD_U16: u8 = 0x28;
+const LOAD_U32: u8 = 0x20;
+const LOAD_U16_AT: u8 = 0x48;
+const SET: u8 = 0xb7;
+const COPY: u8 = 0xbf;
+const XOR: u8 = 0xaf;
+const AND: u8 = 0x57;
+const SHIFT_LEFT: u8 = 0x67;
+const SHIFT_RIGHT: u8 = 0x77;
+const MULTIPLY_U32: u8 = 0x24;
+const JUMP: u8 = 0x05;
+const JUMP_IF: u8 = 0x15;
+const JUMP_IF_NOT: u8 = 0x55;
+const EXIT: u8 = 0x95;
+
+// Registers: the result of loads, the context that loads need, the number, the length of the IP header.
+const FOUND: u8 = 0;
+const CONTEXT: u8 = 6;
+const NUMBER: u8 = 7;
+const HEADER: u8 = 8;
+
+/// Places that are jumped to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Label {
+    V4,
+    V6,
+    Transport,
+    Ports,
+    Mix,
+}
+
+/// Instructions, and which of them jump where.
+#[derive(Default)]
+struct Program {
+    instructions: Vec<[u8; 8]>,
+    jumps: Vec<(usize, Label)>,
+    places: Vec<(Label, usize)>,
+}
+
+impl Program {
+    fn put(&mut self, code: u8, to: u8, from: u8, number: i32) {
+        let [n0, n1, n2, n3] = number.to_ne_bytes();
+        // Two fields of four bits share a byte, in the order of bytes.
+        let registers = if cfg!(target_endian = "big") { to << 4 | from } else { from << 4 | to };
+        self.instructions.push([code, registers, 0, 0, n0, n1, n2, n3]);
+    }
+
+    fn jump(&mut self, code: u8, number: i32, label: Label) {
+        self.jumps.push((self.instructions.len(), label));
+        self.put(code, FOUND, 0, number);
+    }
+
+    fn place(&mut self, label: Label) {
+        self.places.push((label, self.instructions.len()));
+    }
+
+    /// Loads a word and mixes it in.
+    fn mix_in(&mut self, load: u8, from: u8, at: i32) {
+        self.put(load, 0, from, at);
+        self.put(XOR, NUMBER, FOUND, 0);
+    }
+
+    /// Writes the distances of jumps into them. Every label is placed once.
+    fn finish(mut self) -> Vec<[u8; 8]> {
+        for (at, label) in &self.jumps {
+            let place = self.places.iter().find(|(placed, _)| placed == label).map_or(0, |(_, place)| *place);
+            // All jumps go forward.
+            let distance = place.saturating_sub(at + 1) as u16;
+            if let Some([_, _, d0, d1, ..]) = self.instructions.get_mut(*at) {
+                [*d0, *d1] = distance.to_ne_bytes();
+            }
+        }
+        self.instructions
+    }
+}
+
+/// The program. Offsets count from the start of the Ethernet frame.
+fn program() -> Vec<[u8; 8]> {
+    let mut program = Program::default();
+    program.put(COPY, CONTEXT, 1, 0);
+    program.put(SET, NUMBER, 0, 0);
+    program.put(LOAD_U16, 0, 0, 12);
+    program.jump(JUMP_IF, 0x0800, Label::V4);
+    program.jump(JUMP_IF, 0x86dd, Label::V6);
+    program.jump(JUMP, 0, Label::Mix);
+
+    program.place(Label::V4);
+    for address in [26, 30] {
+        program.mix_in(LOAD_U32, 0, address);
+    }
+    // More fragments, or an offset.
+    program.put(LOAD_U16, 0, 0, 20);
+    program.put(AND, FOUND, 0, 0x3fff);
+    program.jump(JUMP_IF_NOT, 0, Label::Mix);
+    program.put(LOAD_U8, 0, 0, 14);
+    program.put(AND, FOUND, 0, 0x0f);
+    program.put(SHIFT_LEFT, FOUND, 0, 2);
+    program.put(COPY, HEADER, FOUND, 0);
+    program.put(LOAD_U8, 0, 0, 23);
+    program.jump(JUMP, 0, Label::Transport);
+
+    program.place(Label::V6);
+    for word in 0..8 {
+        program.mix_in(LOAD_U32, 0, 22 + 4 * word);
+    }
+    program.put(SET, HEADER, 0, 40);
+    program.put(LOAD_U8, 0, 0, 20);
+
+    program.place(Label::Transport);
+    for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_SCTP] {
+        program.jump(JUMP_IF, protocol, Label::Ports);
+    }
+    program.jump(JUMP, 0, Label::Mix);
+
+    program.place(Label::Ports);
+    for port in [14, 16] {
+        program.mix_in(LOAD_U16_AT, HEADER, port);
+    }
+
+    program.place(Label::Mix);
+    // The golden ratio of 2^32: its upper half depends on every bit.
+    program.put(MULTIPLY_U32, NUMBER, 0, 0x9e37_79b1_u32.cast_signed());
+    program.put(SHIFT_RIGHT, NUMBER, 0, 16);
+    program.put(COPY, FOUND, NUMBER, 0);
+    program.put(EXIT, 0, 0, 0);
+    program.finish()
+}
+
+/// Makes the TAP's queues receive by flow, and by nothing else.
+///
+/// # Errors
+/// `PermissionDenied` where programs may not be loaded; the kernel's own choice stays then.
+pub fn by_flow(tap: &File) -> io::Result<()> {
+    let program = load(&program())?;
+    let descriptor = program.as_raw_fd();
+    // SAFETY: the kernel reads one `int`, which lives to the end of the call, and takes a reference of its own to what the
+    // descriptor stands for.
+    let result = unsafe { libc::ioctl(tap.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const descriptor) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The head of `union bpf_attr` for `BPF_PROG_LOAD`; fields behind it count as zero.
+#[repr(C)]
+struct LoadRequest {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+const _: () = assert!(size_of::<LoadRequest>() == 48, "no padding");
+
+fn load(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let request = LoadRequest {
+        kind: SOCKET_FILTER,
+        instruction_count: instructions.len() as u32,
+        instructions: instructions.as_ptr().addr() as u64,
+        license: license.as_ptr().addr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    let len = size_of::<LoadRequest>();
+    // SAFETY: the kernel reads `len` bytes of `request`, and through it the instructions and the text, whose addresses and
+    // count it holds; all of them live to the end of the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const request, len) };
+    let Ok(fd) = i32::try_from(fd) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_takes_the_program() {
+        match load(&program()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                println!("skipped: no right to load programs ({error})");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn every_jump_stays_inside() {
+        let program = program();
+        for (at, [code, _, d0, d1, ..]) in program.iter().enumerate() {
+            if [JUMP, JUMP_IF, JUMP_IF_NOT].contains(code) {
+                let distance = usize::from(u16::from_ne_bytes([*d0, *d1]));
+                assert!(at + 1 + distance < program.len(), "{at}");
+            }
+        }
+    }
+}
