@@ -11,34 +11,21 @@
 //! `semantics::reference`. A position outside a table (only a damaged one has it) denies.
 
 use super::Classifier;
+use super::burst::unpack;
 use super::chunks::Chunks;
-use super::key::{Key, Pair, PairVerdict, RuleId, Verdict};
+use super::key::{Key, Pair, PairVerdict, Verdict};
 use super::matrix::Matrix;
 use super::port_table::PortTable;
 use super::trie::Trie;
 use crate::cluster::SubjectId;
-use crate::model::{Action, Direction};
+use crate::model::Direction;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Keys looked up level by level, so that their loads overlap.
 const BURST: usize = 32;
-const DENY: u32 = 1 << 31;
 /// An entry of the matrix that is the number of a fan, not of a cell.
 pub(crate) const FAN: u32 = 1 << 31;
-
-/// Puts a verdict into 32 bits.
-pub(crate) const fn pack(action: Action, rule: RuleId) -> u32 {
-    match action {
-        Action::Allow => rule.0 & !DENY,
-        Action::Deny => rule.0 | DENY,
-    }
-}
-
-const fn unpack(packed: u32) -> Verdict {
-    let action = if packed & DENY == 0 { Action::Allow } else { Action::Deny };
-    Verdict { action, rule: RuleId(packed & !DENY) }
-}
 
 /// The identity, class or cell of what is not there: beyond all others, so that it denies.
 const NOWHERE: u32 = u32::MAX;

@@ -1,6 +1,7 @@
 //! Engines that answer packets. All stand behind [`Classifier`] and must answer alike:
 //! `flat` in constant time for the packet path, `linear` rule by rule as the oracle engine.
 
+pub(crate) mod burst;
 pub(crate) mod chunks;
 pub(crate) mod flat;
 pub(crate) mod linear;
@@ -27,6 +28,7 @@ mod interner;
 mod key;
 mod rules;
 
+pub use burst::{Answer, PairBurst, Place};
 pub use general::{General, Limits, TooLarge};
 pub(crate) use interner::{Base, RuleInterner, StepId, Way};
 pub use key::{Key, Pair, PairVerdict, RuleId, Verdict};
@@ -57,6 +59,16 @@ pub trait Classifier: Send + Sync {
                 Direction::ALL.map(|direction| pair.key(direction).map(|key| self.classify(&key)));
             *verdict = PairVerdict { egress, ingress };
         }
+    }
+
+    /// Judges a burst of connections at both ends: what the packet path calls.
+    fn classify_burst(&self, burst: &mut PairBurst) {
+        burst.judge_each(|pair| {
+            let mut verdict = [PairVerdict::default()];
+            self.classify_pairs(std::slice::from_ref(pair), &mut verdict);
+            let [verdict] = verdict;
+            verdict
+        });
     }
 
     /// Bytes of the tables a lookup may touch.

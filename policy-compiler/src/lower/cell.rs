@@ -10,8 +10,9 @@ use super::catalogue::{Catalogue, DESTINATION, Entry, Outcome, Resolved, SOURCE,
 use super::identity::Seen;
 use super::port_class::PortClasses;
 use super::rows::Row;
+use crate::classifier::burst::pack;
 use crate::classifier::chunks::Chunks;
-use crate::classifier::flat::{FAN, pack};
+use crate::classifier::flat::FAN;
 use crate::classifier::{Base, RuleInterner, StepId, Way};
 use crate::model::Action;
 use ahash::AHashMap;
@@ -333,7 +334,7 @@ impl Walk {
             *slot = match last {
                 Some((before, verdict)) if before == way => verdict,
                 _ => {
-                    let verdict = pack(action, interner.rule(base, way));
+                    let verdict = pack(action, interner.rule(base, way), interner.is_noted(way));
                     last = Some((way, verdict));
                     verdict
                 }

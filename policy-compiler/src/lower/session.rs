@@ -19,8 +19,9 @@ use super::looks::Looks;
 use super::port_class::{self, PortClasses};
 use super::rows::{FixedRules, Rows, SubjectView};
 use crate::api::NamedPort;
+use crate::classifier::burst::pack;
 use crate::classifier::chunks::Chunks;
-use crate::classifier::flat::{Flat, FlatSubject, Sources, pack};
+use crate::classifier::flat::{Flat, FlatSubject, Sources};
 use crate::classifier::matrix::Matrix;
 use crate::classifier::port_table::{self, PortTable};
 use crate::classifier::{RuleId, RuleInfo, RuleTable};
@@ -154,7 +155,7 @@ impl Session {
         };
         session.admit()?;
         for (cell, rule) in session.flat.self_traffic.iter_mut().zip(session.fixed.self_traffic) {
-            *cell = session.cells.whole(pack(Action::Allow, rule))?;
+            *cell = session.cells.whole(pack(Action::Allow, rule, false))?;
         }
         let mut subjects = Vec::with_capacity(view.subjects.len());
         for (&position, live) in
