@@ -2,7 +2,8 @@
 //! `flat` in constant time for the packet path, `linear` rule by rule as the oracle engine.
 
 pub(crate) mod burst;
-pub(crate) mod chunks;
+pub(crate) mod draft;
+#[allow(clippy::inline_always, clippy::needless_range_loop, reason = "as below")]
 pub(crate) mod flat;
 pub(crate) mod linear;
 pub(crate) mod matrix;

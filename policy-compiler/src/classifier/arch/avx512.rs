@@ -220,6 +220,19 @@ impl Avx512 {
         Lanes(unsafe { _mm512_mask_i32gather_epi32::<4>(zero.0, mask, offset.0, table.as_ptr().cast()) })
     }
 
+    /// Numbers of a table for those lanes of the mask whose position is in it, and which these are; the other lanes keep
+    /// what they have.
+    #[inline(always)]
+    pub(crate) fn look_up(self, keep: Lanes, mask: Mask, table: &[u32], position: Lanes) -> (Lanes, Mask) {
+        let last = table.len().checked_sub(1).and_then(|last| i32::try_from(last).ok());
+        let Some(last) = last else { return (keep, 0) };
+        let inside = mask & self.at_most(position, self.splat(last.cast_unsigned()));
+        let base = table.as_ptr();
+        // SAFETY: invariant 1; lanes that are not `inside` are not read, and those that are lie within the table.
+        let found = unsafe { _mm512_mask_i32gather_epi32::<4>(keep.0, inside, position.0, base.cast()) };
+        (Lanes(found), inside)
+    }
+
     /// Words `2 * PAIR` and `2 * PAIR + 1` of elements of a table that is not empty.
     #[inline(always)]
     pub(crate) fn gather_pair<T: Words, const PAIR: u32>(
@@ -326,6 +339,9 @@ mod tests {
         assert_eq!(numbers[..6], [100, 101, 199, 199, 199, 199]);
         v.store(v.gather_some(0b101, &table, v.load(&element)), &mut numbers);
         assert_eq!(numbers[..6], [100, 0, 199, 0, 0, 0]);
+        let (found, inside) = v.look_up(v.splat(7), 0b111_1011, &table, v.load(&element));
+        v.store(found, &mut numbers);
+        assert_eq!((inside, &numbers[..7]), (0b100_0011, &[100, 101, 7, 7, 7, 7, 100][..]));
         v.store(v.gather::<u32>(&[], v.load(&element), v.splat(7)), &mut numbers);
         assert_eq!(numbers, [0; 16]);
     }
