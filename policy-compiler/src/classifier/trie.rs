@@ -27,13 +27,26 @@ pub(crate) const MOST_PER_PREFIX: usize = 2 * (BLOCK_BYTES + size_of::<Skip>());
 /// Bytes that have to be these for an address to be further inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Skip {
-    /// The address, and which of its bits are compared.
-    expected: u128,
-    mask: u128,
+    /// The address, and which of its bits are compared, in halves.
+    expected: [u64; 2],
+    mask: [u64; 2],
     /// The byte that is looked at next.
-    next: usize,
+    next: u32,
+    /// A block.
     inside: u32,
+    /// A leaf.
     outside: u32,
+}
+
+impl Skip {
+    fn expected(&self) -> u128 {
+        let [high, low] = self.expected;
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+fn halves(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
 }
 
 /// The trie as it is changed.
@@ -154,16 +167,16 @@ impl Trie {
     fn put_at_skip(&mut self, number: u32, at: usize, path: Path) -> Option<u32> {
         let skip = self.skips.get(number as usize)?;
         let parts =
-            |place: &usize| path.byte(*place) != byte(skip.expected, *place) || path.len <= (place + 1) * 8;
-        let Some(parting) = (at..skip.next).find(parts) else {
-            let inside = self.put(skip.inside, skip.next, path)?;
+            |place: &usize| path.byte(*place) != byte(skip.expected(), *place) || path.len <= (place + 1) * 8;
+        let Some(parting) = (at..skip.next as usize).find(parts) else {
+            let inside = self.put(skip.inside, skip.next as usize, path)?;
             // What is inside may have moved others; this one is where it was.
             self.skips.set(number as usize, Skip { inside, ..skip })?;
             return Some(number | SKIP_TAG);
         };
-        let rest = self.skip(skip.expected, parting + 1, skip.next, skip.inside, skip.outside)?;
+        let rest = self.skip(skip.expected(), parting + 1, skip.next as usize, skip.inside, skip.outside)?;
         let block = self.block(skip.outside)?;
-        self.words.set(block as usize + byte(skip.expected, parting), rest)?;
+        self.words.set(block as usize + byte(skip.expected(), parting), rest)?;
         self.put_in_block(block, parting, path)?;
         self.free_skips.push(number);
         self.skip(path.address, at, parting, block | BLOCK_TAG, skip.outside)
@@ -175,7 +188,8 @@ impl Trie {
             return Some(inside);
         }
         let mask = mask(from, to);
-        let skip = Skip { expected: address & mask, mask, next: to, inside, outside };
+        let (expected, mask) = (halves(address & mask), halves(mask));
+        let skip = Skip { expected, mask, next: u32::try_from(to).ok()?, inside, outside };
         if let Some(number) = self.free_skips.pop() {
             self.skips.set(number as usize, skip)?;
             return Some(number | SKIP_TAG);
@@ -245,19 +259,24 @@ impl TrieTable {
     #[inline]
     pub(crate) fn lookup_v6(&self, bits: u128) -> Option<u32> {
         let (words, skips) = (self.words.as_slice(), self.skips.as_slice());
-        let halves = [(bits >> 64) as u64, bits as u64];
-        let mut entry = *words.get((bits >> 112) as usize)?;
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
+        let half = |at: u32| if at < 8 { high } else { low };
+        let mut entry = *words.get((high >> 48) as usize)?;
         let mut at = 2;
         while entry & TAGS != 0 {
-            if entry & BLOCK_TAG != 0 {
-                let byte = (halves[at >> 3 & 1] >> (56 - 8 * (at & 7))) as u8;
-                entry = *words.get((entry & !TAGS) as usize + usize::from(byte))?;
-                at += 1;
-            } else {
+            let mut block = entry;
+            if entry & SKIP_TAG != 0 {
                 let skip = skips.get((entry & !TAGS) as usize)?;
-                at = skip.next;
-                entry = if (bits & skip.mask) == skip.expected { skip.inside } else { skip.outside };
+                let [expected_high, expected_low] = skip.expected;
+                let [mask_high, mask_low] = skip.mask;
+                if (high ^ expected_high) & mask_high | (low ^ expected_low) & mask_low != 0 {
+                    return Some(skip.outside);
+                }
+                (block, at) = (skip.inside, skip.next);
             }
+            let byte = (half(at) >> (56 - 8 * (at & 7))) as u8;
+            entry = *words.get((block & !TAGS) as usize + usize::from(byte))?;
+            at += 1;
         }
         Some(entry)
     }

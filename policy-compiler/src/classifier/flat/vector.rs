@@ -1,16 +1,19 @@
-//! A burst's way through the tables, sixteen connections in step. The same steps as in `flat`, the same tables.
+//! A burst's way through the tables, sixteen or thirty-two connections in step. The same steps as in `flat`, the same
+//! tables.
 //!
-//! A lane that leaves a table is done, and denied. What depends on more than row, identity and class is answered by the
-//! scalar form: addresses that may be the subject's own, and fans. IPv6 addresses are looked up one by one.
+//! Both ends of all connections take a level before any takes the next, so that their loads overlap. A position outside a
+//! table reads as ones throughout, which are outside the next table too. Such lanes, and those whose answer depends on
+//! more than row, identity and class (addresses that may be the subject's own, fans), are left to the scalar form.
+//! IPv6 addresses are looked up one by one.
 
 use super::subjects::{MOST_ROWS, ROW_BITS};
 use super::{FAN, FEW, Flat, NOWHERE};
-use crate::classifier::arch::{Avx512, Lanes, Mask, Work};
-use crate::classifier::burst::{Address, Group, LANES, NO_SUBJECT, NOBODY, PairBurst, UNKNOWN};
+use crate::classifier::arch::{Avx512, Lanes, Mask, Table, Work};
+use crate::classifier::burst::{Address, Group, LANES, NO_SUBJECT, NOBODY, PairBurst};
 use crate::classifier::matrix::MatrixTable;
-use crate::classifier::trie::{BLOCK_TAG, TrieTable};
+use crate::classifier::trie::BLOCK_TAG;
 
-const ALL: Mask = Mask::MAX;
+const PLACE: u32 = (1 << MatrixTable::PLACE_BITS) - 1;
 
 /// A burst to be judged.
 pub(super) struct Groups<'a> {
@@ -18,122 +21,213 @@ pub(super) struct Groups<'a> {
     pub(super) burst: &'a mut PairBurst,
 }
 
+/// What a vector goes through.
+#[derive(Clone, Copy)]
+struct Tables<'a> {
+    flat: &'a Flat,
+    v4: Table<'a>,
+    port_top: Table<'a>,
+    port_blocks: Table<'a>,
+    seats: Table<'a>,
+    top: Table<'a>,
+    pages: Table<'a>,
+    cells: Table<'a>,
+    width: u32,
+    stride: u32,
+}
+
+/// For each group, what is known of both ends: of the source's egress and of the destination's ingress.
+type Ends<const G: usize> = [[Lanes; 2]; G];
+
 impl Work for Groups<'_> {
     #[inline(always)]
-    fn run(self, vector: Avx512) {
-        for group in self.burst.v4() {
+    fn run(self, v: Avx512) {
+        let Some(tables) = Tables::new(self.flat) else {
+            // A classifier without subjects.
+            self.burst.v4().iter_mut().for_each(|group| self.flat.judge_group(group));
+            self.burst.v6().iter_mut().for_each(|group| self.flat.judge_group(group));
+            return;
+        };
+        let (twos, one) = self.burst.v4().as_chunks_mut::<2>();
+        for groups in twos {
+            tables.judge_v4(v, groups);
+        }
+        if let [group] = one {
             if group.used < FEW {
                 self.flat.judge_group(group);
-                continue;
+            } else {
+                tables.judge_v4(v, std::array::from_mut(group));
             }
-            let (src, dst) = (vector.load(&group.src), vector.load(&group.dst));
-            let identities = [self.flat.v4.lookup_lanes(vector, dst), self.flat.v4.lookup_lanes(vector, src)];
-            self.flat.judge_in_step(vector, group, [dst, src], identities, 0);
         }
         for group in self.burst.v6() {
             if group.used < FEW {
                 self.flat.judge_group(group);
-                continue;
+            } else {
+                tables.judge_v6(v, group);
             }
-            let mut identities = [[NOWHERE; LANES]; 2];
-            for lane in 0..LANES {
-                identities[0][lane] = self.flat.v6.lookup_v6(group.dst[lane]).unwrap_or(NOWHERE);
-                identities[1][lane] = self.flat.v6.lookup_v6(group.src[lane]).unwrap_or(NOWHERE);
-            }
-            let low = |addresses: &[u128; LANES]| vector.load(&addresses.map(|address| address as u32));
-            let remotes = [low(&group.dst), low(&group.src)];
-            let identities = [vector.load(&identities[0]), vector.load(&identities[1])];
-            self.flat.judge_in_step(vector, group, remotes, identities, 1);
         }
     }
 }
 
-impl TrieTable {
-    /// As `lookup_v4`.
+impl<'a> Tables<'a> {
     #[inline(always)]
-    fn lookup_lanes(&self, v: Avx512, address: Lanes) -> Lanes {
-        let byte = v.splat(0xff);
-        let tag = v.splat(BLOCK_TAG);
-        let (entry, known) = v.look_up(v.splat(NOWHERE), ALL, &self.words, v.right::<16>(address));
-        let deeper = known & v.any_of(entry, tag);
-        let position = v.add(v.xor(entry, tag), v.and(v.right::<8>(address), byte));
-        let (entry, known) = v.look_up(entry, deeper, &self.words, position);
-        let deeper = known & v.any_of(entry, tag);
-        let position = v.add(v.xor(entry, tag), v.and(address, byte));
-        v.look_up(entry, deeper, &self.words, position).0
+    fn new(flat: &'a Flat) -> Option<Self> {
+        Some(Self {
+            flat,
+            v4: Table::new(&flat.v4.words)?,
+            port_top: Table::new(&flat.ports.top)?,
+            port_blocks: Table::new(&flat.ports.blocks)?,
+            seats: Table::new(flat.subjects.seats())?,
+            top: Table::new(&flat.matrix.top)?,
+            pages: Table::new(&flat.matrix.pages)?,
+            cells: Table::new(&flat.cells)?,
+            width: u32::try_from(flat.matrix.width).ok()?,
+            stride: u32::try_from(flat.stride).ok()?,
+        })
     }
-}
 
-impl Flat {
-    /// `remotes`: the lowest words of the other end's addresses, and `identities`: their identities, by side.
     #[inline(always)]
-    fn judge_in_step<A: Copy + Default + Into<Address>>(
+    fn judge_v4<const G: usize>(&self, v: Avx512, groups: &mut [Group<u32>; G]) {
+        let remotes: Ends<G> = std::array::from_fn(|g| [v.load(&groups[g].dst), v.load(&groups[g].src)]);
+        let (tag, byte) = (v.splat(BLOCK_TAG), v.splat(0xff));
+        let mut entries = remotes.map(|ends| ends.map(|address| v.look_up(self.v4, v.right::<16>(address))));
+        for g in 0..G {
+            for side in 0..2 {
+                let (entry, address) = (entries[g][side], remotes[g][side]);
+                let position = v.or(v.xor(entry, tag), v.and(v.right::<8>(address), byte));
+                entries[g][side] = v.look_up_tagged(self.v4, entry, tag, position);
+            }
+        }
+        for g in 0..G {
+            for side in 0..2 {
+                let (entry, address) = (entries[g][side], remotes[g][side]);
+                let position = v.or(v.xor(entry, tag), v.and(address, byte));
+                entries[g][side] = v.look_up_tagged(self.v4, entry, tag, position);
+            }
+        }
+        self.judge(v, groups, remotes, entries, 0);
+    }
+
+    #[inline(always)]
+    fn judge_v6(&self, v: Avx512, group: &mut Group<u128>) {
+        let mut identities = [[NOWHERE; LANES]; 2];
+        for lane in 0..LANES {
+            identities[0][lane] = self.flat.v6.lookup_v6(group.dst[lane]).unwrap_or(NOWHERE);
+            identities[1][lane] = self.flat.v6.lookup_v6(group.src[lane]).unwrap_or(NOWHERE);
+        }
+        let low = |addresses: &[u128; LANES]| v.load(&addresses.map(|address| address as u32));
+        let remotes = [[low(&group.dst), low(&group.src)]];
+        let identities = [[v.load(&identities[0]), v.load(&identities[1])]];
+        self.judge(v, std::array::from_mut(group), remotes, identities, 1);
+    }
+
+    /// `remotes`: the lowest words of the other ends' addresses; `identities`: theirs.
+    #[inline(always)]
+    fn judge<A: Copy + Default + Into<Address>, const G: usize>(
         &self,
         v: Avx512,
-        group: &mut Group<A>,
-        remotes: [Lanes; 2],
-        identities: [Lanes; 2],
+        groups: &mut [Group<A>; G],
+        remotes: Ends<G>,
+        identities: Ends<G>,
         family: u32,
     ) {
-        let l4 = v.load(&group.l4);
-        let (start, known) = v.look_up(v.splat(NOWHERE), ALL, &self.ports.top, v.right::<8>(l4));
-        let position = v.add(start, v.and(l4, v.splat(0xff)));
-        let (class, known) = v.look_up(v.splat(NOWHERE), known, &self.ports.blocks, position);
-        for side in 0..2 {
-            let subjects = if side == 0 { &group.source } else { &group.destination };
-            let subject = v.load(subjects);
-            let nobody = v.equal(subject, v.splat(NO_SUBJECT));
-            if nobody == ALL {
-                group.words[side] = [NOBODY; LANES];
-                continue;
+        let zero = v.splat(0);
+        // A packet that leaves its node, or comes to it, is asked about at one end.
+        let asked = [
+            groups.iter().any(|group| group.source != [NO_SUBJECT; LANES]),
+            groups.iter().any(|group| group.destination != [NO_SUBJECT; LANES]),
+        ];
+        let (row_mask, stride) = (v.splat(MOST_ROWS - 1), v.splat(self.stride));
+        let mut classes = [zero; G];
+        for g in 0..G {
+            classes[g] = v.look_up(self.port_top, v.right::<8>(v.load(&groups[g].l4)));
+        }
+        let mut seats = [[zero; 2]; G];
+        for g in 0..G {
+            for side in (0..2).filter(|&side| asked[side]) {
+                // Subjects that would count round are beyond all.
+                let subject = v.min(subject_lanes(v, &groups[g], side), v.splat(u32::MAX >> 2));
+                let position = v.or(v.left::<2>(subject), v.splat(2 * side as u32 + family));
+                seats[g][side] = v.look_up(self.seats, position);
             }
-            let seat = 2 * side as u32 + family;
-            let (word, special) =
-                self.words_of_lanes(v, [subject, remotes[side], identities[side], class], known, seat);
-            v.store(v.select(nobody, word, v.splat(NOBODY)), &mut group.words[side]);
-            let mut special = special & !nobody;
-            if special != 0 {
-                let (mut identity, mut classes) = ([0; LANES], [0; LANES]);
-                v.store(identities[side], &mut identity);
-                v.store(class, &mut classes);
-                while special != 0 {
-                    let lane = special.trailing_zeros() as usize % LANES;
-                    special &= special - 1;
-                    group.words[side][lane] = self.word_of(side, group, lane, identity[lane], classes[lane]);
+        }
+        for g in 0..G {
+            let low = v.and(v.load(&groups[g].l4), v.splat(0xff));
+            classes[g] = v.look_up(self.port_blocks, v.or(classes[g], low));
+        }
+        let mut entries = [[zero; 2]; G];
+        for g in 0..G {
+            for side in (0..2).filter(|&side| asked[side]) {
+                let page = v.right::<{ MatrixTable::PLACE_BITS }>(identities[g][side]);
+                let row = v.and(seats[g][side], row_mask);
+                entries[g][side] = v.look_up(self.top, v.add(v.multiply(row, v.splat(self.width)), page));
+            }
+        }
+        for g in 0..G {
+            for side in (0..2).filter(|&side| asked[side]) {
+                let place = v.and(identities[g][side], v.splat(PLACE));
+                entries[g][side] = v.look_up(self.pages, v.or(entries[g][side], place));
+            }
+        }
+        // What is above these is not plain: damage, or something the scalar form has to look at.
+        let last_identity = v.splat((self.width << MatrixTable::PLACE_BITS).wrapping_sub(1));
+        let last_class = v.splat(self.stride.wrapping_sub(1));
+        let mut plain = [[0; 2]; G];
+        for g in 0..G {
+            for side in (0..2).filter(|&side| asked[side]) {
+                let (seat, entry, class) = (seats[g][side], entries[g][side], classes[g]);
+                let position = v.add(v.multiply(entry, stride), class);
+                v.store(v.look_up(self.cells, position), &mut groups[g].words[side]);
+                let near = v.at_most(v.xor(seat, v.left::<ROW_BITS>(remotes[g][side])), row_mask);
+                plain[g][side] = v.at_most(identities[g][side], last_identity)
+                    & v.at_most(entry, v.splat(FAN - 1))
+                    & v.at_most(class, last_class)
+                    & v.at_most(seat, v.splat(NOWHERE - 1))
+                    & !near;
+            }
+        }
+        for g in 0..G {
+            for side in 0..2 {
+                let left = !plain[g][side];
+                if !asked[side] {
+                    groups[g].words[side] = [NOBODY; LANES];
+                } else if left != 0 {
+                    self.finish(v, side, &mut groups[g], [identities[g][side], classes[g]], left);
                 }
             }
         }
     }
 
-    /// Words at one end, and the lanes that they may not be right for.
+    /// Lanes that are not plain.
     #[inline(always)]
-    fn words_of_lanes(
+    fn finish<A: Copy + Default + Into<Address>>(
         &self,
         v: Avx512,
-        [subject, remote, identity, class]: [Lanes; 4],
-        known: Mask,
-        seat: u32,
-    ) -> (Lanes, Mask) {
-        let nowhere = v.splat(NOWHERE);
-        let Some(last) = self.subjects.len().checked_sub(1) else { return (v.splat(UNKNOWN), 0) };
-        let Some(last_page) = (self.matrix.width as u32).checked_sub(1) else {
-            return (v.splat(UNKNOWN), 0);
-        };
-        let known = known & v.at_most(subject, v.splat(last as u32));
-        let position = v.add(v.left::<2>(subject), v.splat(seat));
-        let (seat, known) = v.look_up(nowhere, known, self.subjects.seats(), position);
-        let row_mask = v.splat(MOST_ROWS - 1);
-        let near = known & v.at_most(v.xor(seat, v.left::<ROW_BITS>(remote)), row_mask);
-        let row = v.and(seat, row_mask);
-        let page = v.right::<{ MatrixTable::PLACE_BITS }>(identity);
-        let place = v.and(identity, v.splat((1 << MatrixTable::PLACE_BITS) - 1));
-        let known = known & v.at_most(page, v.splat(last_page));
-        let position = v.add(v.multiply(row, v.splat(last_page + 1)), page);
-        let (start, known) = v.look_up(nowhere, known, &self.matrix.top, position);
-        let (entry, known) = v.look_up(nowhere, known, &self.matrix.pages, v.add(start, place));
-        let fan = known & v.any_of(entry, v.splat(FAN));
-        let position = v.add(v.multiply(entry, v.splat(self.stride as u32)), class);
-        let (word, _) = v.look_up(v.splat(UNKNOWN), known & !fan, &self.cells, position);
-        (word, near | fan)
+        side: usize,
+        group: &mut Group<A>,
+        [identity, class]: [Lanes; 2],
+        left: Mask,
+    ) {
+        let nobody = v.equal(subject_lanes(v, group, side), v.splat(NO_SUBJECT));
+        let word = v.load(&group.words[side]);
+        v.store(v.select(nobody, word, v.splat(NOBODY)), &mut group.words[side]);
+        let used = Mask::MAX.checked_shr((LANES - group.used.min(LANES)) as u32).unwrap_or(0);
+        let mut left = left & !nobody & used;
+        if left == 0 {
+            return;
+        }
+        let (mut identities, mut classes) = ([0; LANES], [0; LANES]);
+        v.store(identity, &mut identities);
+        v.store(class, &mut classes);
+        while left != 0 {
+            let lane = left.trailing_zeros() as usize % LANES;
+            left &= left - 1;
+            group.words[side][lane] = self.flat.word_of(side, group, lane, identities[lane], classes[lane]);
+        }
     }
+}
+
+#[inline(always)]
+fn subject_lanes<A>(v: Avx512, group: &Group<A>, side: usize) -> Lanes {
+    v.load(if side == 0 { &group.source } else { &group.destination })
 }
