@@ -81,8 +81,13 @@ impl Answer {
 
     /// Both.
     pub const fn verdicts(self) -> PairVerdict {
-        PairVerdict { egress: self.egress(), ingress: self.ingress() }
+        verdicts(self.0)
     }
+}
+
+/// Both verdicts.
+pub(crate) const fn verdicts([egress, ingress]: [u32; 2]) -> PairVerdict {
+    PairVerdict { egress: verdict(egress), ingress: verdict(ingress) }
 }
 
 const fn verdict(word: u32) -> Option<Verdict> {
@@ -158,6 +163,12 @@ impl<A: Copy + Default> Group<A> {
         self.words[0][lane] = before(pair.source);
         self.words[1][lane] = before(pair.destination);
         self.used = lane + 1;
+    }
+
+    /// The subject at one end (0 the source, 1 the destination) and the address of the other.
+    #[inline(always)]
+    pub(crate) fn end(&self, side: usize, lane: usize) -> (u32, A) {
+        if side == 0 { (self.source[lane], self.dst[lane]) } else { (self.destination[lane], self.src[lane]) }
     }
 
     pub(crate) fn pair(&self, lane: usize) -> Option<Pair>

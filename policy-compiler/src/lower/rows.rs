@@ -11,7 +11,6 @@ use super::cell::{Cells, Matching};
 use super::identity::{Identities, Seen};
 use super::looks::LookEntry;
 use crate::classifier::burst::pack;
-use crate::classifier::flat::MOST_ROWS;
 use crate::classifier::matrix::{Layout, Matrix};
 use crate::classifier::{Base, RuleId, RuleInfo, RuleInterner, RuleKind, StepId};
 use crate::cluster::CutOff;
@@ -319,7 +318,6 @@ impl Rows {
         };
         let key = row.key.clone();
         let number = self.layout.add_row(&mut self.matrix, row.default);
-        let number = number.filter(|&number| number < MOST_ROWS);
         let number = number.ok_or(TooLarge { part: "verdict matrix", needed: usize::MAX })?;
         self.list.resize_with(self.list.len().max(number as usize + 1), || None);
         if let Some(slot) = self.list.get_mut(number as usize) {

@@ -197,6 +197,9 @@ impl Session {
     pub(crate) fn flat(&mut self) -> Flat {
         [self.flat.v4, self.flat.v6] = self.identities.copy_tries();
         self.flat.matrix = self.rows.matrix.copy();
+        if self.flat.subjects.width() != self.flat.matrix.width {
+            Arc::make_mut(&mut self.flat.subjects).set_width(self.flat.matrix.width);
+        }
         self.flat.cells = self.cells.data.copy();
         self.flat.fans = self.cells.fans.copy();
         self.flat.clone()

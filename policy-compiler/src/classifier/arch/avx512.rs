@@ -7,16 +7,15 @@
 //! # Invariants
 //! 1. An `Avx512` exists only where `detect` has seen every feature that `FEATURES` lists.
 //! 2. A `Words` type is made of 32-bit words, all of them initialised, without padding.
-//! 3. The `last` of a `Table` is a position in it that a signed number of 32 bits can say.
 
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_castsi512_si256,
     _mm512_cmpeq_epi32_mask, _mm512_cmpgt_epi16_mask, _mm512_cmple_epu32_mask, _mm512_extracti64x4_epi64,
     _mm512_i32gather_epi32, _mm512_i32gather_epi64, _mm512_loadu_si512, _mm512_madd_epi16,
-    _mm512_mask_blend_epi32, _mm512_mask_cmple_epu32_mask, _mm512_mask_i32gather_epi32, _mm512_min_epu32,
-    _mm512_movm_epi16, _mm512_mul_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutex2var_epi32,
-    _mm512_set_epi32, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32,
-    _mm512_srli_epi32, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi16, _mm512_test_epi32_mask,
+    _mm512_mask_blend_epi32, _mm512_mask_i32gather_epi32, _mm512_min_epu32, _mm512_movm_epi16,
+    _mm512_mul_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_set_epi32,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32,
+    _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi16, _mm512_test_epi32_mask,
     _mm512_testn_epi32_mask, _mm512_xor_si512,
 };
 
@@ -41,20 +40,6 @@ pub(crate) unsafe trait Words: Copy {}
 // SAFETY: it is a word.
 #[allow(unsafe_code, reason = "says what the type is made of")]
 unsafe impl Words for u32 {}
-
-/// Numbers to be gathered: one at the least, and no more than gathers can count.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Table<'a> {
-    numbers: &'a [u32],
-    last: u32,
-}
-
-impl<'a> Table<'a> {
-    pub(crate) fn new(numbers: &'a [u32]) -> Option<Self> {
-        let last = i32::try_from(numbers.len().checked_sub(1)?).ok()?;
-        Some(Self { numbers, last: last.cast_unsigned() })
-    }
-}
 
 /// What is run with vectors. `run` and all that it calls has to be inlined to become vector code.
 pub(crate) trait Work {
@@ -235,27 +220,6 @@ impl Avx512 {
         Lanes(unsafe { _mm512_mask_i32gather_epi32::<4>(zero.0, mask, offset.0, table.as_ptr().cast()) })
     }
 
-    /// Numbers of a table by position; ones throughout for positions that are not in it.
-    #[inline(always)]
-    pub(crate) fn look_up(self, table: Table<'_>, position: Lanes) -> Lanes {
-        let ones = self.splat(u32::MAX);
-        let inside = self.at_most(position, self.splat(table.last));
-        let base = table.numbers.as_ptr();
-        // SAFETY: invariants 1 and 3; lanes that are not `inside` are not read, and those that are lie within the table.
-        Lanes(unsafe { _mm512_mask_i32gather_epi32::<4>(ones.0, inside, position.0, base.cast()) })
-    }
-
-    /// The same where `lane` and `tag` have a one in common; the other lanes stay what they are.
-    #[inline(always)]
-    pub(crate) fn look_up_tagged(self, table: Table<'_>, lane: Lanes, tag: Lanes, position: Lanes) -> Lanes {
-        let tagged = self.any_of(lane, tag);
-        let last = self.splat(table.last).0;
-        let inside = safe!(_mm512_mask_cmple_epu32_mask(tagged, position.0, last));
-        let base = table.numbers.as_ptr();
-        // SAFETY: as above.
-        Lanes(unsafe { _mm512_mask_i32gather_epi32::<4>(lane.0, inside, position.0, base.cast()) })
-    }
-
     /// Words `2 * PAIR` and `2 * PAIR + 1` of elements of a table that is not empty.
     #[inline(always)]
     pub(crate) fn gather_pair<T: Words, const PAIR: u32>(
@@ -300,7 +264,7 @@ const fn words_of<T: Words>() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Avx512, Lanes, Table};
+    use super::{Avx512, Lanes};
 
     fn numbers(from: u32) -> [u32; 16] {
         std::array::from_fn(|at| from.wrapping_add(at as u32).wrapping_mul(0x9e37_79b9))
@@ -362,13 +326,6 @@ mod tests {
         assert_eq!(numbers[..6], [100, 101, 199, 199, 199, 199]);
         v.store(v.gather_some(0b101, &table, v.load(&element)), &mut numbers);
         assert_eq!(numbers[..6], [100, 0, 199, 0, 0, 0]);
-        let Some(whole) = Table::new(&table) else { panic!("it is not empty") };
-        v.store(v.look_up(whole, v.load(&element)), &mut numbers);
-        assert_eq!(numbers[..7], [100, 101, 199, u32::MAX, u32::MAX, u32::MAX, 100]);
-        let tags = std::array::from_fn(|at| at as u32);
-        v.store(v.look_up_tagged(whole, v.load(&tags), v.splat(2), v.load(&element)), &mut numbers);
-        assert_eq!(numbers[..8], [0, 1, 199, 3, 4, 5, 100, 101], "those outside stay as well");
-        assert!(Table::new(&[]).is_none());
         v.store(v.gather::<u32>(&[], v.load(&element), v.splat(7)), &mut numbers);
         assert_eq!(numbers, [0; 16]);
     }

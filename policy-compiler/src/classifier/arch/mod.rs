@@ -9,7 +9,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod layout;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::{Avx512, Lanes, Mask, Table, Words, Work};
+pub(crate) use avx512::{Avx512, Lanes, Mask, Words, Work};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;

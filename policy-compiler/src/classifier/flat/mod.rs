@@ -7,20 +7,17 @@
 //! a node's own addresses.
 //!
 //! Every table is one array, and a generation's arrays are made from those of the one before (see `Draft`). Bursts are
-//! looked up level by level, so that loads overlap; with AVX-512 sixteen connections in step (`vector`).
+//! looked up level by level, so that loads overlap (`steps`).
 //!
 //! Built by `lower`, which resolves tiers, order and actions; nothing of them is left here. What is lost on
 //! the way is only what no rule can tell apart. The property tests hold it equal to `linear` and to
 //! `semantics::reference`. A position outside a table (only a damaged one has it) denies.
 
+mod steps;
 mod subjects;
-#[cfg(target_arch = "x86_64")]
-mod vector;
 
 use super::Classifier;
-#[cfg(target_arch = "x86_64")]
-use super::arch::Avx512;
-use super::burst::{Address, Group, LANES, NO_SUBJECT, NOBODY, PairBurst, UNKNOWN, unpack};
+use super::burst::{Group, LANES, PairBurst, UNKNOWN, unpack, verdicts};
 use super::key::{Key, Pair, PairVerdict, Verdict};
 use super::matrix::MatrixTable;
 use super::port_table::PortTable;
@@ -28,7 +25,8 @@ use super::trie::TrieTable;
 use crate::model::Direction;
 use std::net::IpAddr;
 use std::sync::Arc;
-pub(crate) use subjects::{FlatSubject, MOST_ROWS, Subjects};
+use steps::{Family, Steps};
+pub(crate) use subjects::{FlatSubject, Subjects};
 
 /// Keys looked up level by level, so that their loads overlap.
 const BURST: usize = 32;
@@ -47,7 +45,7 @@ pub(crate) struct Sources {
 }
 
 /// The tables. Bytes: 256 KiB and 1 KiB per block for each trie, 256 KiB and 1 KiB per block for ports, what
-/// [`MatrixTable`] says, 4 per class of each distinct cell and fan, 80 per subject.
+/// [`MatrixTable`] says, 4 per class of each distinct cell and fan, 96 per subject.
 #[derive(Debug, Clone)]
 pub(crate) struct Flat {
     pub(crate) subjects: Arc<Subjects>,
@@ -67,8 +65,6 @@ pub(crate) struct Flat {
     pub(crate) stride: usize,
     /// Cells of a pod talking to itself: egress, ingress.
     pub(crate) self_traffic: [u32; 2],
-    #[cfg(target_arch = "x86_64")]
-    vector: Option<Avx512>,
 }
 
 /// What a lookup goes through, for one end of a connection.
@@ -103,8 +99,6 @@ impl Flat {
             cells: Arc::default(),
             stride,
             self_traffic: [NOWHERE; 2],
-            #[cfg(target_arch = "x86_64")]
-            vector: Avx512::detect(),
         }
     }
 
@@ -112,8 +106,8 @@ impl Flat {
     #[inline]
     fn identity(&self, address: IpAddr) -> u32 {
         let identity = match address {
-            IpAddr::V4(address) => self.v4.lookup_v4(address.to_bits()),
-            IpAddr::V6(address) => self.v6.lookup_v6(address.to_bits()),
+            IpAddr::V4(address) => self.v4.view().and_then(|trie| trie.lookup_v4(address.to_bits())),
+            IpAddr::V6(address) => self.v6.view().and_then(|trie| trie.lookup_v6(address.to_bits())),
         };
         identity.unwrap_or(NOWHERE)
     }
@@ -162,41 +156,17 @@ impl Flat {
         self.cells.get(position as usize).copied().unwrap_or(UNKNOWN)
     }
 
-    /// Judges a group one connection after the other.
-    fn judge_group<A: Copy + Default + Into<Address>>(&self, group: &mut Group<A>) {
-        let mut identities = [[NOWHERE; LANES]; 2];
-        let mut classes = [NOWHERE; LANES];
-        let used = group.used.min(LANES);
-        for lane in 0..used {
-            // Each end is judged by who the other one is.
-            identities[0][lane] = self.identity(group.dst[lane].into().0);
-            identities[1][lane] = self.identity(group.src[lane].into().0);
-        }
-        for lane in 0..used {
-            classes[lane] = self.class((group.l4[lane] >> 16) as u8, group.l4[lane] as u16);
-        }
-        for lane in 0..used {
-            for side in 0..2 {
-                group.words[side][lane] =
-                    self.word_of(side, group, lane, identities[side][lane], classes[lane]);
-            }
-        }
-    }
-
-    /// One end of a connection of a group.
-    #[inline]
-    fn word_of<A>(&self, side: usize, group: &Group<A>, lane: usize, identity: u32, class: u32) -> u32
-    where
-        A: Copy + Default + Into<Address>,
-    {
-        let (subject, remote) = if side == 0 {
-            (group.source[lane], group.dst[lane])
-        } else {
-            (group.destination[lane], group.src[lane])
-        };
-        if subject == NO_SUBJECT {
-            return NOBODY;
-        }
+    /// One end of a connection of a group, whatever counts.
+    #[cold]
+    fn word_of<A: Family>(
+        &self,
+        side: usize,
+        group: &Group<A>,
+        lane: usize,
+        identity: u32,
+        class: u32,
+    ) -> u32 {
+        let (subject, remote) = group.end(side, lane);
         let (protocol, src_port) = ((group.l4[lane] >> 16) as u8, group.src_port[lane]);
         self.word(side, &End { subject, remote: remote.into().0, identity, class, protocol, src_port })
     }
@@ -215,9 +185,12 @@ const fn side(direction: Direction) -> usize {
     }
 }
 
-/// Groups with fewer connections are judged one by one: a step costs as much for one as for sixteen.
-#[cfg(target_arch = "x86_64")]
-const FEW: usize = 5;
+/// The answers to a group.
+fn answer<A: Family>(group: &Group<A>, out: &mut [PairVerdict]) {
+    for (lane, verdict) in out.iter_mut().enumerate().take(LANES) {
+        *verdict = verdicts([group.words[0][lane], group.words[1][lane]]);
+    }
+}
 
 impl Classifier for Flat {
     fn classify(&self, key: &Key) -> Verdict {
@@ -257,32 +230,46 @@ impl Classifier for Flat {
     }
 
     fn classify_pairs(&self, pairs: &[Pair], out: &mut [PairVerdict]) {
-        let mut burst = PairBurst::default();
-        for (pairs, out) in pairs.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            burst.clear();
-            let mut places = [None; BURST];
-            for (place, pair) in places.iter_mut().zip(pairs) {
-                *place = Some(burst.push(pair));
+        let steps = Steps::new(self);
+        for (pairs, out) in pairs.chunks(LANES).zip(out.chunks_mut(LANES)) {
+            let count = pairs.len().min(out.len());
+            let out = out.get_mut(..count).unwrap_or_default();
+            let (mut v4, mut v6) = (Group::<u32>::new(), Group::<u128>::new());
+            for pair in pairs {
+                match (pair.src, pair.dst) {
+                    (IpAddr::V4(src), IpAddr::V4(dst)) => v4.push(pair, src.to_bits(), dst.to_bits()),
+                    (IpAddr::V6(src), IpAddr::V6(dst)) => v6.push(pair, src.to_bits(), dst.to_bits()),
+                    _ => {}
+                }
             }
-            self.classify_burst(&mut burst);
-            for (verdict, place) in out.iter_mut().zip(places.iter().flatten()) {
-                *verdict = burst.answer(*place).verdicts();
+            match &steps {
+                Some(steps) if v4.used == pairs.len() => {
+                    steps.judge(&mut v4);
+                    answer(&v4, out);
+                }
+                Some(steps) if v6.used == pairs.len() => {
+                    steps.judge(&mut v6);
+                    answer(&v6, out);
+                }
+                _ => {
+                    for (pair, verdict) in pairs.iter().zip(out) {
+                        *verdict = self.judge_pair(pair);
+                    }
+                }
             }
         }
     }
 
     fn classify_burst(&self, burst: &mut PairBurst) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(vector) = self.vector {
-            vector.run(vector::Groups { flat: self, burst });
-            burst.judge_mixed(|pair| self.judge_pair(pair));
+        let Some(steps) = Steps::new(self) else {
+            burst.judge_each(|pair| self.judge_pair(pair));
             return;
-        }
+        };
         for group in burst.v4() {
-            self.judge_group(group);
+            steps.judge(group);
         }
         for group in burst.v6() {
-            self.judge_group(group);
+            steps.judge(group);
         }
         burst.judge_mixed(|pair| self.judge_pair(pair));
     }
