@@ -3,7 +3,8 @@
 
 pub(crate) mod burst;
 pub(crate) mod draft;
-#[allow(clippy::inline_always, clippy::needless_range_loop, reason = "as below")]
+// Columns of sixteen are indexed by their lane, and what is done in each lane has to be inlined into the loop.
+#[allow(clippy::inline_always, clippy::needless_range_loop, reason = "as said")]
 pub(crate) mod flat;
 pub(crate) mod linear;
 pub(crate) mod matrix;
