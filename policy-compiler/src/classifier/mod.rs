@@ -1,9 +1,10 @@
 //! Engines that answer packets. All stand behind [`Classifier`] and must answer alike:
 //! `flat` in constant time for the packet path, `linear` rule by rule as the oracle engine.
 
+// Columns of sixteen are indexed by their lane, and what is done in each lane has to be inlined into the loop.
+#[allow(clippy::inline_always, reason = "as said")]
 pub(crate) mod burst;
 pub(crate) mod draft;
-// Columns of sixteen are indexed by their lane, and what is done in each lane has to be inlined into the loop.
 #[allow(clippy::inline_always, clippy::needless_range_loop, reason = "as said")]
 pub(crate) mod flat;
 pub(crate) mod linear;
@@ -24,6 +25,7 @@ mod tuple;
 mod tuple_linear;
 
 pub(crate) mod port_table;
+#[allow(clippy::inline_always, reason = "as said")]
 pub(crate) mod trie;
 
 mod interner;

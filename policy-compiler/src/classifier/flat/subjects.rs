@@ -147,11 +147,11 @@ mod tests {
         subjects.remove(0);
         subjects.remove(7);
         assert_eq!((subjects.len(), subjects.width()), (3, 10));
-        let own = |last: u64| (0x0a00_0000 | last) << 32;
+        let seat = |last: u64, row: u64| ((0x0a00_0000 | last) << 32) + row;
         let expected = [
-            [own(3) | 300, 310, own(3) | 320, 330],
-            [own(1) | 10, 10, own(1) | 10, 10],
-            [own(4) | 40, 40, own(4) | 40, 40],
+            [seat(3, 300), 310, seat(3, 320), 330],
+            [seat(1, 10), 10, seat(1, 10), 10],
+            [seat(4, 40), 40, seat(4, 40), 40],
         ];
         assert_eq!(subjects.seats(), expected);
         assert!(
