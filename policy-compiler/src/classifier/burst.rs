@@ -266,7 +266,9 @@ impl<A: Copy + Default> Column<A> {
     }
 }
 
-/// A burst of connections to be judged at both ends. See the [module](self).
+/// A burst of connections to be judged at both ends: filled with [`Self::push`], judged by
+/// [`Classifier::classify_burst`](super::Classifier::classify_burst), read with [`Self::answer`], cleared and filled
+/// again. Allocates nothing once it has grown to the largest batch. Families may be mixed in any way.
 ///
 /// ```
 /// use policy_compiler::{Classifier, Pair, PairBurst, Verdict};
