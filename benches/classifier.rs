@@ -1,24 +1,23 @@
 //! Classifier: judging the first packets of connections, by engine, number of policies and burst.
 //!
-//! Input: [`ClusterShape::with_policies`] (10 nodes, 500 pods, seed 1), all pods as subjects; 4,096 connections, half
-//! between pods and half with outside addresses, about what a node's first packets look like. Unit: connections
-//! judged; a pod-to-pod connection counts once per end. Left out: parsing, compiling (see `compile`), the connection table, that most packets
+//! Input: [`ClusterShape::with_pods`] (50 pods on a node, seed 1), all pods as subjects. Of single keys: 4,096
+//! connections, half between pods and half with outside addresses, about what a node's first packets look like; a
+//! pod-to-pod connection counts once per end. Of pairs: 4,096 connections between pods, judged at both ends, pushed
+//! beforehand; each counts once. Unit: connections judged. Left out: parsing, compiling (see `compile`), the connection table, that most packets
 //! of a live node never get here. `linear` is the oracle engine, here for scale.
 
 use std::hint::black_box;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use harness::generate::{ClusterShape, Rng, connections};
-use policy_compiler::{
-    Action, Compiled, Compiler, Engine, Options, Pair, PairVerdict, RuleId, Scope, SubjectId, Verdict, parse,
-};
+use harness::generate::ruleset::Skew;
+use harness::generate::{ClusterShape, connections, pod_pairs};
+use policy_compiler::{Action, Compiler, Engine, Options, PairBurst, RuleId, Scope, Verdict, parse};
 
 const CONNECTIONS: usize = 4096;
 
-fn compiler(policies: usize) -> Compiler {
-    let parsed = parse("generated.yaml", &ClusterShape::with_policies(policies).manifests());
+fn compiler(pods: usize, policies: usize) -> Compiler {
+    let parsed = parse("generated.yaml", &ClusterShape::with_pods(pods, policies).manifests());
     let mut compiler = Compiler::new(Options::default());
     for object in parsed.objects {
         compiler.upsert(object);
@@ -31,7 +30,7 @@ fn classify(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("classifier/{engine:?}").to_lowercase());
         group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2));
         for policies in [10, 100, 1000] {
-            let compiled = compiler(policies)
+            let compiled = compiler(500, policies)
                 .compile_with(&Scope::All, engine)
                 .unwrap_or_else(|problems| panic!("the generated cluster does not compile: {problems:?}"));
             let keys = connections(&compiled.cluster, 2, CONNECTIONS);
@@ -56,51 +55,38 @@ fn classify(criterion: &mut Criterion) {
 fn pairs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("classifier/pairs");
     group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2));
-    for policies in [10, 100, 1000] {
-        let compiled = compiler(policies)
+    for (pods, policies) in [(500, 10), (500, 108), (500, 1000), (500, 10_000), (5000, 1236)] {
+        let compiled = compiler(pods, policies)
             .compile(&Scope::All)
             .unwrap_or_else(|problems| panic!("the generated cluster does not compile: {problems:?}"));
         for (family, v4) in [("IPv4", true), ("IPv6", false)] {
-            let pairs = pod_pairs(&compiled, v4);
-            for burst in [32, 256] {
-                let mut verdicts = vec![PairVerdict::default(); burst];
-                let mut bursts = pairs.chunks_exact(burst).cycle();
-                group.throughput(Throughput::Elements(burst as u64));
-                group.bench_function(
-                    BenchmarkId::new(format!("{policies} policies, {family}"), burst),
-                    |bencher| {
+            for skew in [Skew::Uniform, Skew::Zipf] {
+                let pairs = pod_pairs(&compiled.cluster, v4, skew, 2, CONNECTIONS);
+                for size in [1, 32, 256] {
+                    let mut bursts: Vec<PairBurst> = pairs
+                        .chunks(size)
+                        .map(|pairs| {
+                            let mut burst = PairBurst::default();
+                            for pair in pairs {
+                                burst.push(pair);
+                            }
+                            burst
+                        })
+                        .collect();
+                    let id = format!("{pods} pods, {policies} policies, {family}, {skew:?}");
+                    group.throughput(Throughput::Elements(CONNECTIONS as u64));
+                    group.bench_function(BenchmarkId::new(id, size), |bencher| {
                         bencher.iter(|| {
-                            let pairs = bursts.next().unwrap_or_default();
-                            compiled.classifier.classify_pairs(black_box(pairs), &mut verdicts);
-                            black_box(&verdicts);
+                            for burst in &mut bursts {
+                                compiled.classifier.classify_burst(black_box(burst));
+                            }
                         });
-                    },
-                );
+                    });
+                }
             }
         }
     }
     group.finish();
-}
-
-fn pod_pairs(compiled: &Compiled, v4: bool) -> Vec<Pair> {
-    let ends: Vec<(SubjectId, IpAddr)> = (0..)
-        .map(SubjectId)
-        .zip(&compiled.cluster.subjects)
-        .filter_map(|(id, subject)| {
-            Some((id, *subject.addresses.iter().find(|address| address.is_ipv4() == v4)?))
-        })
-        .collect();
-    let mut rng = Rng::new(2);
-    let mut end = || ends[rng.below(ends.len())];
-    let mut ports = [80, 443, 5432, 6379, 8080, 9090, 8500, 53, 22].into_iter().cycle();
-    (0..CONNECTIONS)
-        .map(|_| {
-            let ((source, src), (destination, dst)) = (end(), end());
-            let dst_port = ports.next().unwrap_or(80);
-            let (source, destination) = (Some(source), Some(destination));
-            Pair { source, destination, src, dst, protocol: 6, src_port: 49152, dst_port }
-        })
-        .collect()
 }
 
 fn main() {

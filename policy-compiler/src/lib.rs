@@ -54,7 +54,8 @@ pub mod api;
 
 pub use api::{Diagnostic, Kind, Object, ObjectKey, Origin, ParseOutput, Provenance, Severity, parse};
 pub use classifier::{
-    Classifier, Key, Pair, PairVerdict, RuleId, RuleInfo, RuleKind, RuleTable, Step, Verdict,
+    Answer, Classifier, Key, Pair, PairBurst, PairVerdict, Place, RuleId, RuleInfo, RuleKind, RuleTable,
+    Step, Verdict,
 };
 pub use cluster::{
     ByAddress, Cluster, Misplacement, NodeView, PodName, Shelves, Subject, SubjectId, WaitReason, Waiting,

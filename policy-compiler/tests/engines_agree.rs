@@ -6,8 +6,8 @@
 mod support;
 
 use policy_compiler::{
-    Action, Compiled, Direction, Key, OnInvalid, Options, Pair, PairVerdict, RuleId, RuleKind, Scope,
-    SubjectId, Verdict,
+    Action, Compiled, Direction, Key, OnInvalid, Options, Pair, PairBurst, PairVerdict, RuleId, RuleKind,
+    Scope, SubjectId, Verdict,
 };
 use proptest::sample::select;
 use std::collections::BTreeMap;
@@ -95,6 +95,20 @@ fn check_pairs(compiled: &Compiled, keys: &[Key]) {
         assert_eq!(verdict.ingress, alone(Direction::Ingress), "{pair:?}");
     }
     assert_eq!(verdicts[pairs.len()..], [untouched; 3], "answers without a pair stay as they were");
+    let mut burst = PairBurst::default();
+    for pairs in [&pairs[..], &pairs[..pairs.len().min(3)], &[]] {
+        burst.clear();
+        let places: Vec<_> = pairs.iter().map(|pair| burst.push(pair)).collect();
+        compiled.classifier.classify_burst(&mut burst);
+        for ((pair, place), verdict) in pairs.iter().zip(places).zip(&verdicts) {
+            let answer = burst.answer(place);
+            assert_eq!((burst.pair(place), answer.verdicts()), (Some(*pair), *verdict));
+            let judged = [verdict.egress, verdict.ingress].into_iter().flatten();
+            assert_eq!(answer.allows(), judged.clone().all(|one| one.action == Action::Allow), "{pair:?}");
+            let noted = judged.into_iter().any(|one| compiled.rules.get(one.rule).is_logged());
+            assert!(answer.may_be_noted() || !noted, "{pair:?}");
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! ranges and named ports. The same shape and seed give the same text for ever.
 
 mod capture;
+mod pairs;
 mod rng;
 pub mod ruleset;
 
@@ -19,6 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use policy_compiler::{Cluster, Direction, Key, SubjectId};
 
 pub use capture::{CaptureShape, Made, MakeError};
+pub use pairs::pod_pairs;
 pub use rng::Rng;
 
 /// How large a cluster is to be.
@@ -45,6 +47,14 @@ impl ClusterShape {
     /// A cluster with this many policies: 10 nodes, 50 pods on each, 20 namespaces.
     pub const fn with_policies(policies: usize) -> Self {
         Self { nodes: 10, pods_per_node: 50, namespaces: 20, policies, seed: 1 }
+    }
+
+    /// A cluster with this many pods and policies: 50 pods on a node, up to 250 where nodes would be more than that,
+    /// and 25 or more in a namespace.
+    pub fn with_pods(pods: usize, policies: usize) -> Self {
+        let nodes = pods.div_ceil(50).clamp(1, 250);
+        let namespaces = (pods / 100).max(20);
+        Self { nodes, pods_per_node: pods.div_ceil(nodes).min(250), namespaces, policies, seed: 1 }
     }
 
     /// The cluster as one YAML file of many documents.
@@ -235,6 +245,7 @@ mod tests {
         let shape = ClusterShape::with_policies(50);
         assert_eq!(shape.manifests(), shape.manifests());
         assert_ne!(shape.manifests(), ClusterShape { seed: 2, ..shape }.manifests());
+        assert_eq!(ClusterShape::with_pods(500, 50), shape);
     }
 
     #[test]

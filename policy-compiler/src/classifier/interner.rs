@@ -70,6 +70,8 @@ pub(crate) struct RuleInterner {
     ways: Numbered<(Way, StepId)>,
     /// Bytes of each way's steps when written out, by number.
     way_bytes: Vec<usize>,
+    /// Whether a step of the way asks to note the connection, by number.
+    way_noted: Vec<bool>,
     rules: Numbered<(Base, Way)>,
     bytes: usize,
 }
@@ -82,6 +84,7 @@ impl RuleInterner {
             steps: Numbered::new(),
             ways: Numbered::new(),
             way_bytes: vec![0],
+            way_noted: vec![false],
             rules: Numbered::new(),
             bytes: 0,
         };
@@ -102,11 +105,19 @@ impl RuleInterner {
     pub(crate) fn way(&mut self, before: Way, step: StepId) -> Way {
         let (number, new) = self.ways.number((before, step));
         if new {
-            let step = self.steps.get(step.0).map_or(0, step_bytes);
+            let step = self.steps.get(step.0);
+            let noted = matches!(step, Some(Step::Logged { .. })) || self.is_noted(before);
+            self.way_noted.push(noted);
+            let step = step.map_or(0, step_bytes);
             let before = self.way_bytes.get(before.0 as usize).copied().unwrap_or(0);
             self.way_bytes.push(before.saturating_add(step));
         }
         Way(number.saturating_add(1))
+    }
+
+    /// Whether a step of a way asks to note the connection.
+    pub(crate) fn is_noted(&self, way: Way) -> bool {
+        self.way_noted.get(way.0 as usize).copied().unwrap_or(true)
     }
 
     /// The id of a reason reached on a way.

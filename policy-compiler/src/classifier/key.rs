@@ -80,6 +80,13 @@ pub struct PairVerdict {
     pub ingress: Option<Verdict>,
 }
 
+impl PairVerdict {
+    /// Whether no end denies. True where no end is a subject.
+    pub fn allows(&self) -> bool {
+        [self.egress, self.ingress].into_iter().flatten().all(|verdict| verdict.action == Action::Allow)
+    }
+}
+
 /// Number of a rule in the [`super::RuleTable`] of the same compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u32);

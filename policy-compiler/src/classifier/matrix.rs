@@ -5,7 +5,8 @@
 //! what rules speak of, not with pods times policies, and lets a new identity touch only the rows that know it.
 //! 4 bytes per row and 64 identities, 256 bytes per row and page that is not all default.
 
-use super::chunks::Chunks;
+use super::draft::Draft;
+use std::sync::Arc;
 
 /// Identities of a page.
 const PAGE: usize = 64;
@@ -13,13 +14,42 @@ const PAGE: usize = 64;
 #[cfg(test)]
 const PAGE_BYTES: usize = PAGE * 4;
 
-#[derive(Debug, Clone, Default)]
+/// The matrix as it is changed.
+#[derive(Debug, Default)]
 pub(crate) struct Matrix {
     /// Pages of each row.
     width: usize,
     /// Where the page of each (row, 64 identities) starts.
-    top: Chunks,
-    pages: Chunks,
+    top: Draft<u32>,
+    pages: Draft<u32>,
+}
+
+/// The matrix as it is read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MatrixTable {
+    pub(crate) width: usize,
+    pub(crate) top: Arc<Vec<u32>>,
+    pub(crate) pages: Arc<Vec<u32>>,
+}
+
+impl MatrixTable {
+    /// Bits of an identity that are its place in a page.
+    pub(crate) const PLACE_BITS: u32 = PAGE.trailing_zeros();
+
+    /// The entry of a row that is there. `None` for an identity that is not.
+    #[inline]
+    pub(crate) fn get(&self, row: u32, identity: u32) -> Option<u32> {
+        let (page, place) = (identity as usize / PAGE, identity as usize % PAGE);
+        if page >= self.width {
+            return None;
+        }
+        let start = *self.top.get(row as usize * self.width + page)?;
+        self.pages.get(start as usize + place).copied()
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        (self.top.len() + self.pages.len()) * 4
+    }
 }
 
 /// What is needed to change a matrix, beside it.
@@ -38,21 +68,21 @@ impl Matrix {
     }
 
     /// The entry of a row that is there. `None` for an identity that is not.
-    #[inline]
-    pub(crate) fn get(&self, row: u32, identity: u32) -> Option<u32> {
+    fn get(&self, row: u32, identity: u32) -> Option<u32> {
         let (page, place) = (identity as usize / PAGE, identity as usize % PAGE);
         if page >= self.width {
             return None;
         }
-        let start = self.top.read(row as usize * self.width + page)?;
-        self.pages.read(start as usize + place)
+        let start = self.top.get(row as usize * self.width + page)?;
+        self.pages.get(start as usize + place)
     }
 
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.top.memory_bytes() + self.pages.memory_bytes()
+    /// The matrix as it is now, for readers.
+    pub(crate) fn copy(&mut self) -> MatrixTable {
+        MatrixTable { width: self.width, top: self.top.copy(), pages: self.pages.copy() }
     }
 
-    /// Bytes in use, without what is spare in pieces.
+    /// Bytes of its tables.
     pub(crate) fn used_bytes(&self) -> usize {
         (self.top.len() + self.pages.len()) * 4
     }
@@ -73,8 +103,7 @@ impl Layout {
             top.resize((row + 1) * width, default);
         }
         matrix.width = width;
-        matrix.top = Chunks::default();
-        matrix.top.extend(&top);
+        matrix.top.replace(top);
     }
 
     /// A row that says one thing throughout. `None`: the numbering ran out.
@@ -86,7 +115,7 @@ impl Layout {
         } else {
             let row = u32::try_from(self.defaults.len()).ok()?;
             self.defaults.push(page);
-            matrix.top.resize(self.defaults.len() * matrix.width, page);
+            matrix.top.grow(self.defaults.len() * matrix.width, page);
             row
         };
         matrix.top.fill(row as usize * matrix.width, matrix.width, page)?;
@@ -130,7 +159,7 @@ impl Layout {
             return Some(start);
         }
         let start = u32::try_from(matrix.pages.len()).ok()?;
-        matrix.pages.resize(start as usize + PAGE, entry);
+        matrix.pages.grow(start as usize + PAGE, entry);
         Some(start)
     }
 }
@@ -147,7 +176,7 @@ mod tests {
             assert_eq!(layout.add_row(&mut matrix, default), Some(default));
             assert_eq!(layout.set(&mut matrix, default, 130, 77), Some(()));
         }
-        let before = matrix.clone();
+        let before = matrix.copy();
         layout.widen(&mut matrix, 2000);
         assert_eq!(layout.set(&mut matrix, 1, 1999, 78), Some(()));
         for row in 0..3 {
@@ -162,7 +191,12 @@ mod tests {
             assert_eq!(before.get(row, 130), Some(77), "a copy stays as it was");
         }
         assert_eq!((matrix.get(1 << 20, 0), matrix.get(0, 1 << 20), before.get(0, 1999)), (None, None, None));
-        assert_eq!(before.used_bytes(), Matrix::top_bytes(3, 1000) + 6 * PAGE_BYTES);
+        let after = matrix.copy();
+        assert_eq!(
+            (after.get(1, 1999), after.get(0, 130), after.get(1 << 20, 0)),
+            (Some(78), Some(77), None)
+        );
+        assert_eq!(before.memory_bytes(), Matrix::top_bytes(3, 1000) + 6 * PAGE_BYTES);
     }
 
     #[test]

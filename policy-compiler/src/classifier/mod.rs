@@ -1,7 +1,11 @@
 //! Engines that answer packets. All stand behind [`Classifier`] and must answer alike:
 //! `flat` in constant time for the packet path, `linear` rule by rule as the oracle engine.
 
-pub(crate) mod chunks;
+// Columns of sixteen are indexed by their lane, and what is done in each lane has to be inlined into the loop.
+#[allow(clippy::inline_always, reason = "as said")]
+pub(crate) mod burst;
+pub(crate) mod draft;
+#[allow(clippy::inline_always, clippy::needless_range_loop, reason = "as said")]
 pub(crate) mod flat;
 pub(crate) mod linear;
 pub(crate) mod matrix;
@@ -21,12 +25,14 @@ mod tuple;
 mod tuple_linear;
 
 pub(crate) mod port_table;
+#[allow(clippy::inline_always, reason = "as said")]
 pub(crate) mod trie;
 
 mod interner;
 mod key;
 mod rules;
 
+pub use burst::{Answer, PairBurst, Place};
 pub use general::{General, Limits, TooLarge};
 pub(crate) use interner::{Base, RuleInterner, StepId, Way};
 pub use key::{Key, Pair, PairVerdict, RuleId, Verdict};
@@ -57,6 +63,16 @@ pub trait Classifier: Send + Sync {
                 Direction::ALL.map(|direction| pair.key(direction).map(|key| self.classify(&key)));
             *verdict = PairVerdict { egress, ingress };
         }
+    }
+
+    /// Judges a burst of connections at both ends: what the packet path calls.
+    fn classify_burst(&self, burst: &mut PairBurst) {
+        burst.judge_each(|pair| {
+            let mut verdict = [PairVerdict::default()];
+            self.classify_pairs(std::slice::from_ref(pair), &mut verdict);
+            let [verdict] = verdict;
+            verdict
+        });
     }
 
     /// Bytes of the tables a lookup may touch.

@@ -10,8 +10,9 @@ use super::catalogue::{Catalogue, DESTINATION, Entry, Outcome, Resolved, SOURCE,
 use super::identity::Seen;
 use super::port_class::PortClasses;
 use super::rows::Row;
-use crate::classifier::chunks::Chunks;
-use crate::classifier::flat::{FAN, pack};
+use crate::classifier::burst::pack;
+use crate::classifier::draft::Draft;
+use crate::classifier::flat::FAN;
 use crate::classifier::{Base, RuleInterner, StepId, Way};
 use crate::model::Action;
 use ahash::AHashMap;
@@ -31,9 +32,9 @@ pub(crate) struct Cells {
     known: AHashMap<Box<[u32]>, u32>,
     known_fans: AHashMap<Box<[u32]>, u32>,
     /// Packed verdicts, cell after cell.
-    pub(crate) data: Chunks,
+    pub(crate) data: Draft<u32>,
     /// Cells, fan after fan.
-    pub(crate) fans: Chunks,
+    pub(crate) fans: Draft<u32>,
     /// What all other tables take.
     pub(crate) around: usize,
     ceiling: usize,
@@ -52,8 +53,8 @@ impl Cells {
             not_isolated,
             known: AHashMap::new(),
             known_fans: AHashMap::new(),
-            data: Chunks::default(),
-            fans: Chunks::default(),
+            data: Draft::default(),
+            fans: Draft::default(),
             around,
             ceiling,
             work: 0,
@@ -248,22 +249,22 @@ impl Cells {
             let mut all: Vec<(u32, Box<[u32]>)> =
                 known.drain().map(|(old, number)| (number, spread(&old).into())).collect();
             all.sort_unstable_by_key(|(number, _)| *number);
-            let mut data = Chunks::default();
+            let mut data = Vec::new();
             for (number, new) in all {
-                data.extend(&new);
+                data.extend_from_slice(&new);
                 known.insert(new, number);
             }
             data
         };
         if destinations.len() != before[DESTINATION] {
-            self.data = anew(&mut self.known, &|old| spread(old, destinations));
+            self.data.replace(anew(&mut self.known, &|old| spread(old, destinations)));
         }
         if sources.len() != before[SOURCE] {
             let half = before[SOURCE];
-            self.fans = anew(&mut self.known_fans, &|old| {
+            self.fans.replace(anew(&mut self.known_fans, &|old| {
                 let (other, own) = old.split_at(half.min(old.len()));
                 [spread(other, sources), spread(own, sources)].concat()
-            });
+            }));
         }
         self.around_and(0, "cells")
     }
@@ -333,7 +334,7 @@ impl Walk {
             *slot = match last {
                 Some((before, verdict)) if before == way => verdict,
                 _ => {
-                    let verdict = pack(action, interner.rule(base, way));
+                    let verdict = pack(action, interner.rule(base, way), interner.is_noted(way));
                     last = Some((way, verdict));
                     verdict
                 }

@@ -13,7 +13,7 @@
 use super::TooLarge;
 use super::catalogue::{Catalogue, Numbering, Resolved};
 use crate::api::{IpBlock, Labels};
-use crate::classifier::trie::{BLOCK_BYTES, MOST_PER_PREFIX, ROOT_BYTES, Trie};
+use crate::classifier::trie::{BLOCK_BYTES, MOST_PER_PREFIX, ROOT_BYTES, Trie, TrieTable};
 use crate::cluster::View;
 use crate::model::Peer;
 use ipnet::IpNet;
@@ -245,6 +245,12 @@ impl Identities {
     pub(crate) fn tries(&self) -> [&Trie; 2] {
         let [v4, v6] = &self.families;
         [&v4.trie, &v6.trie]
+    }
+
+    /// The tries as they are now, for readers.
+    pub(crate) fn copy_tries(&mut self) -> [TrieTable; 2] {
+        let [v4, v6] = &mut self.families;
+        [v4.trie.copy(), v6.trie.copy()]
     }
 
     /// How many identities came since [`Self::take_new`].

@@ -10,7 +10,7 @@ use super::catalogue::{Catalogue, DESTINATION, Formula, PolicyEntry, Resolved, S
 use super::cell::{Cells, Matching};
 use super::identity::{Identities, Seen};
 use super::looks::LookEntry;
-use crate::classifier::flat::pack;
+use crate::classifier::burst::pack;
 use crate::classifier::matrix::{Layout, Matrix};
 use crate::classifier::{Base, RuleId, RuleInfo, RuleInterner, RuleKind, StepId};
 use crate::cluster::CutOff;
@@ -83,7 +83,7 @@ impl Row {
             return Ok(self.default);
         }
         if let Some(rules) = seen.cut_off.and_then(|position| fixed.cut_off.get(position)) {
-            return cells.whole(pack(Action::Deny, rules[side(self.key.direction)]));
+            return cells.whole(pack(Action::Deny, rules[side(self.key.direction)], false));
         }
         let own = self.own_matters && seen.own;
         let names = self.names_matter && seen.profile != 0;
@@ -96,7 +96,7 @@ impl Row {
         let other = self.choice(seen, false, cells, catalogue)?;
         let own = match (own, self.key.direction) {
             (false, _) => other.clone(),
-            (true, Direction::Ingress) => vec![cells.whole(pack(Action::Allow, fixed.own_node))?],
+            (true, Direction::Ingress) => vec![cells.whole(pack(Action::Allow, fixed.own_node, false))?],
             (true, Direction::Egress) => self.choice(seen, true, cells, catalogue)?,
         };
         cells.entry(&other, &own)
@@ -311,7 +311,7 @@ impl Rows {
     ) -> Result<u32, TooLarge> {
         let mut row = row(key, catalogue, fixed);
         row.default = if let Some(rule) = row.cut_off {
-            cells.whole(pack(Action::Deny, rule))?
+            cells.whole(pack(Action::Deny, rule, false))?
         } else {
             let choice = row.choice(&Seen::default(), false, cells, catalogue)?;
             cells.entry(&choice, &choice)?

@@ -19,9 +19,8 @@ use super::looks::Looks;
 use super::port_class::{self, PortClasses};
 use super::rows::{FixedRules, Rows, SubjectView};
 use crate::api::NamedPort;
-use crate::classifier::chunks::Chunks;
-use crate::classifier::flat::{Flat, FlatSubject, Sources, pack};
-use crate::classifier::matrix::Matrix;
+use crate::classifier::burst::pack;
+use crate::classifier::flat::{Flat, FlatSubject, Sources, Subjects};
 use crate::classifier::port_table::{self, PortTable};
 use crate::classifier::{RuleId, RuleInfo, RuleTable};
 use crate::cluster::{LivePod, View};
@@ -121,20 +120,12 @@ impl Session {
         ];
         let nodes: Vec<&str> = own.into_iter().collect();
         let addresses = |node: &&str| view.own_node.get(node).into_iter().flatten().copied().collect();
-        let [v4, v6] = identities.tries();
-        let flat = Flat {
-            subjects: Arc::default(),
-            nodes: Arc::new(nodes.iter().map(addresses).collect()),
-            v4: v4.clone(),
-            v6: v6.clone(),
-            ports: Arc::new(PortTable::new(&classes[0].tables)),
-            sources: sources_of(&classes),
-            matrix: Matrix::default(),
-            fans: Chunks::default(),
-            cells: Chunks::default(),
-            stride: classes[0].count,
-            self_traffic: [0; 2],
-        };
+        let flat = Flat::new(
+            nodes.iter().map(addresses).collect(),
+            PortTable::new(&classes[0].tables),
+            sources_of(&classes),
+            classes[0].count,
+        );
         let cells = Cells::new(classes, fixed.not_isolated, 0, ceiling);
         let mut session = Self {
             ceiling,
@@ -154,14 +145,14 @@ impl Session {
         };
         session.admit()?;
         for (cell, rule) in session.flat.self_traffic.iter_mut().zip(session.fixed.self_traffic) {
-            *cell = session.cells.whole(pack(Action::Allow, rule))?;
+            *cell = session.cells.whole(pack(Action::Allow, rule, false))?;
         }
-        let mut subjects = Vec::with_capacity(view.subjects.len());
+        let mut subjects = Subjects::default();
         for (&position, live) in
             view.subjects.iter().filter_map(|position| Some((position, view.pods.get(*position)?)))
         {
             let rows = session.add_rows(position)?;
-            subjects.push(session.flat_subject(live, rows));
+            subjects.insert(subjects.len(), session.flat_subject(live, rows));
         }
         session.flat.subjects = Arc::new(subjects);
         session.fill()?;
@@ -178,7 +169,7 @@ impl Session {
                 "port tables",
                 self.cells.classes.iter().map(|classes| port_table::max_bytes(classes.tables.len())).sum(),
             ),
-            ("subjects", self.pods.len() * size_of::<FlatSubject>()),
+            ("subjects", self.pods.len() * FlatSubject::BYTES),
         ];
         let needed = parts.iter().fold(0_usize, |sum, (_, bytes)| sum.saturating_add(*bytes));
         self.cells.around = needed;
@@ -204,12 +195,13 @@ impl Session {
 
     /// The tables as they are now.
     pub(crate) fn flat(&mut self) -> Flat {
-        let [v4, v6] = self.identities.tries();
-        self.flat.v4 = v4.clone();
-        self.flat.v6 = v6.clone();
-        self.flat.matrix = self.rows.matrix.clone();
-        self.flat.cells = self.cells.data.clone();
-        self.flat.fans = self.cells.fans.clone();
+        [self.flat.v4, self.flat.v6] = self.identities.copy_tries();
+        self.flat.matrix = self.rows.matrix.copy();
+        if self.flat.subjects.width() != self.flat.matrix.width {
+            Arc::make_mut(&mut self.flat.subjects).set_width(self.flat.matrix.width);
+        }
+        self.flat.cells = self.cells.data.copy();
+        self.flat.fans = self.cells.fans.copy();
         self.flat.clone()
     }
 
@@ -295,8 +287,7 @@ impl Session {
         if let Some(place) = place {
             let rows = self.add_rows(number)?;
             let subject = self.flat_subject(live, rows);
-            let subjects = Arc::make_mut(&mut self.flat.subjects);
-            subjects.insert(place.min(subjects.len()), subject);
+            Arc::make_mut(&mut self.flat.subjects).insert(place, subject);
         }
         Ok(number)
     }
@@ -316,10 +307,7 @@ impl Session {
             self.rows.remove(rows);
         }
         if let Some(place) = place {
-            let subjects = Arc::make_mut(&mut self.flat.subjects);
-            if place < subjects.len() {
-                subjects.remove(place);
-            }
+            Arc::make_mut(&mut self.flat.subjects).remove(place);
         }
         Ok(())
     }
@@ -374,9 +362,7 @@ impl Session {
             let after = self.add_rows(number)?;
             self.rows.remove(rows);
             let Some(place) = place(number) else { return Err(Refused::NotHere) };
-            if let Some(subject) = Arc::make_mut(&mut self.flat.subjects).get_mut(place) {
-                subject.rows = after;
-            }
+            Arc::make_mut(&mut self.flat.subjects).set_rows(place, after);
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! `weir bench classifier`: lookups per second, build time, bytes and update latency of a rule set's classifier.
 //!
 //! Unit: packets looked up by one thread, keys at hand: no parsing, no connection table. Every answer is compared with
-//! the linear walk before anything is timed. `--generate k8s` measures the engine that judges policies, on a generated
-//! cluster; one operation there is one verdict at one end of a connection.
+//! the linear walk before anything is timed. `--generate k8s` measures the engine that judges policies, on connections
+//! between the pods of a generated cluster; one operation there is one connection judged at both ends, egress and ingress,
+//! pushed into its burst beforehand.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -13,10 +14,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use harness::generate::ruleset::{Family, RuleSetShape, Skew, packets};
-use harness::generate::{ClusterShape, Rng, connections};
+use harness::generate::{ClusterShape, Rng, pod_pairs};
 use policy_compiler::classifier::{General, Limits, LinearRules, LiveRules, Merge, Merged, TupleClassifier};
 use policy_compiler::ruleset::{Rule, RuleSet, Tuple};
-use policy_compiler::{Action, Compiler, Engine, Options, RuleId, Scope, Verdict, parse};
+use policy_compiler::{
+    Compiled, Compiler, Engine, Options, Pair, PairBurst, PairVerdict, Place, Scope, parse,
+};
 use serde::Serialize;
 
 use super::environment::Environment;
@@ -26,6 +29,8 @@ use crate::cli::classify::{refuse, rules, trace};
 use crate::cli::output::{Output, table};
 
 const BURSTS: [usize; 3] = [1, 32, 256];
+/// Length of a run of the linear walk, which is there for scale.
+const FEW: Duration = Duration::from_millis(50);
 /// Time between two updates, so that merges have the share of it they would have in life.
 const UPDATE_PAUSE: Duration = Duration::from_micros(250);
 
@@ -36,7 +41,8 @@ const UPDATE_PAUSE: Duration = Duration::from_micros(250);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   weir bench classifier --rules configs/rules/office.rules --trace configs/rules/office.trace
-  weir bench classifier --generate fw --size 10000 --seed 1 -o json")]
+  weir bench classifier --generate fw --size 10000 --seed 1 -o json
+  weir bench classifier --generate k8s --pods 5000 --size 1236 --zipf -o json")]
 pub(super) struct Args {
     /// File of rules
     #[arg(long, value_name = "FILE", requires = "trace", required_unless_present = "generate")]
@@ -50,6 +56,9 @@ pub(super) struct Args {
     /// Rules to make; policies for k8s
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "generate")]
     size: usize,
+    /// Pods of the cluster, for k8s: 50 on a node
+    #[arg(long, value_name = "N", default_value_t = 500, requires = "generate")]
+    pods: usize,
     /// What chooses them
     #[arg(long, value_name = "S", default_value_t = 1, requires = "generate")]
     seed: u64,
@@ -179,7 +188,7 @@ fn report(
     }];
     // For scale, and briefly: it takes as long as it takes.
     let few = tuples.get(..tuples.len().min(1024)).unwrap_or(tuples);
-    engines.push(measured(&linear, few, run.min(Duration::from_millis(50))));
+    engines.push(measured(&linear, few, run.min(FEW)));
     Ok(Report {
         environment,
         input,
@@ -292,53 +301,110 @@ fn updates(rules: &[Rule], tuples: &[Tuple], count: usize) -> anyhow::Result<Opt
 /// The engine of the packet path on a generated cluster.
 fn cluster(args: &Args, run: Duration) -> anyhow::Result<Report> {
     let environment = Environment::now();
-    let shape = ClusterShape { seed: args.seed, ..ClusterShape::with_policies(args.size) };
+    let shape = ClusterShape { seed: args.seed, ..ClusterShape::with_pods(args.pods, args.size) };
+    let skew = if args.zipf { Skew::Zipf } else { Skew::Uniform };
     let mut compiler = Compiler::new(Options::default());
     for object in parse("generated.yaml", &shape.manifests()).objects {
         compiler.upsert(object);
     }
     let compile = |engine| {
+        // A copy builds everything.
+        let compiler = compiler.clone();
         let begin = Instant::now();
         let compiled = compiler.compile_with(&Scope::All, engine).map_err(|problems| {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
             anyhow::anyhow!("the generated cluster does not compile: {first}")
         })?;
-        anyhow::Ok((compiled, begin.elapsed()))
+        anyhow::Ok((begin.elapsed(), compiled))
     };
-    let ((linear, linear_time), (flat, flat_time)) = (compile(Engine::Linear)?, compile(Engine::Flat)?);
-    let keys = connections(&flat.cluster, args.seed, args.packets);
-    if keys.is_empty() {
+    let (linear_time, linear) = compile(Engine::Linear)?;
+    let mut times = Vec::new();
+    for _ in 0..4 {
+        times.push(compile(Engine::Flat)?.0);
+    }
+    let (time, flat) = compile(Engine::Flat)?;
+    times.push(time);
+    times.sort_unstable();
+    let flat_time = times.get(2).copied().unwrap_or(time);
+    let pairs = pod_pairs(&flat.cluster, !args.ipv6, skew, args.seed, args.packets);
+    if pairs.is_empty() {
         bail!("the generated cluster has no connections to judge");
     }
-    for key in &keys {
-        let (expected, found) = (linear.classifier.classify(key), flat.classifier.classify(key));
-        if expected != found {
-            bail!("{key:?}: linear {expected:?}, flat {found:?}");
-        }
-    }
-    let mut engines = Vec::new();
-    for (compiled, time) in [(&flat, flat_time), (&linear, linear_time)] {
-        let lookups = BURSTS.map(|burst| {
-            let mut out = vec![Verdict { action: Action::Deny, rule: RuleId(0) }; burst];
-            let millions_per_second = Rate::of(run, || {
-                for keys in keys.chunks(burst) {
-                    compiled.classifier.classify_batch(keys, &mut out);
-                    std::hint::black_box(&mut out);
-                }
-                keys.len()
-            });
-            AtBurst { burst, millions_per_second }
-        });
-        engines.push(Measured {
+    let expected = check_pairs(&linear, &flat, &pairs)?;
+    let allowed = expected.iter().filter(|verdict| verdict.allows()).count();
+    let few = pairs.get(..pairs.len().min(1024)).unwrap_or(&pairs);
+    let engines = [(&flat, flat_time, &pairs[..], run), (&linear, linear_time, few, run.min(FEW))].map(
+        |(compiled, time, pairs, run)| Measured {
             engine: compiled.classifier.name().to_owned(),
             build_ms: time.as_secs_f64() * 1e3,
             memory_bytes: compiled.classifier.memory_bytes(),
-            lookups: lookups.into(),
+            lookups: BURSTS.map(|burst| judged(compiled, pairs, burst, run)).into(),
             updates: None,
-        });
+        },
+    );
+    let family = if args.ipv6 { "IPv6" } else { "IPv4" };
+    let input = format!(
+        "{shape:?}, {} subjects, {} rule ids, {family} between pods, {skew:?}, {allowed} of {} allowed",
+        flat.cluster.subjects.len(),
+        flat.rules.len(),
+        pairs.len()
+    );
+    Ok(Report {
+        environment,
+        input,
+        rules: args.size,
+        packets: pairs.len(),
+        checked: pairs.len(),
+        engines: engines.into(),
+    })
+}
+
+/// Pushes connections into bursts.
+fn bursts(pairs: &[Pair], size: usize) -> Vec<(PairBurst, Vec<Place>)> {
+    let filled = |pairs: &[Pair]| {
+        let mut burst = PairBurst::default();
+        let places = pairs.iter().map(|pair| burst.push(pair)).collect();
+        (burst, places)
+    };
+    pairs.chunks(size).map(filled).collect()
+}
+
+/// Compares every answer, and the reason for it, at both ends; the answers.
+fn check_pairs(linear: &Compiled, flat: &Compiled, pairs: &[Pair]) -> anyhow::Result<Vec<PairVerdict>> {
+    let mut expected = vec![PairVerdict::default(); pairs.len()];
+    linear.classifier.classify_pairs(pairs, &mut expected);
+    for size in BURSTS {
+        let mut found = Vec::with_capacity(pairs.len());
+        for (mut burst, places) in bursts(pairs, size) {
+            flat.classifier.classify_burst(&mut burst);
+            found.extend(places.into_iter().map(|place| burst.answer(place)));
+        }
+        for ((pair, expected), found) in pairs.iter().zip(&expected).zip(found) {
+            let ends = [(expected.egress, found.egress()), (expected.ingress, found.ingress())];
+            let same = ends.iter().all(|(expected, found)| match (expected, found) {
+                (Some(one), Some(other)) => {
+                    one.action == other.action && linear.rules.get(one.rule) == flat.rules.get(other.rule)
+                }
+                (one, other) => one.is_none() && other.is_none(),
+            });
+            if !same || found.allows() != expected.allows() {
+                bail!("{pair:?}: linear {expected:?}, flat {found:?} in bursts of {size}");
+            }
+        }
     }
-    let input = format!("{shape:?}");
-    Ok(Report { environment, input, rules: args.size, packets: keys.len(), checked: keys.len(), engines })
+    Ok(expected)
+}
+
+fn judged(compiled: &Compiled, pairs: &[Pair], burst: usize, run: Duration) -> AtBurst {
+    let mut bursts = bursts(pairs, burst);
+    let millions_per_second = Rate::of(run, || {
+        for (burst, _) in &mut bursts {
+            compiled.classifier.classify_burst(burst);
+            std::hint::black_box(burst);
+        }
+        pairs.len()
+    });
+    AtBurst { burst, millions_per_second }
 }
 
 fn for_people(report: &Report) -> String {
