@@ -9,11 +9,12 @@
 //! works inside: a node running weir is a process with a configuration file and a control socket.
 //! [`generate`] makes clusters and captures of any size from a seed, for benches and tests. [`capture`] reads and
 //! writes pcap and pcapng, in bounded windows; [`replay`] passes them through a node's pipeline. [`measure`] finds what a
-//! device forwards without loss.
+//! device forwards without loss; [`report`] holds what was measured and writes it down.
 
 pub mod capture;
 pub mod generate;
 pub mod lab;
 pub mod measure;
 pub mod replay;
+pub mod report;
 pub mod traffic;
