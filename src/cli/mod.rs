@@ -7,6 +7,7 @@ mod classify;
 mod config;
 mod detach;
 mod lab;
+mod lab_bench;
 mod lab_capture;
 mod logging;
 mod output;
