@@ -24,7 +24,7 @@ use super::replay::interruptible;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   weir lab bench --against kernel --quick               under three minutes
-  weir lab bench --against kernel                       everything; an hour
+  weir lab bench --against kernel                       everything; half an hour
   weir lab bench --quick --scenario udp --rules 0       one figure of weir alone
   weir lab bench --quick --scenario ndr                 loads without loss
   weir lab bench --against kernel --quick -o json       for scripts")]
@@ -108,6 +108,7 @@ impl Args {
         options.kernel = self.against == Some(Peer::Kernel);
         if let Some(rounds) = self.rounds {
             options.rounds = rounds.into();
+            options.further_rounds = 0;
         }
         if let Some(duration) = self.duration {
             options.window = duration;

@@ -2,8 +2,9 @@
 //!
 //! Each generator is one thread with [`FLOWS`] sockets, and sends up to [`BATCH`] datagrams per system call
 //! (`sendmmsg`), one flow after the other. What the own kernel refuses is counted and not sent again: it was not
-//! offered. At a pace, a generator sends what is due and sleeps; what it is late with by more than [`LATE`] is left
-//! out rather than sent as a burst, for a load that was queued is not the load that was asked for.
+//! offered. At a pace, a generator sends what is due and sleeps, [`NAP`] at least, so that it leaves the processor to the
+//! device under test: its load comes in small bursts. What it is late with by more than [`LATE`] is left out rather
+//! than sent at once, for a load that was queued is not the load that was asked for.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -26,16 +27,21 @@ const BATCH: usize = 64;
 pub const PAYLOAD: usize = 18;
 /// How late a paced datagram may leave.
 const LATE: Duration = Duration::from_millis(5);
-/// Shortest sleep that is worth one; anything shorter is waited out.
-const NAP: Duration = Duration::from_micros(80);
+/// Shortest sleep of a paced generator.
+const NAP: Duration = Duration::from_micros(100);
 
 /// What a generator does with its time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
     /// As fast as the sockets take it.
     Flat,
-    /// So many datagrams a second, each generator.
-    Steady(f64),
+    /// All generators together.
+    Steady {
+        /// Datagrams a second.
+        rate: f64,
+        /// After so many the generators end.
+        count: u64,
+    },
 }
 
 /// What generators did.
@@ -55,6 +61,18 @@ pub struct Blast {
     threads: Vec<JoinHandle<Sent>>,
 }
 
+impl Pace {
+    /// The part of generator `number` of so many.
+    #[allow(clippy::cast_precision_loss, reason = "a handful of generators")]
+    fn share(self, number: usize, generators: usize) -> Self {
+        let Self::Steady { rate, count } = self else { return self };
+        let parts = generators.max(1) as u64;
+        let rest = u64::from((number as u64) < count.checked_rem(parts).unwrap_or(0));
+        let count = count.checked_div(parts).unwrap_or(0).saturating_add(rest);
+        Self::Steady { rate: rate / parts as f64, count }
+    }
+}
+
 impl Blast {
     /// Starts so many generators in `netns`.
     ///
@@ -66,6 +84,7 @@ impl Blast {
             let flows = (0..FLOWS).map(|_| open(netns, to)).collect::<io::Result<Vec<_>>>()?;
             let (stop, sent) = (Arc::clone(&blast.stop), Arc::clone(&blast.sent));
             let thread = Builder::new().name(format!("blast-{number}"));
+            let pace = pace.share(number, generators);
             blast.threads.push(thread.spawn(move || generate(&flows, pace, &stop, &sent))?);
         }
         Ok(blast)
@@ -74,6 +93,11 @@ impl Blast {
     /// Datagrams sent so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether all generators have sent what they were to send.
+    pub fn is_done(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// Stops, and says what was sent in all.
@@ -122,7 +146,7 @@ fn generate(flows: &[UdpSocket], pace: Pace, stop: &AtomicBool, total: &AtomicU6
         }
         let due = clock.wait(stop);
         if due == 0 {
-            continue;
+            break;
         }
         match outgoing.send(flow.as_fd(), std::iter::repeat_n(datagram, due)) {
             Ok(count) => {
@@ -152,29 +176,27 @@ impl Clock {
         Self { pace, begin: Instant::now(), past: 0.0 }
     }
 
-    /// Waits until something is due, and says how much, [`BATCH`] at the most.
+    /// Waits until something is due, and says how much, [`BATCH`] at the most; nothing once all is done.
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52 datagrams")]
     fn wait(&mut self, stop: &AtomicBool) -> usize {
-        let Pace::Steady(rate) = self.pace else { return BATCH };
-        loop {
-            let ahead = self.begin.elapsed().as_secs_f64() * rate - self.past;
-            let late = LATE.as_secs_f64() * rate;
-            if ahead > late.max(1.0) {
-                self.past += ahead - late.max(1.0);
-                return self.due(late.max(1.0));
-            }
-            if ahead >= 1.0 {
-                return self.due(ahead);
-            }
-            let rest = Duration::from_secs_f64(((1.0 - ahead) / rate).min(0.05));
-            if rest > NAP {
-                std::thread::sleep(rest);
-            } else {
-                std::thread::yield_now();
-            }
-            if stop.load(Ordering::Relaxed) {
+        let Pace::Steady { rate, count } = self.pace else { return BATCH };
+        while !stop.load(Ordering::Relaxed) {
+            let left = count as f64 - self.past;
+            if left < 1.0 {
                 return 0;
             }
+            let ahead = self.begin.elapsed().as_secs_f64() * rate - self.past;
+            let late = (LATE.as_secs_f64() * rate).max(1.0);
+            if ahead > late {
+                self.past += ahead.min(left) - late.min(left);
+            }
+            let due = ahead.min(late).min(left);
+            if due >= 1.0 {
+                return self.due(due);
+            }
+            std::thread::sleep(Duration::from_secs_f64(((1.0 - ahead) / rate).min(0.02)).max(NAP));
         }
+        0
     }
 
     #[allow(clippy::cast_sign_loss, reason = "never below one")]
@@ -200,16 +222,20 @@ mod tests {
         let mut sink = Sink::open(&here, free).unwrap();
         let before = sink.arrived().unwrap();
         let begin = Instant::now();
-        let blast = Blast::start(&here, free, 2, Pace::Steady(2_000.0)).unwrap();
-        std::thread::sleep(Duration::from_millis(300));
+        let blast = Blast::start(&here, free, 2, Pace::Steady { rate: 4_000.0, count: 1_001 }).unwrap();
+        while !blast.is_done() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let (sent, elapsed) = (blast.finish().sent, begin.elapsed().as_secs_f64());
-        assert!(sent > 0 && sent as f64 <= 4_000.0 * elapsed + 2.0, "{sent} in {elapsed}");
+        // On a machine that is busy some are late, and left out.
+        assert!((1..=1_001).contains(&sent) && elapsed > 0.24, "{sent} in {elapsed}");
         assert_eq!(u64::from(sink.drained().unwrap().wrapping_sub(before)), sent);
     }
 
     #[test]
     fn what_is_late_is_left_out() {
-        let mut clock = Clock { pace: Pace::Steady(1e5), begin: Instant::now(), past: 0.0 };
+        let mut clock =
+            Clock { pace: Pace::Steady { rate: 1e5, count: 1 << 40 }, begin: Instant::now(), past: 0.0 };
         std::thread::sleep(Duration::from_millis(50));
         let stop = AtomicBool::new(false);
         let mut burst = 0;

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use dataplane::sys::process;
 
 use super::subject::Subject;
 use crate::lab::LabError;
@@ -111,6 +114,35 @@ impl Drops {
     }
 }
 
+/// The offloads of the underlay's interface that decide about figures, as `ethtool` names them.
+pub(super) fn offloads(subject: &Subject) -> String {
+    let mut command = Command::new("ethtool");
+    command.args(["-k", UNDERLAY]).stdin(Stdio::null()).stderr(Stdio::null());
+    let node = subject.lab.topology().node(Side::A).netns();
+    let output = process::run_in(&mut command, node).and_then(|()| command.output());
+    let Ok(output) = output.map_err(|error| tracing::debug!(%error, "no ethtool")) else {
+        return "the kernel's defaults; ethtool is not installed to list them".to_owned();
+    };
+    listed(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn listed(text: &str) -> String {
+    const TOLD: [&str; 7] = [
+        "tx-checksumming",
+        "tcp-segmentation-offload",
+        "generic-segmentation-offload",
+        "generic-receive-offload",
+        "rx-gro-list",
+        "tx-udp_tnl-segmentation",
+        "tx-udp-segmentation",
+    ];
+    let told = text.lines().filter_map(|line| {
+        let (name, state) = line.trim().split_once(": ")?;
+        TOLD.contains(&name).then(|| format!("{name} {}", state.split(' ').next().unwrap_or_default()))
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
 #[derive(Debug, Default)]
 struct Device {
     rx: u64,
@@ -151,6 +183,9 @@ mod tests {
             "Inter-|   Receive\n face |bytes\n  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n eth01: 0\n";
         let device = device_in(table, "eth0");
         assert_eq!((device.rx, device.tx), (4, 12));
+        let features =
+            "Features for eth0:\ntx-checksumming: on\n\ttx-checksum-ipv4: off [fixed]\nrx-gro-list: off\n";
+        assert_eq!(listed(features), "tx-checksumming on, rx-gro-list off");
         assert!(of_process(std::process::id()) >= 0.0);
     }
 }

@@ -62,6 +62,8 @@ pub struct Options {
     pub ipv6: bool,
     /// How often each subject has its turn.
     pub rounds: usize,
+    /// How many turns more it has with packet rates and round trips, whose ratios should repeat from run to run.
+    pub further_rounds: usize,
     /// How long a trial counts.
     pub window: Duration,
     /// How long traffic flows before it is counted.
@@ -99,6 +101,7 @@ impl Options {
             mixed: true,
             ipv6: true,
             rounds: 5,
+            further_rounds: 0,
             window: Duration::from_secs(2),
             ramp: Duration::from_millis(300),
             setup: Setup::default(),
@@ -115,9 +118,18 @@ impl Options {
             mixed: false,
             ipv6: false,
             rounds: 3,
+            further_rounds: 2,
             window: Duration::from_secs(1),
+            ramp: Duration::from_millis(200),
             ..Self::full()
         }
+    }
+}
+
+impl Options {
+    fn rounds_of(&self, workload: Workload) -> usize {
+        let further = matches!(workload, Workload::Udp | Workload::RoundTrip);
+        self.rounds.saturating_add(if further { self.further_rounds } else { 0 })
     }
 }
 
@@ -149,10 +161,11 @@ pub fn run(
     let begin = Instant::now();
     let tool = Tool::find();
     let cases = plan::cases(options);
-    let kinds = plan::kinds(&cases);
-    let trials: usize = cases.iter().map(|case| case.entries.len()).sum();
-    let total =
-        kinds.len() + trials * options.rounds + if options.ndr { plan::searched(options).len() } else { 0 };
+    let kinds = plan::kinds(&cases, options);
+    let searched = plan::searched(options);
+    let trials: usize =
+        cases.iter().map(|case| case.entries.len().saturating_mul(options.rounds_of(case.workload))).sum();
+    let total = kinds.len().saturating_add(trials).saturating_add(searched.len());
     let mut bench = Bench {
         run: Run::begin("weir lab bench", 0, environment(tool)),
         subjects: Vec::new(),
@@ -167,7 +180,9 @@ pub fn run(
     let Bench { mut run, histograms, .. } = bench;
     match outcome {
         Ok(()) => {}
-        Err(LabError::Interrupted) if !run.series.is_empty() => run.interrupted = true,
+        Err(LabError::Interrupted) if !run.series.is_empty() || !run.curves.is_empty() => {
+            run.interrupted = true
+        }
         Err(error) => return Err(error),
     }
     ratios::relate(&mut run, &cases);
@@ -183,7 +198,7 @@ fn environment(tool: Tool) -> Environment {
     let mut environment = Environment::now();
     let mut set = |key: &str, value: String| environment.settings.insert(key.to_owned(), value);
     set("kernel rules", tool.describe().to_owned());
-    set("underlay", "veth, MTU 1500, the kernel's default offloads".to_owned());
+    set("underlay", "veth, MTU 1500".to_owned());
     set("pods", "MTU 1430, the kernel's default offloads; TAPs with those weir sets".to_owned());
     set("generators", "connected UDP sockets, 16 flows each, sendmmsg of 64".to_owned());
     environment
@@ -191,9 +206,10 @@ fn environment(tool: Tool) -> Environment {
 
 fn notes(options: &Options, tool: Tool) -> Vec<String> {
     let mut notes = vec![format!(
-        "every subject had its turn in each of {} rounds, {:.1} s counted after {:.1} s of ramp; ratios are taken round \
-         by round, and their median and range stated",
+        "subjects took turns, {} rounds, of packet rates and round trips {}; {:.1} s counted after {:.1} s of ramp; \
+         ratios are taken round by round, and their median and range stated",
         options.rounds,
+        options.rounds.saturating_add(options.further_rounds),
         options.window.as_secs_f64(),
         options.ramp.as_secs_f64()
     )];
@@ -235,12 +251,16 @@ impl Bench<'_> {
             self.tell(format!("building {}", kind.name()));
             self.subjects.push(Subject::build(*kind, &self.options.setup, tool, self.interrupt)?);
         }
+        if let Some(first) = self.subjects.first() {
+            let settings = &mut self.run.environment.settings;
+            settings.insert("offloads of the underlay".to_owned(), cost::offloads(first));
+        }
         Ok(())
     }
 
     fn rounds(&mut self, cases: &[Case]) -> Result<(), LabError> {
-        for round in 1..=self.options.rounds {
-            for case in cases {
+        for round in 1..=self.options.rounds.saturating_add(self.options.further_rounds) {
+            for case in cases.iter().filter(|case| round <= self.options.rounds_of(case.workload)) {
                 for entry in &case.entries {
                     let (group, subject) = (case.name(), entry.name());
                     self.tell(format!("round {round}: {group}: {subject}"));
@@ -298,15 +318,14 @@ impl Bench<'_> {
     }
 
     fn searches(&mut self) -> Result<(), LabError> {
-        if !self.options.ndr {
-            return Ok(());
-        }
         for (path, kind) in plan::searched(self.options) {
             let name = kind.name();
             self.tell(format!("{}: search for loads without loss: {name}", path.name()));
             let Some(subject) = self.subjects.iter().find(|one| one.kind == kind) else { continue };
             let found = ndr::search(subject, path, self.options, self.interrupt)?;
-            self.run.curves.push(found.curve);
+            if !found.curve.points.is_empty() {
+                self.run.curves.push(found.curve);
+            }
             self.run.books.extend(found.books);
             if self.interrupt.load(Ordering::SeqCst) {
                 return Err(LabError::Interrupted);

@@ -35,6 +35,7 @@ struct Lossy<'a> {
     path: Path,
     interrupt: &'a AtomicBool,
     books: Vec<Book>,
+    outcomes: Vec<Outcome>,
 }
 
 impl Lossy<'_> {
@@ -47,6 +48,10 @@ impl Lossy<'_> {
             interrupt: self.interrupt,
         };
         let book = trial.udp(pace)?.book.unwrap_or_default();
+        if self.interrupt.load(Ordering::SeqCst) {
+            // Half a trial is no figure.
+            return Err(LabError::Interrupted);
+        }
         let round = self.books.len().saturating_add(1);
         let group = format!("{}, load without loss", self.path.name());
         self.books.push(Book { group, subject: self.subject.kind.name(), round, ..book.clone() });
@@ -56,10 +61,12 @@ impl Lossy<'_> {
 
 impl Device for Lossy<'_> {
     fn run(&mut self, trial: measure::Trial) -> io::Result<Outcome> {
-        // Two generators share the load.
-        let book = self.trial(Pace::Steady(trial.load / 2.0), trial.duration);
+        let count = (trial.load * trial.duration.as_secs_f64()).floor() as u64;
+        let book = self.trial(Pace::Steady { rate: trial.load, count }, trial.duration);
         let book = book.map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Outcome { trial, offered: book.offered, received: book.received })
+        let outcome = Outcome { trial, offered: book.offered, received: book.received };
+        self.outcomes.push(outcome);
+        Ok(outcome)
     }
 }
 
@@ -73,22 +80,27 @@ pub(super) fn search(
     options: &Options,
     interrupt: &AtomicBool,
 ) -> Result<Found, LabError> {
-    let mut device = Lossy { subject, path, interrupt, books: Vec::new() };
+    let mut device = Lossy { subject, path, interrupt, books: Vec::new(), outcomes: Vec::new() };
     let flood = device.trial(Pace::Flat, options.window)?;
     let most = (flood.received as f64 / options.window.as_secs_f64() * 1.1).max(2.0 * LEAST);
     let goals =
         [Goal::ndr(options.window), Goal::pdr(options.window)].map(|goal| Goal { width: WIDTH, ..goal });
     let limits = Limits { least: LEAST, most, trials: TRIALS };
-    let outcome = measure::search(&mut device, &goals, limits, |_| !interrupt.load(Ordering::SeqCst))
-        .map_err(|error| LabError::Io(io::Error::other(error.to_string())))?;
-    let points = outcome.trials.iter().map(|one| Point {
+    let outcome = measure::search(&mut device, &goals, limits, |_| !interrupt.load(Ordering::SeqCst));
+    let found = match outcome {
+        Ok(outcome) => outcome.found,
+        // What was tried until then is kept.
+        Err(_) if interrupt.load(Ordering::SeqCst) => Vec::new(),
+        Err(error) => return Err(LabError::Io(io::Error::other(error.to_string()))),
+    };
+    let points = device.outcomes.iter().map(|one| Point {
         load: one.trial.load,
         offered: one.offered,
         received: one.received,
         seconds: one.trial.duration.as_secs_f64(),
         loss_ratio: one.loss_ratio(),
     });
-    let found = outcome.found.iter().filter(|one| one.lower.is_some());
+    let found = found.iter().filter(|one| one.lower.is_some());
     Ok(Found {
         curve: Curve {
             group: format!("{}, UDP 64 bytes", path.name()),

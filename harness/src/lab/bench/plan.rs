@@ -122,11 +122,12 @@ fn all(options: &Options) -> Vec<Kind> {
 }
 
 /// The labs that are needed, each once.
-pub(super) fn kinds(cases: &[Case]) -> Vec<Kind> {
+pub(super) fn kinds(cases: &[Case], options: &Options) -> Vec<Kind> {
     let mut kinds = Vec::new();
-    for entry in cases.iter().flat_map(|case| &case.entries) {
-        if !kinds.contains(&entry.kind) {
-            kinds.push(entry.kind);
+    let measured = cases.iter().flat_map(|case| &case.entries).map(|entry| entry.kind);
+    for kind in measured.chain(searched(options).into_iter().map(|(_, kind)| kind)) {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
         }
     }
     kinds
@@ -135,6 +136,9 @@ pub(super) fn kinds(cases: &[Case]) -> Vec<Kind> {
 /// Whose loads without loss are searched for: weir and the kernel without rules.
 pub(super) fn searched(options: &Options) -> Vec<(Path, Kind)> {
     let mut searched = Vec::new();
+    if !options.ndr {
+        return searched;
+    }
     for &path in &options.paths {
         for kind in all(options) {
             if kind.rules == Rules::None && kind != Kind::mixed() {
@@ -162,7 +166,7 @@ mod tests {
             names(Path::AcrossNodes),
             ["weir tap", "kernel", "weir tap, 1000 policies", "kernel, 1000 rules in a chain"]
         );
-        assert_eq!(kinds(&cases).len(), 4);
+        assert_eq!(kinds(&cases, &Options::quick()).len(), 4);
     }
 
     #[test]

@@ -177,7 +177,8 @@ fn nft_chain(count: usize) -> String {
 
 fn nft_set(count: usize) -> String {
     let (pod, pods) = ends();
-    let mut text = "table ip weir_bench {\nset allowed { type ipv4_addr; flags interval; elements = {".to_owned();
+    let mut text =
+        "table ip weir_bench {\nset allowed { type ipv4_addr; flags interval; elements = {".to_owned();
     for rule in 0..count.saturating_sub(1) {
         let _ = write!(text, " {},", stranger(rule));
     }
