@@ -30,4 +30,5 @@ pub use environment::Environment;
 pub use latency::Latency;
 pub use run::{Better, Curve, Figure, Point, Ratio, Run, SCHEMA, Series};
 pub use spread::Spread;
+use unit::scale;
 pub use unit::{human, quantity};

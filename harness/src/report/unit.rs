@@ -5,15 +5,22 @@ pub fn quantity(value: f64, unit: &str) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("0 {unit}");
     }
-    let prefixes = [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")];
-    let counted = !matches!(unit, "s" | "s/packet" | "s/GB");
-    let fitting = prefixes.iter().find(|(factor, _)| {
-        // Seconds go down, counts go up.
-        value.abs() >= *factor * 0.9995 && (counted && *factor >= 1.0 || !counted && *factor <= 1.0)
+    let (factor, name) = scale(value, unit);
+    format!("{} {name}", human(value / factor))
+}
+
+/// The factor that makes a figure of this size easy to read, and the unit with its prefix.
+pub(super) fn scale(value: f64, unit: &str) -> (f64, String) {
+    const PREFIXES: [(f64, &str); 7] =
+        [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")];
+    // Seconds go down, counts go up.
+    let is_time = unit == "s" || unit.starts_with("s/");
+    let fitting = PREFIXES.iter().find(|(factor, _)| {
+        value.abs() >= *factor * 0.9995 && (if is_time { *factor <= 1.0 } else { *factor >= 1.0 })
     });
     let (factor, prefix) = fitting.copied().unwrap_or((1.0, ""));
-    let gap = if prefix.is_empty() || unit.starts_with("bit") || !counted { "" } else { " " };
-    format!("{} {prefix}{gap}{unit}", human(value / factor))
+    let gap = if prefix.is_empty() || unit.starts_with("bit") || is_time { "" } else { " " };
+    (factor, format!("{prefix}{gap}{unit}"))
 }
 
 /// Three significant digits, without a prefix.

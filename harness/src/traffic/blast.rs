@@ -1,6 +1,6 @@
 //! UDP generators: connected sockets that send batches of small datagrams, flat out or at a pace.
 //!
-//! Each generator is one thread with [`FLOWS`] sockets, and sends up to [`BATCH`] datagrams per system call
+//! Each generator is one thread, on a processor of its own, with [`FLOWS`] sockets, and sends up to [`BATCH`] datagrams per system call
 //! (`sendmmsg`), one flow after the other. What the own kernel refuses is counted and not sent again: it was not
 //! offered. At a pace, a generator sends what is due and sleeps, [`NAP`] at least, so that it leaves the processor to the
 //! device under test: its load comes in small bursts. What it is late with by more than [`LATE`] is left out rather
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use dataplane::sys::mmsg::{Datagram, Outgoing};
 use dataplane::sys::netns::Netns;
 
+use super::pin::pin;
 use super::udp::connect;
 
 /// Flows of one generator.
@@ -26,7 +27,7 @@ const BATCH: usize = 64;
 /// Bytes of a datagram: with the headers of Ethernet, IPv4 and UDP and the frame check sequence, 64.
 pub const PAYLOAD: usize = 18;
 /// How late a paced datagram may leave.
-const LATE: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_millis(10);
 /// Shortest sleep of a paced generator.
 const NAP: Duration = Duration::from_micros(100);
 
@@ -85,7 +86,10 @@ impl Blast {
             let (stop, sent) = (Arc::clone(&blast.stop), Arc::clone(&blast.sent));
             let thread = Builder::new().name(format!("blast-{number}"));
             let pace = pace.share(number, generators);
-            blast.threads.push(thread.spawn(move || generate(&flows, pace, &stop, &sent))?);
+            blast.threads.push(thread.spawn(move || {
+                pin(number);
+                generate(&flows, pace, &stop, &sent)
+            })?);
         }
         Ok(blast)
     }
@@ -148,16 +152,13 @@ fn generate(flows: &[UdpSocket], pace: Pace, stop: &AtomicBool, total: &AtomicU6
         if due == 0 {
             break;
         }
-        match outgoing.send(flow.as_fd(), std::iter::repeat_n(datagram, due)) {
-            Ok(count) => {
-                done.sent = done.sent.saturating_add(count as u64);
-                total.fetch_add(count as u64, Ordering::Relaxed);
-                clock.sent(count);
-            }
-            Err(_) => {
-                done.refused = done.refused.saturating_add(1);
-                clock.sent(1);
-            }
+        if let Ok(count) = outgoing.send(flow.as_fd(), std::iter::repeat_n(datagram, due)) {
+            done.sent = done.sent.saturating_add(count as u64);
+            total.fetch_add(count as u64, Ordering::Relaxed);
+            clock.sent(count);
+        } else {
+            done.refused = done.refused.saturating_add(1);
+            clock.sent(1);
         }
     }
     done
@@ -192,7 +193,7 @@ impl Clock {
             }
             let due = ahead.min(late).min(left);
             if due >= 1.0 {
-                return self.due(due);
+                return Self::due(due);
             }
             std::thread::sleep(Duration::from_secs_f64(((1.0 - ahead) / rate).min(0.02)).max(NAP));
         }
@@ -200,7 +201,7 @@ impl Clock {
     }
 
     #[allow(clippy::cast_sign_loss, reason = "never below one")]
-    fn due(&self, ahead: f64) -> usize {
+    fn due(ahead: f64) -> usize {
         (ahead as usize).clamp(1, BATCH)
     }
 
@@ -246,7 +247,7 @@ mod tests {
             }
             clock.sent(due);
             burst += due;
-            assert!(burst < 2_000, "5,000 were due, those of 5 ms may be sent at once");
+            assert!(burst < 2_000, "5,000 were due, those of 10 ms may be sent at once");
         }
     }
 }

@@ -5,14 +5,17 @@
 //! idle latencies: nothing is said about a loaded path.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use dataplane::sys::netns::Netns;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::pin::pin;
 use super::udp::connect;
 
 /// How long an answer is waited for.
@@ -36,6 +39,44 @@ pub struct Latency {
     pub p99_us: f64,
     /// 999 of 1,000 took at most this long, in microseconds.
     pub p999_us: f64,
+}
+
+/// An echo service on a processor of its own. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Echo {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    /// Starts it in `netns`.
+    ///
+    /// # Errors
+    /// Sockets and threads cannot be had.
+    pub fn start(netns: &Netns, at: SocketAddr, processor: usize) -> io::Result<Self> {
+        let socket = netns.run(|| UdpSocket::bind(at))??;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
+        let thread = Builder::new().name("echo".to_owned()).spawn(move || {
+            pin(processor);
+            let mut buffer = [0; 2048];
+            while !ended.load(Ordering::Relaxed) {
+                let Ok((count, from)) = socket.recv_from(&mut buffer) else { continue };
+                let _ = socket.send_to(buffer.get(..count).unwrap_or_default(), from);
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Round trips of a while, one after the other.

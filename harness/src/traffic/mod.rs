@@ -7,6 +7,7 @@ pub mod blast;
 pub mod connections;
 pub mod latency;
 pub mod pattern;
+pub mod pin;
 pub mod ping;
 pub mod sctp;
 pub mod servers;

@@ -93,7 +93,7 @@ fn line_start(at: SocketAddr) -> String {
         IpAddr::V6(ip) => ip.octets().to_vec(),
     };
     let words = words.chunks(4).filter_map(|word| Some(u32::from_ne_bytes(*word.first_chunk()?)));
-    let words: String = words.map(|word| format!("{word:08X}")).collect();
+    let words = words.map(|word| format!("{word:08X}")).collect::<Vec<_>>().concat();
     format!("{words}:{:04X} ", at.port())
 }
 

@@ -76,7 +76,7 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
                 return Ok(stream);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(1))
+                std::thread::sleep(Duration::from_millis(1));
             }
             Err(error) => return Err(error),
         }

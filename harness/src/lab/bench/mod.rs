@@ -13,6 +13,9 @@
 //! on virtual machines the time others steal falls on whosever turn it is (hence medians and spread); the underlay is
 //! a veth, which never segments and has no wire.
 
+// Counts of packets and bytes, far below 2^52, and never negative.
+#![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
+
 mod cost;
 mod ndr;
 mod plan;
@@ -37,6 +40,7 @@ pub use workload::Workload;
 use super::userns;
 use super::{Attach, LabError, NodeKind, teardown};
 use crate::report::{Environment, Latency, Run};
+use crate::traffic::pin;
 use workload::{Measured, Timing, Trial};
 
 /// What to measure.
@@ -181,7 +185,7 @@ pub fn run(
     match outcome {
         Ok(()) => {}
         Err(LabError::Interrupted) if !run.series.is_empty() || !run.curves.is_empty() => {
-            run.interrupted = true
+            run.interrupted = true;
         }
         Err(error) => return Err(error),
     }
@@ -201,24 +205,30 @@ fn environment(tool: Tool) -> Environment {
     set("underlay", "veth, MTU 1500".to_owned());
     set("pods", "MTU 1430, the kernel's default offloads; TAPs with those weir sets".to_owned());
     set("generators", "connected UDP sockets, 16 flows each, sendmmsg of 64".to_owned());
+    let pinned =
+        if pin::is_possible() { "pinned, one to a processor" } else { "not pinned: there is no taskset" };
+    set("generators, client and server of round trips", pinned.to_owned());
     environment
 }
 
 fn notes(options: &Options, tool: Tool) -> Vec<String> {
-    let mut notes = vec![format!(
+    let mut notes = Vec::new();
+    if !options.workloads.is_empty() {
+        notes.push(format!(
         "subjects took turns, {} rounds, of packet rates and round trips {}; {:.1} s counted after {:.1} s of ramp; \
          ratios are taken round by round, and their median and range stated",
         options.rounds,
         options.rounds.saturating_add(options.further_rounds),
         options.window.as_secs_f64(),
         options.ramp.as_secs_f64()
-    )];
+    ));
+    }
     notes.push(
         "generators, pods and both nodes share this machine: rates are those of the whole system, and processor time \
          is that of the whole machine"
             .to_owned(),
     );
-    if options.kernel && options.rules.iter().any(|&rules| rules > 0) {
+    if options.kernel && !options.workloads.is_empty() && options.rules.iter().any(|&rules| rules > 0) {
         notes.push(format!(
             "rules of the kernel: {}; they stand where the node routes, so there are none between pods of one node",
             tool.describe()
@@ -323,6 +333,20 @@ impl Bench<'_> {
             self.tell(format!("{}: search for loads without loss: {name}", path.name()));
             let Some(subject) = self.subjects.iter().find(|one| one.kind == kind) else { continue };
             let found = ndr::search(subject, path, self.options, self.interrupt)?;
+            let late = found
+                .curve
+                .points
+                .iter()
+                .filter(|one| (one.offered as f64) < one.load * one.seconds - 1.0)
+                .count();
+            if late > 0 {
+                self.run.notes.push(format!(
+                    "{}: {name}: in {late} of {} trials the generators could not keep the pace; what they did not send \
+                     counts as lost there, so the load found may be theirs and not the device's",
+                    path.name(),
+                    found.curve.points.len()
+                ));
+            }
             if !found.curve.points.is_empty() {
                 self.run.curves.push(found.curve);
             }

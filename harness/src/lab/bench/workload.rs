@@ -17,7 +17,8 @@ use crate::lab::plan::Family;
 use crate::report::{Book, Figure};
 use crate::traffic::blast::{Blast, Pace};
 use crate::traffic::connections::Connections;
-use crate::traffic::latency::round_trips_for;
+use crate::traffic::latency::{Echo, round_trips_for};
+use crate::traffic::pin::pin;
 use crate::traffic::sink::Sink;
 use crate::traffic::streams::Streams;
 
@@ -29,7 +30,7 @@ const CLIENTS: usize = 4;
 /// Ports of the servers.
 const STREAM_PORT: u16 = 5201;
 const CONNECTION_PORT: u16 = 5202;
-const ECHO_PORT: u16 = 53;
+const ECHO_PORT: u16 = 5203;
 /// How much longer than its window a paced trial may take.
 const OVERTIME: Duration = Duration::from_millis(100);
 /// Between two looks at whether the trial is to end.
@@ -198,7 +199,17 @@ impl Trial<'_> {
     fn round_trip(&self) -> Result<Measured, LabError> {
         let (client, at) = (self.subject.client()?, self.at(ECHO_PORT)?);
         let Timing { ramp, window } = self.timing;
-        let trips = round_trips_for(&client.netns, at, ramp, window, self.interrupt)?;
+        // Client and server each on a processor of its own, on a thread of its own.
+        let _echo = Echo::start(&self.subject.target(self.far)?.netns, at, 1)?;
+        let trips = std::thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                pin(0);
+                round_trips_for(&client.netns, at, ramp, window, self.interrupt)
+            });
+            client
+                .join()
+                .unwrap_or_else(|_| Err(std::io::Error::other("the client of the round trips panicked")))
+        })?;
         let histogram = trips.histogram;
         let at = |quantile| Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64();
         let figures = vec![

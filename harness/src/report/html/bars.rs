@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::axis::Axis;
 use super::svg::{Anchor, Svg, colour};
-use crate::report::{Better, Book, Ratio, Series, Spread, human, quantity};
+use crate::report::{Better, Book, Ratio, Series, Spread, human, quantity, scale};
 
 /// Width of all drawings.
 pub(super) const WIDTH: f64 = 900.0;
 /// Where bars begin and end; names stand before, figures behind.
-const LEFT: f64 = 330.0;
+const LEFT: f64 = 360.0;
 const RIGHT: f64 = 770.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 12.0;
@@ -59,7 +59,9 @@ pub(super) fn figures(title: &str, series: &[(&Series, Spread)]) -> String {
     let most = series.iter().map(|(_, spread)| spread.most).fold(0.0, f64::max);
     let unit = series.first().map_or("", |(one, _)| one.figure.unit.as_str());
     let axis = Axis::linear(most, LEFT, RIGHT);
-    let (mut svg, _) = begin(title, series.len(), &axis, |tick| quantity(tick, unit));
+    let (factor, name) = scale(most, unit);
+    let (mut svg, bottom) = begin(title, series.len(), &axis, |tick| plain(tick / factor));
+    svg.text("axis", [RIGHT + 10.0, bottom + 16.0], Anchor::Start, &name);
     for (row, (one, spread)) in series.iter().enumerate() {
         let y = middle(row);
         let value = quantity(spread.median, unit);
@@ -131,7 +133,7 @@ pub(super) fn ends(title: &str, books: &[&Book]) -> String {
 }
 
 /// Names of more than this are cut; the whole name is in the table.
-const LONGEST: usize = 50;
+const LONGEST: usize = 58;
 
 fn label(svg: &mut Svg, y: f64, name: &str) {
     let short = if name.chars().count() > LONGEST {

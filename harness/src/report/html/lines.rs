@@ -1,14 +1,14 @@
 //! Lines over an axis: latency by percentile, received and lost by offered load.
 
 use super::axis::Axis;
-use super::bars::WIDTH;
+use super::bars::{WIDTH, plain};
 use super::svg::{Anchor, Svg, colour};
-use crate::report::{Curve, Latency, Point, quantity};
+use crate::report::{Curve, Latency, Point, quantity, scale};
 
 const LEFT: f64 = 80.0;
-const RIGHT: f64 = 880.0;
-const TOP: f64 = 14.0;
-const BOTTOM: f64 = 280.0;
+const RIGHT: f64 = 870.0;
+const TOP: f64 = 24.0;
+const BOTTOM: f64 = 290.0;
 
 /// Latency by percentile: the axis below is logarithmic in what lies beyond a percentile, as is usual, so that the tail
 /// is seen; so is the one beside it.
@@ -71,14 +71,16 @@ fn draw(
     ideal: bool,
 ) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points);
-    let x = Axis::linear(points().map(|point| point.load).fold(0.0, f64::max), LEFT, RIGHT);
+    let most = points().map(|point| point.load).fold(0.0, f64::max);
+    let (factor, name) = scale(most, "packet/s");
+    let x = Axis::linear(most, LEFT, RIGHT);
     let y = Axis::linear(points().map(&of).fold(0.0, f64::max), BOTTOM, TOP);
     let mut svg = frame(title, &y, unit);
     for tick in x.ticks() {
         svg.line("grid", [x.at(tick), TOP], [x.at(tick), BOTTOM]);
-        svg.text("tick", [x.at(tick), BOTTOM + 16.0], Anchor::Middle, &quantity(tick, "packet/s"));
+        svg.text("tick", [x.at(tick), BOTTOM + 16.0], Anchor::Middle, &plain(tick / factor));
     }
-    svg.text("axis", [RIGHT, BOTTOM + 34.0], Anchor::End, below);
+    svg.text("axis", [RIGHT, BOTTOM + 34.0], Anchor::End, &format!("{below}, {name}"));
     if ideal {
         let end = *x.ticks().last().unwrap_or(&0.0);
         let end = end.min(*y.ticks().last().unwrap_or(&0.0));
@@ -99,26 +101,41 @@ fn draw(
             );
             svg.dot(&colour(number), [x.at(point.load), y.at(of(point))], &hover);
         }
-        for (name, load) in &curve.found {
-            svg.line(&format!("found {}", colour(number)), [x.at(*load), TOP], [x.at(*load), BOTTOM]);
-            svg.text("tick", [x.at(*load) + 3.0, TOP + 10.0 + 12.0 * number as f64], Anchor::Start, name);
-        }
-        let found: String = curve
-            .found
-            .iter()
-            .map(|(name, load)| format!(", {name} {}", quantity(*load, "packet/s")))
-            .collect();
+        found_at(&mut svg, &x, number, &curve.found);
+        let name = |(name, load): &(String, f64)| format!(", {name} {}", quantity(*load, "packet/s"));
+        let found = curve.found.iter().map(name).collect::<Vec<_>>().concat();
         legend.push((colour(number), format!("{}{found}", curve.subject)));
     }
     svg.finish() + &super::legend(&legend)
 }
 
+/// Upright lines where loads were found, each subject's names in a line of their own.
+fn found_at(svg: &mut Svg, x: &Axis, number: usize, found: &[(String, f64)]) {
+    for (_, load) in found {
+        svg.line(&format!("found {}", colour(number)), [x.at(*load), TOP], [x.at(*load), BOTTOM]);
+    }
+    // Loads that were found lie close together: one text for all.
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let last = found.iter().map(|(_, load)| x.at(*load)).fold(LEFT, f64::max);
+    if !names.is_empty() {
+        svg.text("tick", [last + 4.0, TOP + 10.0 + 13.0 * number as f64], Anchor::Start, &names.join(", "));
+    }
+}
+
 fn frame(title: &str, y: &Axis, unit: &str) -> Svg {
     let mut svg = Svg::new(WIDTH, BOTTOM + 40.0, title);
-    for tick in y.ticks() {
+    let ticks = y.ticks();
+    let last = ticks.last().copied().unwrap_or(1.0);
+    let is_time = unit == "s";
+    let (factor, name) = if unit == "%" || is_time { (1.0, unit.to_owned()) } else { scale(last, unit) };
+    for tick in ticks {
         svg.line("grid", [LEFT, y.at(tick)], [RIGHT, y.at(tick)]);
-        let text = if unit == "%" { format!("{} %", super::bars::plain(tick)) } else { quantity(tick, unit) };
+        // Times run over many decades, each with its own prefix.
+        let text = if is_time { quantity(tick, unit) } else { plain(tick / factor) };
         svg.text("tick", [LEFT - 8.0, y.at(tick) + 4.0], Anchor::End, &text);
+    }
+    if !is_time {
+        svg.text("axis", [LEFT, TOP - 10.0], Anchor::End, &name);
     }
     svg
 }

@@ -59,7 +59,7 @@ impl Svg {
 
     /// A line through points.
     pub(super) fn path(&mut self, class: &str, points: &[[f64; 2]]) {
-        let points: String = points.iter().map(|[x, y]| format!("{x:.1},{y:.1} ")).collect();
+        let points = points.iter().map(|[x, y]| format!("{x:.1},{y:.1} ")).collect::<Vec<_>>().concat();
         let _ = writeln!(self.body, "<polyline class=\"line {class}\" points=\"{}\"/>", points.trim_end());
     }
 
