@@ -1,5 +1,6 @@
 //! `weir lab bench`: weir beside the kernel, in the same minutes.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -204,15 +205,15 @@ pub(super) fn table(run: &Run) -> String {
     let mut groups: Vec<&str> = run.series.iter().map(|series| series.group.as_str()).collect();
     groups.dedup();
     for group in groups {
-        text.push_str(&format!("\n{group}\n{}\n", figures(run, group)));
+        let _ = writeln!(text, "\n{group}\n{}", figures(run, group));
     }
     if !run.ratios.is_empty() {
-        text.push_str(&format!("\nratios, median of the rounds and range\n{}\n", ratios(run)));
+        let _ = writeln!(text, "\nratios, median of the rounds and range\n{}", ratios(run));
     }
     for curve in &run.curves {
         for (name, rate) in &curve.found {
             let rate = quantity(*rate, "packet/s");
-            text.push_str(&format!("\n{}, {}: {name} {rate}", curve.group, curve.subject));
+            let _ = write!(text, "\n{}, {}: {name} {rate}", curve.group, curve.subject);
         }
     }
     let (offered, lost): (Vec<u64>, Vec<u64>) =
@@ -220,15 +221,16 @@ pub(super) fn table(run: &Run) -> String {
     let sum = |all: &[u64]| all.iter().fold(0_u64, |sum, one| sum.saturating_add(*one));
     if !run.books.is_empty() {
         let verdict = if run.adds_up() { "every packet is accounted for" } else { "the books do not add up" };
-        text.push_str(&format!(
-            "\n{verdict}: {} packets offered in {} trials, {} of them lost without a counted drop\n",
+        let _ = writeln!(
+            text,
+            "\n{verdict}: {} packets offered in {} trials, {} of them lost without a counted drop",
             sum(&offered),
             run.books.len(),
             sum(&lost)
-        ));
+        );
     }
     for note in &run.notes {
-        text.push_str(&format!("note: {note}\n"));
+        let _ = writeln!(text, "note: {note}");
     }
     text
 }

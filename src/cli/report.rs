@@ -1,5 +1,6 @@
 //! `weir report`: results of measurements, after the fact.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,7 +63,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 fn table(comparison: &Comparison, all: bool) -> String {
     let mut text = String::new();
     for warning in &comparison.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        let _ = writeln!(text, "warning: {warning}");
     }
     let shown = comparison.lines.iter().filter(|line| all || line.change != Change::Same);
     let rows: Vec<[String; 6]> = shown.map(row).collect();
@@ -71,15 +72,16 @@ fn table(comparison: &Comparison, all: bool) -> String {
         text.push('\n');
     }
     let count = |change| comparison.lines.iter().filter(|line| line.change == change).count();
-    text.push_str(&format!(
-        "{} better, {} worse, {} within their spread\n",
+    let _ = writeln!(
+        text,
+        "{} better, {} worse, {} within their spread",
         count(Change::Better),
         count(Change::Worse),
         count(Change::Same)
-    ));
+    );
     for (which, names) in [("before", &comparison.only_before), ("after", &comparison.only_after)] {
         for name in names {
-            text.push_str(&format!("only {which}: {name}\n"));
+            let _ = writeln!(text, "only {which}: {name}");
         }
     }
     text

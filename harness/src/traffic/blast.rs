@@ -1,9 +1,9 @@
 //! UDP generators: connected sockets that send batches of small datagrams, flat out or at a pace.
 //!
-//! Each generator is one thread, on a processor of its own, with [`FLOWS`] sockets, and sends up to [`BATCH`] datagrams per system call
-//! (`sendmmsg`), one flow after the other. What the own kernel refuses is counted and not sent again: it was not
-//! offered. At a pace, a generator sends what is due and sleeps, [`NAP`] at least, so that it leaves the processor to the
-//! device under test: its load comes in small bursts. What it is late with by more than [`LATE`] is left out rather
+//! Each generator is one thread, on a processor of its own, with [`FLOWS`] sockets, and sends up to `BATCH` datagrams
+//! per system call (`sendmmsg`), one flow after the other. What the own kernel refuses is counted and not sent again: it was not
+//! offered. At a pace, a generator sends what is due and sleeps, `NAP` at least, so that it leaves the processor to the
+//! device under test: its load comes in small bursts. What it is late with by more than `LATE` is left out rather
 //! than sent at once, for a load that was queued is not the load that was asked for.
 
 use std::io;
