@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Run, SCHEMA, html};
+use super::{Run, SCHEMA, hlog, html};
 
 /// Why there is no run to be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,7 @@ pub fn write(run: &Run, directory: &Path) -> Result<(), DirectoryError> {
         ("curves.csv", curves(run)),
         ("books.csv", books(run)),
         ("report.html", html::page(run)),
+        ("latency/all.hlog", hlog::log(run)),
     ];
     for (name, text) in files {
         let path = partial.join(name);

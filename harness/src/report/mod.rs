@@ -3,7 +3,7 @@
 //! ```text
 //!  lab bench, replay, bench ─► Run ─► directory: result.json   everything, schema `weir-run/1`
 //!                               │                *.csv         series, ratios, curves, books, one row a figure
-//!                               │                latency/      histograms, *.hgrm as HdrHistogram's plotters read them
+//!                               │                latency/      histograms, as HdrHistogram's own tools read them
 //!                               │                report.html   one file, plots as SVG, nothing loaded from elsewhere
 //!                               └► compare: two runs side by side, by their spread
 //! ```
@@ -18,6 +18,7 @@ mod book;
 pub mod compare;
 pub mod directory;
 mod environment;
+mod hlog;
 mod html;
 mod latency;
 mod run;
