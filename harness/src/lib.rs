@@ -9,7 +9,7 @@
 //! works inside: a node running weir is a process with a configuration file and a control socket.
 //! [`generate`] makes clusters and captures of any size from a seed, for benches and tests. [`capture`] reads and
 //! writes pcap and pcapng, in bounded windows; [`replay`] passes them through a node's pipeline. [`measure`] finds what a
-//! device forwards without loss.
+//! device forwards without loss; [`report`] holds what was measured and writes it down.
 
 pub mod bench;
 pub mod capture;
@@ -17,4 +17,5 @@ pub mod generate;
 pub mod lab;
 pub mod measure;
 pub mod replay;
+pub mod report;
 pub mod traffic;

@@ -19,11 +19,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::output::{Output, print};
-use super::{Outcome, lab_capture, logging};
+use super::{Outcome, lab_bench, lab_capture, logging};
 
 /// Try weir on this machine: nodes and pods in namespaces, real traffic, and what the policies made of it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  weir lab demo\n  weir lab clean")]
+#[command(
+    after_help = "Examples:\n  weir lab demo\n  weir lab bench --against kernel --quick\n  weir lab clean"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -32,6 +34,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(Demo),
+    Bench(lab_bench::Args),
     Capture(lab_capture::Args),
     /// Remove labs that were kept, or whose process was killed
     #[command(after_help = "Example:\n  weir lab clean")]
@@ -96,6 +99,7 @@ pub(super) fn run(args: &Args, log: Option<&str>) -> Outcome {
     logging::init(log, &Log { level: LogLevel::Warn, format: LogFormat::Auto })?;
     match &args.command {
         Command::Demo(args) => demonstrate(args),
+        Command::Bench(args) => lab_bench::run(args),
         Command::Capture(args) => lab_capture::run(args),
         Command::Clean => clean(),
     }

@@ -8,11 +8,13 @@ mod config;
 mod detach;
 mod doctor;
 mod lab;
+mod lab_bench;
 mod lab_capture;
 mod logging;
 mod output;
 mod policy;
 mod replay;
+mod report;
 mod run;
 mod snippet;
 mod socket;
@@ -48,6 +50,7 @@ enum Command {
     Replay(replay::Args),
     Classify(classify::Args),
     Bench(bench::Args),
+    Report(report::Args),
     Status(status::Args),
     Attach(attach::Args),
     Detach(detach::Args),
@@ -67,6 +70,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),

@@ -14,6 +14,7 @@
 //!
 //! Everything a lab made goes with it when it is dropped; [`teardown`] says how.
 
+pub mod bench;
 pub mod cluster_state;
 pub mod demo;
 pub mod expect;

@@ -5,13 +5,17 @@
 //! idle latencies: nothing is said about a loaded path.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use dataplane::sys::netns::Netns;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::pin::pin;
 use super::udp::connect;
 
 /// How long an answer is waited for.
@@ -35,6 +39,89 @@ pub struct Latency {
     pub p99_us: f64,
     /// 999 of 1,000 took at most this long, in microseconds.
     pub p999_us: f64,
+}
+
+/// An echo service on a processor of its own. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Echo {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    /// Starts it in `netns`.
+    ///
+    /// # Errors
+    /// Sockets and threads cannot be had.
+    pub fn start(netns: &Netns, at: SocketAddr, processor: usize) -> io::Result<Self> {
+        let socket = netns.run(|| UdpSocket::bind(at))??;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
+        let thread = Builder::new().name("echo".to_owned()).spawn(move || {
+            pin(processor);
+            let mut buffer = [0; 2048];
+            while !ended.load(Ordering::Relaxed) {
+                let Ok((count, from)) = socket.recv_from(&mut buffer) else { continue };
+                let _ = socket.send_to(buffer.get(..count).unwrap_or_default(), from);
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Round trips of a while, one after the other.
+#[derive(Debug)]
+pub struct RoundTrips {
+    /// Nanoseconds of those that were answered.
+    pub histogram: Histogram<u64>,
+    /// Requests that were not.
+    pub lost: u64,
+}
+
+/// Sends requests of 32 bytes to an echo service for `duration`, one after the other, until `stop` is set. The first
+/// `warm_up` is not counted.
+///
+/// # Errors
+/// No socket can be had in the namespace, or the histogram cannot be made.
+pub fn round_trips_for(
+    netns: &Netns,
+    to: SocketAddr,
+    warm_up: Duration,
+    duration: Duration,
+    stop: &AtomicBool,
+) -> io::Result<RoundTrips> {
+    let socket = connect(netns, to)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).map_err(io::Error::other)?;
+    let mut trips = RoundTrips { histogram, lost: 0 };
+    let (begin, mut number) = (Instant::now(), 0_u64);
+    while begin.elapsed() < warm_up.saturating_add(duration) && !stop.load(Ordering::Relaxed) {
+        let mut request = [0; 32];
+        request.get_mut(..8).unwrap_or_default().copy_from_slice(&number.to_be_bytes());
+        number = number.wrapping_add(1);
+        let start = Instant::now();
+        let answered = exchange(&socket, &request);
+        let taken = start.elapsed();
+        if begin.elapsed() < warm_up {
+            continue;
+        }
+        if answered {
+            trips.histogram.saturating_record(u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX));
+        } else {
+            trips.lost = trips.lost.saturating_add(1);
+        }
+    }
+    Ok(trips)
 }
 
 /// Sends `count` requests of 32 bytes to an echo service, one after the other.

@@ -3,11 +3,16 @@
 //! Everything runs on the kernel's own sockets, made inside the namespace and used from ordinary threads
 //! (a socket stays in the namespace it was made in). All waiting is bounded by the caller's timeout.
 
+pub mod blast;
+pub mod connections;
 pub mod latency;
 pub mod pattern;
+pub mod pin;
 pub mod ping;
 pub mod sctp;
 pub mod servers;
+pub mod sink;
+pub mod streams;
 pub mod tcp;
 pub mod udp;
 

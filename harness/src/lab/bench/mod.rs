@@ -1,0 +1,360 @@
+//! The bench of the lab: weir beside the kernel, on the same topology, with the same generators, in the same minutes.
+//!
+//! ```text
+//!  Options ─► plan: cases (path × workload) and their subjects ─► labs, all up at once
+//!             round 1: case 1: subject A, B, C …  case 2: A, B, C …
+//!             round 2: the same again …                             ─► series per subject, ratios round by round
+//! ```
+//! A case is a kind of traffic on a path: between pods of one node or across nodes. Its subjects take turns, so a
+//! ratio compares trials seconds apart, and what a machine does from one hour to the next cancels. Figures of
+//! different runs are not comparable without their ratios.
+//!
+//! What weakens the figures: generators, pods and both nodes share the machine, so a rate is one of the whole system;
+//! on virtual machines the time others steal falls on whosever turn it is (hence medians and spread); the underlay is
+//! a veth, which never segments and has no wire.
+
+// Counts of packets and bytes, far below 2^52, and never negative.
+#![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
+
+mod cost;
+mod ndr;
+mod plan;
+mod ratios;
+mod rules;
+mod subject;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+pub use plan::{Case, Path};
+pub use rules::Tool;
+pub use subject::{Kind, Rules, Subject};
+pub use workload::Workload;
+
+use super::userns;
+use super::{Attach, LabError, NodeKind, teardown};
+use crate::report::{Environment, Latency, Run};
+use crate::traffic::pin;
+use workload::{Measured, Timing, Trial};
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Kinds of traffic.
+    pub workloads: Vec<Workload>,
+    /// Whether loads without loss are searched for.
+    pub ndr: bool,
+    /// Between which pods.
+    pub paths: Vec<Path>,
+    /// How pods are attached to weir.
+    pub attach: Vec<Attach>,
+    /// Numbers of rules.
+    pub rules: Vec<usize>,
+    /// Whether the kernel is measured beside weir.
+    pub kernel: bool,
+    /// Whether the kernel's rules are also measured as sets, not only as chains.
+    pub sets: bool,
+    /// Whether weir is measured with a kernel at the other node.
+    pub mixed: bool,
+    /// Whether IPv6 is measured too.
+    pub ipv6: bool,
+    /// How often each subject has its turn.
+    pub rounds: usize,
+    /// How many turns more it has with packet rates and round trips, whose ratios should repeat from run to run.
+    pub further_rounds: usize,
+    /// How long a trial counts.
+    pub window: Duration,
+    /// How long traffic flows before it is counted.
+    pub ramp: Duration,
+    /// How the labs are set up.
+    pub setup: Setup,
+}
+
+/// How the labs are set up.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The `weir` program; none for the running one.
+    pub binary: Option<PathBuf>,
+    /// Further top-level keys of weir's configuration.
+    pub extra_config: String,
+}
+
+impl Options {
+    /// Everything there is to measure.
+    pub fn full() -> Self {
+        Self {
+            workloads: vec![
+                Workload::Tcp1,
+                Workload::Tcp4,
+                Workload::Udp,
+                Workload::RoundTrip,
+                Workload::Connections,
+            ],
+            ndr: false,
+            paths: vec![Path::OneNode, Path::AcrossNodes],
+            attach: vec![Attach::Tap, Attach::Veth],
+            rules: vec![0, 100, 1_000, 10_000],
+            kernel: true,
+            sets: true,
+            mixed: true,
+            ipv6: true,
+            rounds: 5,
+            further_rounds: 0,
+            window: Duration::from_secs(2),
+            ramp: Duration::from_millis(300),
+            setup: Setup::default(),
+        }
+    }
+
+    /// What says most in under three minutes.
+    pub fn quick() -> Self {
+        Self {
+            workloads: vec![Workload::Tcp1, Workload::Tcp4, Workload::Udp, Workload::RoundTrip],
+            attach: vec![Attach::Tap],
+            rules: vec![0, 1_000],
+            sets: false,
+            mixed: false,
+            ipv6: false,
+            rounds: 3,
+            further_rounds: 2,
+            window: Duration::from_secs(1),
+            ramp: Duration::from_millis(200),
+            ..Self::full()
+        }
+    }
+}
+
+impl Options {
+    fn rounds_of(&self, workload: Workload) -> usize {
+        let further = matches!(workload, Workload::Udp | Workload::RoundTrip);
+        self.rounds.saturating_add(if further { self.further_rounds } else { 0 })
+    }
+}
+
+/// How far a bench has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// What happens now.
+    pub now: String,
+    /// Steps done.
+    pub done: usize,
+    /// Of so many.
+    pub total: usize,
+}
+
+/// Builds the labs, measures, and tears down again, also when it ends with an error. Once `interrupt` is set it ends
+/// soon and hands over what it has measured. To be called before the process has a second thread (see
+/// [`userns::prepare`]).
+///
+/// # Errors
+/// A lab cannot be had, nothing passes, or the end was asked for before anything was measured.
+pub fn run(
+    options: &Options,
+    interrupt: &Arc<AtomicBool>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Run, LabError> {
+    userns::prepare()?;
+    userns::check_tun()?;
+    teardown::sweep()?;
+    let begin = Instant::now();
+    let tool = Tool::find();
+    let cases = plan::cases(options);
+    let kinds = plan::kinds(&cases, options);
+    let searched = plan::searched(options);
+    let trials: usize =
+        cases.iter().map(|case| case.entries.len().saturating_mul(options.rounds_of(case.workload))).sum();
+    let total = kinds.len().saturating_add(trials).saturating_add(searched.len());
+    let mut bench = Bench {
+        run: Run::begin("weir lab bench", 0, environment(tool)),
+        subjects: Vec::new(),
+        histograms: BTreeMap::new(),
+        options,
+        interrupt,
+        step: Progress { now: String::new(), done: 0, total },
+        progress,
+    };
+    let outcome =
+        bench.build(&kinds, tool).and_then(|()| bench.rounds(&cases)).and_then(|()| bench.searches());
+    let Bench { mut run, histograms, .. } = bench;
+    match outcome {
+        Ok(()) => {}
+        Err(LabError::Interrupted) if !run.series.is_empty() || !run.curves.is_empty() => {
+            run.interrupted = true;
+        }
+        Err(error) => return Err(error),
+    }
+    ratios::relate(&mut run, &cases);
+    for ((group, subject), (histogram, lost)) in &histograms {
+        run.latencies.push(Latency::of(group, subject, histogram, *lost));
+    }
+    run.notes.extend(notes(options, tool));
+    run.seconds = begin.elapsed().as_secs_f64();
+    Ok(run)
+}
+
+fn environment(tool: Tool) -> Environment {
+    let mut environment = Environment::now();
+    let mut set = |key: &str, value: String| environment.settings.insert(key.to_owned(), value);
+    set("kernel rules", tool.describe().to_owned());
+    set("underlay", "veth, MTU 1500".to_owned());
+    set("pods", "MTU 1430, the kernel's default offloads; TAPs with those weir sets".to_owned());
+    set("generators", "connected UDP sockets, 16 flows each, sendmmsg of 64".to_owned());
+    let pinned =
+        if pin::is_possible() { "pinned, one to a processor" } else { "not pinned: there is no taskset" };
+    set("generators, client and server of round trips", pinned.to_owned());
+    environment
+}
+
+fn notes(options: &Options, tool: Tool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !options.workloads.is_empty() {
+        notes.push(format!(
+        "subjects took turns, {} rounds, of packet rates and round trips {}; {:.1} s counted after {:.1} s of ramp; \
+         ratios are taken round by round, and their median and range stated",
+        options.rounds,
+        options.rounds.saturating_add(options.further_rounds),
+        options.window.as_secs_f64(),
+        options.ramp.as_secs_f64()
+    ));
+    }
+    notes.push(
+        "generators, pods and both nodes share this machine: rates are those of the whole system, and processor time \
+         is that of the whole machine"
+            .to_owned(),
+    );
+    if options.kernel && !options.workloads.is_empty() && options.rules.iter().any(|&rules| rules > 0) {
+        notes.push(format!(
+            "rules of the kernel: {}; they stand where the node routes, so there are none between pods of one node",
+            tool.describe()
+        ));
+    }
+    notes
+}
+
+/// A bench at work.
+struct Bench<'a> {
+    run: Run,
+    subjects: Vec<Subject>,
+    /// Round trips and lost requests by group and subject, all rounds together.
+    histograms: BTreeMap<(String, String), (Histogram<u64>, u64)>,
+    options: &'a Options,
+    interrupt: &'a Arc<AtomicBool>,
+    step: Progress,
+    progress: &'a mut dyn FnMut(&Progress),
+}
+
+impl Bench<'_> {
+    fn tell(&mut self, now: String) {
+        self.step.now = now;
+        (self.progress)(&self.step);
+        self.step.done = self.step.done.saturating_add(1);
+    }
+
+    fn build(&mut self, kinds: &[Kind], tool: Tool) -> Result<(), LabError> {
+        for kind in kinds {
+            self.tell(format!("building {}", kind.name()));
+            self.subjects.push(Subject::build(*kind, &self.options.setup, tool, self.interrupt)?);
+        }
+        if let Some(first) = self.subjects.first() {
+            let settings = &mut self.run.environment.settings;
+            settings.insert("offloads of the underlay".to_owned(), cost::offloads(first));
+        }
+        Ok(())
+    }
+
+    fn rounds(&mut self, cases: &[Case]) -> Result<(), LabError> {
+        for round in 1..=self.options.rounds.saturating_add(self.options.further_rounds) {
+            for case in cases.iter().filter(|case| round <= self.options.rounds_of(case.workload)) {
+                for entry in &case.entries {
+                    let (group, subject) = (case.name(), entry.name());
+                    self.tell(format!("round {round}: {group}: {subject}"));
+                    let found = self.subjects.iter().find(|one| one.kind == entry.kind);
+                    let Some(found) = found else { continue };
+                    let trial = Trial {
+                        subject: found,
+                        far: case.path == Path::AcrossNodes,
+                        family: entry.family,
+                        timing: Timing { ramp: self.options.ramp, window: self.options.window },
+                        interrupt: self.interrupt,
+                    };
+                    let measured = match trial.run(case.workload) {
+                        Ok(measured) => measured,
+                        Err(LabError::Io(error)) => {
+                            self.run
+                                .notes
+                                .push(format!("round {round}: {group}: {subject}: no figure: {error}"));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    self.add(&group, &subject, round, measured);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, group: &str, subject: &str, round: usize, measured: Measured) {
+        for (figure, value) in measured.figures {
+            self.run.add(group, subject, figure, value);
+        }
+        if let Some(book) = measured.book {
+            self.run.books.push(crate::report::Book {
+                group: group.to_owned(),
+                subject: subject.to_owned(),
+                round,
+                ..book
+            });
+        }
+        if let Some((histogram, lost)) = measured.round_trips {
+            let key = (group.to_owned(), subject.to_owned());
+            match self.histograms.get_mut(&key) {
+                Some((sum, losses)) => {
+                    // Equal bounds: nothing can fall out.
+                    let _ = sum.add(&histogram);
+                    *losses = losses.saturating_add(lost);
+                }
+                None => {
+                    self.histograms.insert(key, (histogram, lost));
+                }
+            }
+        }
+    }
+
+    fn searches(&mut self) -> Result<(), LabError> {
+        for (path, kind) in plan::searched(self.options) {
+            let name = kind.name();
+            self.tell(format!("{}: search for loads without loss: {name}", path.name()));
+            let Some(subject) = self.subjects.iter().find(|one| one.kind == kind) else { continue };
+            let found = ndr::search(subject, path, self.options, self.interrupt)?;
+            let late = found
+                .curve
+                .points
+                .iter()
+                .filter(|one| (one.offered as f64) < one.load * one.seconds - 1.0)
+                .count();
+            if late > 0 {
+                self.run.notes.push(format!(
+                    "{}: {name}: in {late} of {} trials the generators could not keep the pace; what they did not send \
+                     counts as lost there, so the load found may be theirs and not the device's",
+                    path.name(),
+                    found.curve.points.len()
+                ));
+            }
+            if !found.curve.points.is_empty() {
+                self.run.curves.push(found.curve);
+            }
+            self.run.books.extend(found.books);
+            if self.interrupt.load(Ordering::SeqCst) {
+                return Err(LabError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+}

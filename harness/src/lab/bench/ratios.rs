@@ -1,0 +1,90 @@
+//! Which figures are set against which.
+//!
+//! Everything against the kernel without rules; weir with policies also against weir without, and against the kernel
+//! with as many rules; IPv6 against IPv4.
+
+use super::Rules;
+use super::plan::{Case, Entry};
+use crate::lab::NodeKind;
+use crate::lab::plan::Family;
+use crate::report::Run;
+
+/// Adds the ratios of all cases.
+pub(super) fn relate(run: &mut Run, cases: &[Case]) {
+    for case in cases {
+        let group = case.name();
+        for (subject, baseline) in pairs(&case.entries) {
+            for quantity in case.workload.main_quantities() {
+                run.relate(&group, quantity, &subject.name(), &baseline.name());
+            }
+        }
+    }
+}
+
+fn pairs(entries: &[Entry]) -> Vec<(Entry, Entry)> {
+    let mut pairs = Vec::new();
+    for subject in entries {
+        for baseline in entries {
+            if belong(subject, baseline) {
+                pairs.push((*subject, *baseline));
+            }
+        }
+    }
+    pairs
+}
+
+fn belong(subject: &Entry, baseline: &Entry) -> bool {
+    if subject == baseline {
+        return false;
+    }
+    if subject.kind == baseline.kind {
+        return subject.family == Family::V6;
+    }
+    if subject.family != baseline.family {
+        return false;
+    }
+    let kernel = |entry: &Entry| entry.kind.nodes == [NodeKind::Kernel; 2];
+    match (kernel(subject), kernel(baseline)) {
+        // weir against the kernel without rules, and with as many.
+        (false, true) => match (subject.kind.rules, baseline.kind.rules) {
+            (_, Rules::None) => true,
+            (Rules::Policies(ours), Rules::Chain(theirs) | Rules::Set(theirs)) => ours == theirs,
+            _ => false,
+        },
+        // Either with rules against itself without.
+        (true, true) => baseline.kind.rules == Rules::None,
+        (false, false) => {
+            baseline.kind.rules == Rules::None
+                && subject.kind.rules != Rules::None
+                && subject.kind.attach == baseline.kind.attach
+                && subject.kind.nodes == baseline.kind.nodes
+        }
+        (true, false) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Options, plan};
+    use super::*;
+
+    #[test]
+    fn quick_compares_weir_with_the_kernel_and_rules_with_none() {
+        let cases = plan::cases(&Options::quick());
+        let across = cases.last().unwrap();
+        let named: Vec<String> = pairs(&across.entries)
+            .into_iter()
+            .map(|(subject, baseline)| format!("{} / {}", subject.name(), baseline.name()))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "weir tap / kernel",
+                "weir tap, 1000 policies / weir tap",
+                "weir tap, 1000 policies / kernel",
+                "weir tap, 1000 policies / kernel, 1000 rules in a chain",
+                "kernel, 1000 rules in a chain / kernel",
+            ]
+        );
+    }
+}

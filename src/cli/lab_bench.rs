@@ -1,0 +1,274 @@
+//! `weir lab bench`: weir beside the kernel, in the same minutes.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::ValueEnum;
+use harness::lab::bench::{self, Options, Path, Progress, Workload};
+use harness::lab::{Attach, LabError};
+use harness::report::{Run, Spread, directory, human, quantity};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Outcome;
+use super::output::{self, Output};
+use super::replay::interruptible;
+
+/// Measure weir beside the kernel's VXLAN and bridge: throughput, packet rate, latency, processor time
+///
+/// Builds labs of two nodes for weir and for plain Linux as flannel sets it up, and lets them take turns: the same
+/// pods, the same generators, the same minutes. Every figure is the median of all rounds with its range, every ratio is
+/// taken round by round. What was measured is left in a directory, with a report for the browser. Ctrl-C keeps what
+/// was measured so far.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  weir lab bench --against kernel --quick               under three minutes
+  weir lab bench --against kernel                       everything; half an hour
+  weir lab bench --quick --scenario udp --rules 0       one figure of weir alone
+  weir lab bench --quick --scenario ndr                 loads without loss
+  weir lab bench --against kernel --quick -o json       for scripts")]
+pub(super) struct Args {
+    /// What to measure beside weir
+    #[arg(long, value_enum)]
+    against: Option<Peer>,
+    /// One attachment, 0 and 1,000 rules, rounds of one second
+    #[arg(long)]
+    quick: bool,
+    /// How often each takes its turn
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// How long a trial counts, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    duration: Option<Duration>,
+    /// Which kinds of traffic, instead of all
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SCENARIO")]
+    scenario: Vec<Scenario>,
+    /// Between pods of one node, across nodes, instead of both
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PATH")]
+    path: Vec<Way>,
+    /// How pods are attached to weir, instead of all ways
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    attach: Vec<Wire>,
+    /// Numbers of policies and of the kernel's rules
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    rules: Vec<u32>,
+    /// Directory for the results, which must not exist yet; by default weir-bench-TIME here
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Peer {
+    /// Plain Linux on both nodes, as flannel sets it up
+    Kernel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// One TCP stream
+    Tcp1,
+    /// Four TCP streams
+    Tcp4,
+    /// UDP frames of 64 bytes, two generators
+    Udp,
+    /// One request at a time
+    Rtt,
+    /// New connections
+    Cps,
+    /// The search for loads without loss
+    Ndr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Way {
+    OneNode,
+    AcrossNodes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wire {
+    Tap,
+    Veth,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
+    if !(0.1..=3600.0).contains(&seconds) {
+        return Err("expected 0.1 to 3600 seconds".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+impl Args {
+    fn options(&self) -> Options {
+        let mut options = if self.quick { Options::quick() } else { Options::full() };
+        options.kernel = self.against == Some(Peer::Kernel);
+        if let Some(rounds) = self.rounds {
+            options.rounds = rounds.into();
+            options.further_rounds = 0;
+        }
+        if let Some(duration) = self.duration {
+            options.window = duration;
+        }
+        if !self.scenario.is_empty() {
+            options.ndr = self.scenario.contains(&Scenario::Ndr);
+            options.workloads = self.scenario.iter().copied().filter_map(workload).collect();
+        }
+        if !self.path.is_empty() {
+            let path = |way: &Way| match way {
+                Way::OneNode => Path::OneNode,
+                Way::AcrossNodes => Path::AcrossNodes,
+            };
+            options.paths = self.path.iter().map(path).collect();
+        }
+        if !self.attach.is_empty() {
+            let attach = |wire: &Wire| match wire {
+                Wire::Tap => Attach::Tap,
+                Wire::Veth => Attach::Veth,
+            };
+            options.attach = self.attach.iter().map(attach).collect();
+        }
+        if !self.rules.is_empty() {
+            options.rules = self.rules.iter().map(|&rules| rules as usize).collect();
+        }
+        options
+    }
+}
+
+fn workload(scenario: Scenario) -> Option<Workload> {
+    match scenario {
+        Scenario::Tcp1 => Some(Workload::Tcp1),
+        Scenario::Tcp4 => Some(Workload::Tcp4),
+        Scenario::Udp => Some(Workload::Udp),
+        Scenario::Rtt => Some(Workload::RoundTrip),
+        Scenario::Cps => Some(Workload::Connections),
+        Scenario::Ndr => None,
+    }
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let interrupt = interruptible()?;
+    let out = args.out.clone().unwrap_or_else(default_directory);
+    if out.exists() {
+        return Err(directory::DirectoryError::Exists(out).into());
+    }
+    let bar = bar();
+    let outcome = bench::run(&args.options(), &interrupt, &mut |progress| show(&bar, progress));
+    bar.finish_and_clear();
+    let run = match outcome {
+        Ok(run) => run,
+        Err(LabError::Interrupted) => {
+            eprintln!("interrupted before anything was measured; everything the lab had made is removed");
+            return Ok(ExitCode::from(130));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    directory::write(&run, &out)?;
+    args.output.print(&run, table)?;
+    eprintln!("left in {}: result.json, CSV, histograms, report.html", out.display());
+    if run.interrupted {
+        eprintln!("interrupted; what was measured is reported");
+        return Ok(ExitCode::from(130));
+    }
+    Ok(if run.adds_up() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn default_directory() -> PathBuf {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    PathBuf::from(format!("weir-bench-{}", now.as_secs()))
+}
+
+/// Steps done and time left, where standard error is a terminal; silence elsewhere.
+fn bar() -> ProgressBar {
+    let target =
+        if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left, {wide_msg}") {
+        bar.set_style(style.progress_chars("## "));
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: &Progress) {
+    bar.set_length(progress.total as u64);
+    bar.set_position(progress.done as u64);
+    bar.set_message(progress.now.clone());
+}
+
+/// The run for people: figures, ratios, books that do not add up, notes.
+pub(super) fn table(run: &Run) -> String {
+    let mut text = format!("{}\n{}\n", run.title, run.environment.line());
+    let mut groups: Vec<&str> = run.series.iter().map(|series| series.group.as_str()).collect();
+    groups.dedup();
+    for group in groups {
+        let _ = writeln!(text, "\n{group}\n{}", figures(run, group));
+    }
+    if !run.ratios.is_empty() {
+        let _ = writeln!(text, "\nratios, median of the rounds and range\n{}", ratios(run));
+    }
+    for curve in &run.curves {
+        for (name, rate) in &curve.found {
+            let rate = quantity(*rate, "packet/s");
+            let _ = write!(text, "\n{}, {}: {name} {rate}", curve.group, curve.subject);
+        }
+    }
+    let (offered, lost): (Vec<u64>, Vec<u64>) =
+        run.books.iter().map(|book| (book.offered, book.lost)).unzip();
+    let sum = |all: &[u64]| all.iter().fold(0_u64, |sum, one| sum.saturating_add(*one));
+    if !run.books.is_empty() {
+        let verdict = if run.adds_up() { "every packet is accounted for" } else { "the books do not add up" };
+        let _ = writeln!(
+            text,
+            "\n{verdict}: {} packets offered in {} trials, {} of them lost without a counted drop",
+            sum(&offered),
+            run.books.len(),
+            sum(&lost)
+        );
+    }
+    for note in &run.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+fn figures(run: &Run, group: &str) -> String {
+    let mut rows = Vec::new();
+    let mut last = "";
+    for series in run.series.iter().filter(|series| series.group == group) {
+        let Some(Spread { median, least, most }) = series.spread else { continue };
+        let unit = &series.figure.unit;
+        let name = if series.subject == last { "" } else { series.subject.as_str() };
+        rows.push([
+            name.to_owned(),
+            series.figure.quantity.clone(),
+            quantity(median, unit),
+            format!("{} .. {}", quantity(least, unit), quantity(most, unit)),
+            series.rounds.len().to_string(),
+        ]);
+        last = &series.subject;
+    }
+    output::table(["", "FIGURE", "MEDIAN", "RANGE", "ROUNDS"], rows)
+}
+
+fn ratios(run: &Run) -> String {
+    let mut rows = Vec::new();
+    let mut last = "";
+    for ratio in &run.ratios {
+        let group = if ratio.group == last { "" } else { ratio.group.as_str() };
+        let Spread { median, least, most } = ratio.spread;
+        rows.push([
+            group.to_owned(),
+            ratio.quantity.clone(),
+            ratio.subject.clone(),
+            ratio.baseline.clone(),
+            human(median),
+            format!("{} .. {}", human(least), human(most)),
+        ]);
+        last = &ratio.group;
+    }
+    output::table(["", "FIGURE", "OF", "TO", "RATIO", "RANGE"], rows)
+}
