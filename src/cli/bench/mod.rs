@@ -5,6 +5,8 @@
 mod classifier;
 mod environment;
 mod rate;
+mod sweep;
+mod updates;
 
 use super::Outcome;
 
