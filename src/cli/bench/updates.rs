@@ -6,8 +6,8 @@
 //! ```
 //! An update's time ends when readers have it. A burst's time begins when it is due, so that waiting counts as well.
 //! Quiet and busy phases alternate, and each kind has a histogram; before a quiet one all layers are put together.
-//! A snapshot is freed by the writer, once no reader holds it: else the reader that let it go last would have to. Merges
-//! run on a thread of their own, which sleeps as often as it works: see [`Merger`].
+//! A snapshot is freed by the writer, once no reader holds it: else the reader that let it go last would have to. The
+//! thread that merges gives way to the others (`nice` 19), for on two cores it is the third.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
+use dataplane::sys::process::give_way;
 use harness::generate::Rng;
 use hdrhistogram::Histogram;
 use policy_compiler::classifier::{General, Limits, LiveRules, Merge, Merged, Snapshot, TupleClassifier};
@@ -229,6 +230,8 @@ pub(super) fn measure(rules: &[Rule], tuples: &[Tuple], count: usize) -> anyhow:
     let (finished, done) = channel::<Merged>();
     let (histograms, durations, live) = std::thread::scope(|scope| {
         scope.spawn(move || {
+            // Where that is not allowed it is done all the same.
+            drop(give_way());
             for job in to_do {
                 if finished.send(job.run()).is_err() {
                     break;
