@@ -342,7 +342,7 @@ fn for_people(report: &Report) -> String {
                     [("quiet", quiet), ("rules change", busy)].map(|(name, bursts)| {
                         [
                             name.to_owned(),
-                            bursts.bursts.to_string(),
+                            bursts.number.to_string(),
                             format!("{:.1}", bursts.median_us),
                             format!("{:.1}", bursts.p99_us),
                             format!("{:.1}", bursts.p999_us),

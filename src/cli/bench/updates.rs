@@ -58,7 +58,7 @@ pub(super) struct Updates {
 /// From when bursts were due to when they were answered, in microseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Bursts {
-    pub(super) bursts: u64,
+    pub(super) number: u64,
     pub(super) median_us: f64,
     pub(super) p99_us: f64,
     pub(super) p999_us: f64,
@@ -71,7 +71,7 @@ impl Bursts {
         #[allow(clippy::cast_precision_loss)]
         let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
         Self {
-            bursts: histogram.len(),
+            number: histogram.len(),
             median_us: at(0.5),
             p99_us: at(0.99),
             p999_us: at(0.999),

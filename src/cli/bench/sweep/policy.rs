@@ -20,9 +20,9 @@ use super::{BURST, Effort, FEW, LINEAR_RULES, PACKETS};
 fn shape(size: usize, seed: u64) -> ClusterShape {
     let (nodes, pods_per_node, namespaces, policies) = match size {
         ..=10 => (1, 5, 1, 2),
-        ..=100 => (1, 20, 2, 6),
-        ..=1_000 => (4, 25, 5, 24),
-        ..=10_000 => (10, 50, 20, 108),
+        11..=100 => (1, 20, 2, 6),
+        101..=1_000 => (4, 25, 5, 24),
+        1_001..=10_000 => (10, 50, 20, 108),
         _ => (100, 50, 200, 1_236),
     };
     ClusterShape { nodes, pods_per_node, namespaces, policies, seed }
@@ -107,7 +107,7 @@ fn skewed(pairs: &[Pair], seed: u64) -> Vec<Pair> {
         .collect();
     let one = |_: &Pair| {
         let at = rng.number() % sum.max(1);
-        pairs.get(sums.partition_point(|&sum| sum <= at)).cloned()
+        pairs.get(sums.partition_point(|&sum| sum <= at)).copied()
     };
     pairs.iter().filter_map(one).collect()
 }
