@@ -65,3 +65,29 @@ fn a_bench_says_where_it_was_measured_and_that_its_answers_are_right() {
         assert_eq!(updates.is_number(), kind != "k8s", "{kind}");
     }
 }
+
+#[test]
+fn the_chart_of_a_sweep_is_drawn_again_from_its_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("classifier-2026-01-01.json");
+    let rate = serde_json::json!({"median": 20.0, "least": 18.5, "most": 21.0});
+    let point = serde_json::json!({
+        "rules": 100, "parameters": "", "build_ms": 1.5, "memory_bytes": 4096, "uniform": rate, "zipf": rate,
+    });
+    let record = serde_json::json!({
+        "date": "2026-01-01", "environment": {"cpu": "some"}, "seed": 1, "run_milliseconds": 200, "runs": 5,
+        "burst": 32, "packets": 16384,
+        "series": [{"engine": "general", "set": "acl", "points": [point]}],
+    });
+    std::fs::write(&file, record.to_string()).expect("written");
+    let redraw = |file: &Path| weir(&["bench", "classifier", "--redraw", &file.to_string_lossy()]);
+    let output = redraw(&file);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let chart = std::fs::read_to_string(file.with_extension("svg")).expect("a chart");
+    assert!(chart.contains("general, acl, 100 rules: 20.000 M/s (18.500 to 21.000)"), "{chart}");
+
+    std::fs::write(&file, "{}").expect("written");
+    let output = redraw(&file);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is not a file of a sweep"), "{}", text(&output.stderr));
+}

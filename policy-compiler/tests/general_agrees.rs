@@ -176,6 +176,28 @@ fn nested_prefixes_times_thousands_of_ranges_stay_within_bounds() {
 }
 
 #[test]
+fn prefixes_of_every_length_around_one_address_on_both_sides() {
+    let any: IpNet = "::/0".parse().expect("a prefix");
+    let mut number = numbers(12);
+    let mut side = |bits: u128| {
+        let len = (number() % 129) as u8;
+        net(Ipv6Addr::from_bits(bits).into(), len).trunc()
+    };
+    let sides: Vec<_> = (0..6000).map(|_| (side(u128::MAX / 3), side(u128::MAX / 5))).collect();
+    let mut number = numbers(13);
+    let mut range = || {
+        let first = number() as u16;
+        Ports::new(first, first.saturating_add(99)).expect("in order")
+    };
+    let rule = |(src, dst)| Rule::new(src, dst, range(), range(), ProtocolMask::ANY).expect("one family");
+    let mut rules: Vec<_> = sides.into_iter().map(rule).collect();
+    rules.push(Rule::new(any, any, Ports::ANY, Ports::ANY, ProtocolMask::ANY).expect("one family"));
+    let mut number = numbers(14);
+    let choices: Vec<_> = (0..1000).map(|_| number()).collect();
+    agree(&rules, &packets(&rules, &choices));
+}
+
+#[test]
 fn everything_wild_and_a_port_each() {
     let any: IpNet = "0.0.0.0/0".parse().expect("a prefix");
     let mut rules: Vec<_> = (0..=u16::MAX)

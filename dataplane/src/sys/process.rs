@@ -67,6 +67,15 @@ pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Makes the calling thread give way to others from now on (`nice` 19), and so the threads it starts: for work beside
+/// packets.
+pub fn give_way() -> io::Result<()> {
+    // Linux counts threads as processes here: 0 is the calling thread alone (sched(7)).
+    // SAFETY: the call takes numbers only.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Whether a process of that number runs. One that has ended and only waits to be reaped does not.
 pub fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };

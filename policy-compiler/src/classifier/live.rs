@@ -225,6 +225,11 @@ impl LiveRules {
         self.order.is_empty()
     }
 
+    /// Layers a lookup asks; one where everything is merged.
+    pub fn layers(&self) -> usize {
+        self.snapshot.layers.len()
+    }
+
     /// The rules, in order.
     pub fn rules(&self) -> impl Iterator<Item = (RuleHandle, &Rule)> {
         self.order.iter().filter_map(|&handle| Some((RuleHandle(handle), &self.at(handle)?.rule)))

@@ -8,15 +8,14 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 use harness::generate::ruleset::{Family, RuleSetShape, Skew, packets};
-use harness::generate::{ClusterShape, Rng, pod_pairs};
-use policy_compiler::classifier::{General, Limits, LinearRules, LiveRules, Merge, Merged, TupleClassifier};
-use policy_compiler::ruleset::{Rule, RuleSet, Tuple};
+use harness::generate::{ClusterShape, pod_pairs};
+use policy_compiler::classifier::{General, Limits, LinearRules, TupleClassifier};
+use policy_compiler::ruleset::{RuleSet, Tuple};
 use policy_compiler::{
     Compiled, Compiler, Engine, Options, Pair, PairBurst, PairVerdict, Place, Scope, parse,
 };
@@ -24,6 +23,8 @@ use serde::Serialize;
 
 use super::environment::Environment;
 use super::rate::{Latency, Rate};
+use super::sweep;
+use super::updates::{self, Updates};
 use crate::cli::Outcome;
 use crate::cli::classify::{refuse, rules, trace};
 use crate::cli::output::{Output, table};
@@ -31,8 +32,6 @@ use crate::cli::output::{Output, table};
 const BURSTS: [usize; 3] = [1, 32, 256];
 /// Length of a run of the linear walk, which is there for scale.
 const FEW: Duration = Duration::from_millis(50);
-/// Time between two updates, so that merges have the share of it they would have in life.
-const UPDATE_PAUSE: Duration = Duration::from_micros(250);
 
 /// Lookups per second, build time, bytes and update latency of a classifier
 ///
@@ -42,10 +41,11 @@ const UPDATE_PAUSE: Duration = Duration::from_micros(250);
 #[command(after_help = "Examples:
   weir bench classifier --rules configs/rules/office.rules --trace configs/rules/office.trace
   weir bench classifier --generate fw --size 10000 --seed 1 -o json
-  weir bench classifier --generate k8s --pods 5000 --size 1236 --zipf -o json")]
+  weir bench classifier --generate k8s --pods 5000 --size 1236 --zipf -o json
+  weir bench classifier --sweep --out benches/results")]
 pub(super) struct Args {
     /// File of rules
-    #[arg(long, value_name = "FILE", requires = "trace", required_unless_present = "generate")]
+    #[arg(long, value_name = "FILE", requires = "trace", required_unless_present_any = ["generate", "sweep", "redraw"])]
     rules: Option<PathBuf>,
     /// File of packets
     #[arg(long, value_name = "FILE", requires = "rules")]
@@ -60,7 +60,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 500, requires = "generate")]
     pods: usize,
     /// What chooses them
-    #[arg(long, value_name = "S", default_value_t = 1, requires = "generate")]
+    #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Packets to make
     #[arg(long, value_name = "N", default_value_t = 20_000, requires = "generate")]
@@ -77,6 +77,15 @@ pub(super) struct Args {
     /// Length of one run; there are five for each figure
     #[arg(long, value_name = "MS", default_value_t = 200)]
     milliseconds: u64,
+    /// Measure every engine against the number of rules, and write classifier-DATE.json and .svg
+    #[arg(long, conflicts_with_all = ["rules", "trace", "generate"])]
+    sweep: bool,
+    /// Directory for the files of a sweep
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "sweep")]
+    out: PathBuf,
+    /// Draw the chart of such a file again, beside it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rules", "trace", "generate", "sweep"])]
+    redraw: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -104,8 +113,8 @@ struct Measured {
     memory_bytes: usize,
     /// Millions of lookups per second, by burst.
     lookups: Vec<AtBurst>,
-    /// Insertions and removals, until readers have them.
-    updates: Option<Latency>,
+    /// Insertions and removals, and lookups beside them.
+    updates: Option<Updates>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +137,12 @@ struct Report {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    if let Some(file) = &args.redraw {
+        return sweep::redraw(file);
+    }
+    if args.sweep {
+        return sweep::run(&args.out, args.milliseconds, args.seed, &args.output);
+    }
     let run = Duration::from_millis(args.milliseconds.max(1));
     let general = |family| {
         let shape = RuleSetShape { family, rules: args.size, v6: args.ipv6, seed: args.seed };
@@ -182,7 +197,7 @@ fn report(
     let linear = LinearRules::new(rules.clone());
     check(&general, &linear, tuples)?;
     let mut engines = vec![Measured {
-        updates: updates(&rules, tuples, update_count)?,
+        updates: updates::measure(&rules, tuples, update_count)?,
         build_ms: builds.get(2).map_or(0.0, Duration::as_secs_f64) * 1e3,
         ..measured(&general, tuples, run)
     }];
@@ -200,7 +215,7 @@ fn report(
 }
 
 /// Compares every answer, one by one and in bursts.
-fn check(general: &General, linear: &LinearRules, tuples: &[Tuple]) -> anyhow::Result<()> {
+pub(super) fn check(general: &General, linear: &LinearRules, tuples: &[Tuple]) -> anyhow::Result<()> {
     let mut batch = vec![None; tuples.len()];
     general.lookup_batch(tuples, &mut batch);
     for ((tuple, batched), number) in tuples.iter().zip(batch).zip(1_u64..) {
@@ -237,65 +252,6 @@ fn measured(engine: &dyn TupleClassifier, tuples: &[Tuple], run: Duration) -> Me
         lookups: lookups.into(),
         updates: None,
     }
-}
-
-/// Times removals and insertions at random places, with merges on a thread of their own, and compares the answers
-/// at the end with those of a fresh build.
-fn updates(rules: &[Rule], tuples: &[Tuple], count: usize) -> anyhow::Result<Option<Latency>> {
-    if rules.is_empty() {
-        return Ok(None);
-    }
-    let mut live = LiveRules::new(rules, Limits::default())?;
-    let (to_merger, jobs) = mpsc::channel::<Merge>();
-    let (to_writer, done) = mpsc::channel::<Merged>();
-    let durations = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for job in jobs {
-                if to_writer.send(job.run()).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut rng = Rng::new(1);
-        let mut durations = Vec::with_capacity(count);
-        let mut removed = None;
-        for _ in 0..count {
-            let begin = Instant::now();
-            match removed.take() {
-                None => {
-                    let place = rng.below(live.len());
-                    removed = live.rules().nth(place).map(|(_, rule)| *rule);
-                    let begin = Instant::now();
-                    live.remove(place);
-                    durations.push(begin.elapsed());
-                }
-                Some(rule) => {
-                    live.insert(rng.below(live.len() + 1), rule)?;
-                    durations.push(begin.elapsed());
-                }
-            }
-            if let Ok(merged) = done.try_recv() {
-                live.adopt(merged)?;
-            }
-            if let Some(job) = live.merge() {
-                to_merger.send(job).context("the thread that merges has ended")?;
-            }
-            std::thread::sleep(UPDATE_PAUSE);
-        }
-        drop(to_merger);
-        anyhow::Ok(durations)
-    })?;
-    let now: RuleSet = live.rules().map(|(_, rule)| *rule).collect();
-    let fresh = General::new(&now, Limits::default())?;
-    let snapshot = live.snapshot();
-    for tuple in tuples {
-        let found = snapshot.lookup(tuple).and_then(|handle| live.position(handle));
-        let expected = fresh.lookup(tuple).map(|index| index.0 as usize);
-        if found != expected {
-            bail!("after {count} updates: a fresh build answers {expected:?}, the updated one {found:?}");
-        }
-    }
-    Ok(Latency::of(durations))
 }
 
 /// The engine of the packet path on a generated cluster.
@@ -436,12 +392,30 @@ fn for_people(report: &Report) -> String {
         table(header, rows)
     );
     for engine in &report.engines {
-        if let Some(Latency { operations, median_us, p99_us, most_us }) = engine.updates {
+        if let Some(Updates { latency, quiet, busy, p999_ratio, lookups_millions_per_second, burst }) =
+            &engine.updates
+        {
+            let Latency { operations, median_us, p99_us, most_us } = latency;
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
-                "\n{}: {operations} updates, median {median_us:.0} us, p99 {p99_us:.0} us, most {most_us:.0} us\n",
-                engine.engine
+                "\n{}: {operations} updates, median {median_us:.0} us, p99 {p99_us:.0} us, most {most_us:.0} us\n\
+                 beside {lookups_millions_per_second:.0} M lookups/s; bursts of {burst} took, from when they were due:\n\n{}\n\
+                 p99.9 while rules change: {p999_ratio:.2} times that of quiet phases\n",
+                engine.engine,
+                table(
+                    ["BURSTS", "NUMBER", "MEDIAN us", "p99 us", "p99.9 us", "MOST us"],
+                    [("quiet", quiet), ("rules change", busy)].map(|(name, bursts)| {
+                        [
+                            name.to_owned(),
+                            bursts.number.to_string(),
+                            format!("{:.1}", bursts.median_us),
+                            format!("{:.1}", bursts.p99_us),
+                            format!("{:.1}", bursts.p999_us),
+                            format!("{:.1}", bursts.most_us),
+                        ]
+                    })
+                )
             );
         }
     }

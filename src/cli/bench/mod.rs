@@ -7,6 +7,8 @@ mod conntrack;
 mod environment;
 mod pipeline;
 mod rate;
+mod sweep;
+mod updates;
 
 use super::Outcome;
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Runs of one measurement.
-const RUNS: usize = 5;
+pub(super) const RUNS: usize = 5;
 
 /// Operations per second, in millions, of several runs.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Rate {
     pub(super) median: f64,
     pub(super) least: f64,

@@ -12,11 +12,11 @@ use std::arch::x86_64::{
     __m512i, _mm512_add_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_castsi512_si256,
     _mm512_cmpeq_epi32_mask, _mm512_cmpgt_epi16_mask, _mm512_cmple_epu32_mask, _mm512_extracti64x4_epi64,
     _mm512_i32gather_epi32, _mm512_i32gather_epi64, _mm512_loadu_si512, _mm512_madd_epi16,
-    _mm512_mask_blend_epi32, _mm512_mask_i32gather_epi32, _mm512_min_epu32, _mm512_movm_epi16,
-    _mm512_mul_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_set_epi32,
-    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32,
-    _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi16, _mm512_test_epi32_mask,
-    _mm512_testn_epi32_mask, _mm512_xor_si512,
+    _mm512_mask_blend_epi32, _mm512_mask_i32gather_epi32, _mm512_maskz_compress_epi32, _mm512_min_epu32,
+    _mm512_movm_epi16, _mm512_mul_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutex2var_epi32,
+    _mm512_set_epi32, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_srli_epi32, _mm512_srli_epi64, _mm512_srlv_epi32, _mm512_storeu_si512, _mm512_sub_epi16,
+    _mm512_test_epi32_mask, _mm512_testn_epi32_mask, _mm512_xor_si512,
 };
 
 /// The proof.
@@ -145,6 +145,12 @@ impl Avx512 {
         Lanes(safe!(_mm512_srli_epi32::<BITS>(a.0)))
     }
 
+    /// Each lane shifted by its own number of bits.
+    #[inline(always)]
+    pub(crate) fn right_by(self, a: Lanes, bits: Lanes) -> Lanes {
+        Lanes(safe!(_mm512_srlv_epi32(a.0, bits.0)))
+    }
+
     #[inline(always)]
     pub(crate) fn min(self, a: Lanes, b: Lanes) -> Lanes {
         Lanes(safe!(_mm512_min_epu32(a.0, b.0)))
@@ -171,6 +177,12 @@ impl Avx512 {
     #[inline(always)]
     pub(crate) fn any_of(self, a: Lanes, b: Lanes) -> Mask {
         safe!(_mm512_test_epi32_mask(a.0, b.0))
+    }
+
+    /// Lanes of the mask, moved to the front; the others are 0.
+    #[inline(always)]
+    pub(crate) fn compress(self, mask: Mask, a: Lanes) -> Lanes {
+        Lanes(safe!(_mm512_maskz_compress_epi32(mask, a.0)))
     }
 
     /// Where `a` and `b` have no one in common.
@@ -294,6 +306,7 @@ mod tests {
         assert_eq!(out(v.min(la, lb)), both(u32::min));
         assert_eq!(out(v.left::<3>(la)), both(|a, _| a << 3));
         assert_eq!(out(v.right::<3>(la)), both(|a, _| a >> 3));
+        assert_eq!(out(v.right_by(la, v.and(lb, v.splat(31)))), both(|a, b| a >> (b & 31)));
         assert_eq!(out(v.scale(la, 1000)), both(|a, _| ((u64::from(a) * 1000) >> 32) as u32));
         assert_eq!(
             out(v.sub_16(la, lb)),
@@ -308,6 +321,8 @@ mod tests {
         assert_eq!(v.any_of(la, lb), mask(|a, b| a & b != 0));
         assert_eq!(v.none_of(la, lb), mask(|a, b| a & b == 0));
         assert_eq!(out(v.select(0x0ff0, la, lb))[3..6], [a[3], b[4], b[5]]);
+        let front = out(v.compress(0x8005, la));
+        assert_eq!((front[..3].to_vec(), front[3..].iter().max()), (vec![a[0], a[2], a[15]], Some(&0)));
         let low = v.splat(0x0005_0005);
         let keys = [v.splat(0x0004_0003), v.splat(0x0005_0005), v.splat(0x0006_8000), v.splat(0x7fff_7fff)];
         assert_eq!(out(v.count_below(low, keys)), [3; 16]);

@@ -17,8 +17,10 @@
 mod addresses;
 mod chains;
 mod half;
+mod hints;
 mod lists;
 mod pairs;
+mod paths;
 mod plan;
 mod prefixes;
 mod record;
@@ -42,8 +44,8 @@ use table_v6::TableV6;
 #[cfg(target_arch = "x86_64")]
 pub(super) use {pairs::Slot, record::Record, table_v4::Line};
 
-/// Rules of a set at most; ids have 31 bits and classes 30.
-const MAX_RULES: usize = 1 << 24;
+/// Rules of a set at most; ids have 31 bits, classes 30, and numbers of prefixes (from 1) 24.
+const MAX_RULES: usize = (1 << 24) - 1;
 /// What is left of a batch goes through in bursts of so many, and then one by one.
 const SMALL_BURST: usize = 8;
 /// Gathers count words with 31 bits; no table of less than this has as many.

@@ -4,11 +4,9 @@
 //! its keys into slots nobody else has. A lookup reads the displacement (a small table) and one slot of 32 bytes, which
 //! holds the key, the first record and where its list goes on. Four slots for three keys.
 
-#[cfg(target_arch = "x86_64")]
-use super::record::MORE;
 use super::record::{Record, entry, entry_ref};
 #[cfg(target_arch = "x86_64")]
-use crate::classifier::arch::{Avx512, Lanes, Mask};
+use crate::classifier::arch::{Avx512, Lanes};
 
 /// One pair.
 #[derive(Debug, Clone, Copy)]
@@ -162,22 +160,6 @@ impl PairTable {
         let (value, id) = v.gather_pair::<_, 1>(&self.slots, position);
         let (key_dst, key_src) = v.gather_pair::<_, 2>(&self.slots, position);
         ([src, dst, value, id], [key_dst, key_src])
-    }
-
-    /// Which of sixteen slots are those of their pairs, and begin with a record better than `below`.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(super) fn worth_a_look(
-        &self,
-        v: Avx512,
-        position: Lanes,
-        (src, dst): (Lanes, Lanes),
-        below: u32,
-    ) -> Mask {
-        let (key_dst, key_src) = v.gather_pair::<_, 2>(&self.slots, position);
-        let (_, id) = v.gather_pair::<_, 1>(&self.slots, position);
-        let id = v.and(id, v.splat(!MORE));
-        v.equal(key_dst, dst) & v.equal(key_src, src) & !v.at_most(v.splat(below), id)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -47,7 +47,7 @@ struct Layout {
 }
 
 /// Text that may stand in XML.
-pub(super) fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
