@@ -2,6 +2,7 @@
 
 use super::meta::{Meta, RawMeta};
 use super::reader::{Reader, as_integer};
+use super::syntax::parse_address;
 use super::tree::{Entry, Node, Value};
 use super::words::{quoted, shortened};
 use std::net::IpAddr;
@@ -186,7 +187,7 @@ impl Pod {
         if text.is_empty() {
             return;
         }
-        let Ok(address) = text.parse::<IpAddr>() else {
+        let Some(address) = parse_address(text) else {
             reader.error(
                 node.mark,
                 format!("{} is not an IP address", quoted(text)),

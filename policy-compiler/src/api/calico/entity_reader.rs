@@ -5,7 +5,7 @@
 use super::rule::{CalicoEntity, CalicoPort, CalicoServiceAccounts};
 use super::selector::{CalicoNamespaces, CalicoSelector, SelectorError};
 use crate::api::reader::{Reader, as_integer};
-use crate::api::syntax::{cidr_expected, is_dns_subdomain, is_port_name, parse_cidr};
+use crate::api::syntax::{cidr_expected, is_dns_subdomain, is_port_name, parse_address, parse_cidr};
 use crate::api::tree::{Entry, Mark, Node, Value};
 use crate::api::words::quoted;
 use ipnet::IpNet;
@@ -107,9 +107,9 @@ fn read_nets<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<IpNet> {
     reader.each(node, |reader, node| {
         let Some(text) = reader.string(node) else { return };
         let Some(net) = parse_cidr(text) else {
-            let expected = match text.parse::<IpAddr>() {
-                Ok(address) => IpNet::from(address).to_string(),
-                Err(_) => cidr_expected(text).to_owned(),
+            let expected = match parse_address(text) {
+                Some(address) => IpNet::from(address).to_string(),
+                None => cidr_expected(text).to_owned(),
             };
             reader.error(node.mark, format!("{} is not a CIDR", quoted(text)), &expected);
             return;
@@ -130,7 +130,7 @@ fn read_nets<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<IpNet> {
 /// Reads an element of a network set's `nets`: host bits are cut off.
 pub(super) fn read_cidr_or_address<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<IpNet> {
     let text = reader.string(node)?;
-    let net = parse_cidr(text).or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let net = parse_cidr(text).or_else(|| parse_address(text).map(IpNet::from));
     if net.is_none() {
         reader.error(
             node.mark,
