@@ -249,7 +249,8 @@ fn read_port_or_name<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Poli
             return read_port(reader, node).map(|port| PolicyPortNumber::Range(port, port));
         }
         if is_port_name(&scalar.text) {
-            return Some(PolicyPortNumber::Named(scalar.text.clone()));
+            // `0x50` is spelled as names are, and is a number.
+            return reader.string(node).map(|name| PolicyPortNumber::Named(name.to_owned()));
         }
         let message = format!("{} is neither a port number nor a port name", quoted(&scalar.text));
         let expected = "a number from 1 to 65535, or a name of up to 15 lower case letters, digits and '-'";
@@ -264,4 +265,23 @@ fn read_port_or_name<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Poli
         reader.error(node.mark, "not a port", "a number or a name");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::parse;
+
+    #[test]
+    fn a_number_is_no_ports_name_however_it_is_written() {
+        for plain in ["0x50", "0b1010000", "8e1", "off"] {
+            let errors = |port: &str| {
+                let policy = format!(
+                    "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: a}}, \
+                     spec: {{ingress: [{{ports: [{{port: {port}}}]}}]}}}}"
+                );
+                parse("f", &policy).diagnostics.len()
+            };
+            assert_eq!((errors(plain), errors(&format!("'{plain}'"))), (1, 0), "{plain}");
+        }
+    }
 }
