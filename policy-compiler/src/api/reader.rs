@@ -262,9 +262,10 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// A plain scalar's number, in decimal. A leading zero would be octal to kubectl, so it is refused.
+/// A plain scalar's number, in decimal. A leading zero, after a sign too, would be octal to kubectl, so it is refused.
 pub(crate) fn as_integer(scalar: &Scalar) -> Option<i64> {
-    let octal = scalar.text.len() > 1 && scalar.text.starts_with('0');
+    let digits = scalar.text.strip_prefix(['-', '+']).unwrap_or(&scalar.text);
+    let octal = digits.len() > 1 && digits.starts_with('0');
     if !scalar.plain || octal { None } else { scalar.text.parse().ok() }
 }
 
@@ -303,7 +304,15 @@ fn describe(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::is_number;
+    use super::{as_integer, is_number};
+    use crate::api::tree::Scalar;
+
+    #[test]
+    fn a_number_that_kubectl_reads_in_octal_is_none_here() {
+        let read = |text: &str| as_integer(&Scalar { text: text.to_owned(), plain: true });
+        assert_eq!((read("0"), read("80"), read("-8"), read("+8")), (Some(0), Some(80), Some(-8), Some(8)));
+        assert_eq!([read("010"), read("+010"), read("-010"), read("00")], [None; 4]);
+    }
 
     #[test]
     fn addresses_are_no_numbers() {

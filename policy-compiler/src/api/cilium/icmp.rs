@@ -1,6 +1,6 @@
 //! `icmps`: types of ICMP and ICMPv6, by number or by name; all codes of a type.
 
-use super::ports::{CiliumPort, CiliumPortRule, ICMP, ICMPV6, refuse_many};
+use super::ports::{CiliumPort, CiliumPortRule, ICMP, ICMPV6, decimal, refuse_many};
 use crate::api::reader::{Reader, closest};
 use crate::api::tree::{Node, Value};
 
@@ -40,7 +40,8 @@ fn read_icmp_field<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Cilium
         };
         let text = scalar.text.as_str();
         let named = names.iter().find(|(name, _)| *name == text).map(|&(_, kind)| kind);
-        let number = || text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u8>().ok()).flatten();
+        // Quoted or not, digits are a number.
+        let number = || decimal(text).and_then(|number| u8::try_from(number).ok());
         let kind = named.or_else(number);
         if kind.is_none() {
             let mut message = format!("{text:?} is not an ICMP type of the family");
@@ -107,3 +108,21 @@ const ICMPV6_TYPES: [(&str, u8); 27] = [
     ("ExtendedEchoRequest", 160),
     ("ExtendedEchoReply", 161),
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::api::parse;
+
+    #[test]
+    fn a_type_that_kubectl_reads_in_octal_is_refused() {
+        let errors = |kind: &str| {
+            let policy = format!(
+                "{{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {{name: a}}, \
+                 spec: {{endpointSelector: {{}}, ingressDeny: [{{icmps: [{{fields: [{{type: {kind}}}]}}]}}]}}}}"
+            );
+            parse("f", &policy).diagnostics.len()
+        };
+        assert_eq!(["8", "'8'", "EchoRequest", "0"].map(errors), [0; 4]);
+        assert_eq!(["010", "'010'", "+8", "0x8", "256", "''"].map(errors), [1; 6]);
+    }
+}

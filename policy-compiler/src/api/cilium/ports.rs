@@ -178,11 +178,6 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
         end.filter(|&end| end > 0)
     });
     let Asked(protocol) = protocol?;
-    let number = |text: &str| {
-        let octal = text.len() > 1 && text.starts_with('0');
-        let digits = text.bytes().all(|c| c.is_ascii_digit());
-        if octal || !digits { None } else { text.parse::<u16>().ok() }
-    };
     let read = match (protocol, port) {
         (_, Some(None)) => None,
         (Some(protocol @ (2 | 112)), None | Some(Some("0"))) => Some(CiliumPort::Protocol(protocol)),
@@ -191,7 +186,7 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
             None
         }
         (Some(protocol @ (ICMP | ICMPV6)), Some(Some(text))) => {
-            let kind = number(text).and_then(|number| u8::try_from(number).ok());
+            let kind = decimal(text).and_then(|number| u8::try_from(number).ok());
             if kind.is_none() {
                 reader.error(
                     node.mark,
@@ -201,7 +196,7 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
             }
             kind.map(|kind| CiliumPort::Icmp { protocol, kind })
         }
-        (protocol, Some(Some(text))) => match number(text) {
+        (protocol, Some(Some(text))) => match decimal(text) {
             Some(0) => Some(CiliumPort::Range { protocol, first: 0, last: u16::MAX }),
             Some(first) => {
                 let last = end.flatten().unwrap_or(first);
@@ -242,6 +237,13 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
         _ => {}
     }
     read.filter(|_| reader.error_count() == errors)
+}
+
+/// A number in decimal. A leading zero would be octal to kubectl, or to whoever wrote it in quotes.
+pub(super) fn decimal(text: &str) -> Option<u16> {
+    let octal = text.len() > 1 && text.starts_with('0');
+    let digits = text.bytes().all(|c| c.is_ascii_digit());
+    if octal || !digits { None } else { text.parse().ok() }
 }
 
 /// IANA service name, in either case.
