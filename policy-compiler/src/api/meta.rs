@@ -120,11 +120,8 @@ pub(crate) fn read_meta<'t>(
             origin: reader.origin(mark),
             diagnostics: Vec::new(),
         };
-        let annotations = metadata.iter().find(|entry| entry.key == "annotations");
-        let annotations = match annotations.map(|entry| &entry.value.value) {
-            Some(Value::Mapping(annotations)) => annotations.as_slice(),
-            _ => &[],
-        };
+        let annotations = reader.field(metadata, "annotations", Reader::mapping);
+        let annotations = annotations.flatten().unwrap_or_default();
         let deleting =
             metadata.iter().any(|entry| entry.key == "deletionTimestamp" && entry.value.value != Value::Null);
         Some(RawMeta { meta, annotations, deleting })
