@@ -74,6 +74,12 @@ impl Pod {
 }
 
 impl Pod {
+    /// Notes that nothing of it is certain: it may be live, and an endpoint.
+    pub(super) fn doubt(&mut self) {
+        self.phase = Phase::Unknown;
+        self.host_network = false;
+    }
+
     pub(crate) fn read<'t>(reader: &mut Reader<'t>, raw: RawMeta<'_>, entries: &'t [Entry]) -> Self {
         let mut pod = Self {
             meta: raw.meta,
