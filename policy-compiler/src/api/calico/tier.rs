@@ -63,7 +63,6 @@ impl CalicoTier {
         mark: Mark,
         entries: &'t [Entry],
     ) -> Self {
-        let errors = reader.error_count();
         let mut order = Some(CalicoOrder::LAST);
         let mut action = Some("Deny");
         reader.refuse_unknown(entries, &["apiVersion", "kind", "metadata", "spec", "status"]);
@@ -86,7 +85,8 @@ impl CalicoTier {
             let message = format!("the tier {name:?} has another place or default action than it always has");
             reader.error(mark, message, &format!("order: {place}, defaultAction: {does}"));
         }
-        if reader.error_count() > errors {
+        // Of text and metadata too: which of two orders was meant is unknown.
+        if reader.error_count() > 0 {
             order = None;
         }
         Self { meta: raw.meta, order, passes: action == Some("Pass") }
