@@ -18,7 +18,7 @@ mod cluster_policy;
 mod context;
 mod mixture;
 
-pub use context::{Context, NetworkSets};
+pub use context::{Context, NetworkSets, UnreadNodes};
 
 use crate::api::{Diagnostic, Object};
 use crate::model::{Model, Policy, PolicyName, Tier};
@@ -41,7 +41,7 @@ pub fn policies(object: &Object, context: &Context<'_>) -> Vec<Placed> {
     }
     match object {
         Object::NetworkPolicy(policy) => kubernetes::policies(policy),
-        Object::ClusterPolicy(policy) => cluster_policy::policies(policy),
+        Object::ClusterPolicy(policy) => cluster_policy::policies(policy, context),
         Object::CalicoPolicy(policy) => calico::policies(policy, context),
         Object::CiliumPolicy(policy) => cilium::policies(policy, context),
         Object::Namespace(_)
