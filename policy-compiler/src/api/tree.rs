@@ -505,7 +505,9 @@ impl<'t> TreeReader<'t> {
         }
         if !sound {
             // What was to come might have been any of them.
-            entries.iter_mut().for_each(|entry| entry.doubtful = true);
+            for entry in &mut entries {
+                entry.doubtful = true;
+            }
         }
         let doubtful = !sound || entries.iter().any(|entry| entry.doubtful);
         let node = Node { mark, value: Value::Mapping(entries) };
