@@ -138,52 +138,46 @@ fn a_rule_about_nodes_is_unreadable_where_a_node_is() {
              egress: [{{action: Deny, to: [{{nodes: {{matchLabels: {{{rack}}}}}}}]}}]}}}}"
         )
     };
-    let cilium = |section: &str, peers: &str| {
-        namespaced(
-            "cilium.io/v2",
-            "CiliumNetworkPolicy",
-            &format!("endpointSelector: {{}}, {section}: [{peers}]"),
-        )
+    let cilium = |sections: &str| {
+        namespaced("cilium.io/v2", "CiliumNetworkPolicy", &format!("endpointSelector: {{}}, {sections}"))
     };
-    let nodes = "{toNodes: [{matchLabels: {rack: '7'}}]}";
-    let denies = [
-        (denying("rack: '7'"), [&unlabelled, &unaddressed, &repeated]),
-        (cilium("egressDeny", nodes), [&unlabelled, &unaddressed, &repeated]),
-        (cilium("egressDeny", "{toEntities: [remote-node]}"), [&unaddressed; 3]),
-        (cilium("egressDeny", "{toEntities: [cluster]}"), [&unaddressed; 3]),
-        (cilium("egressDeny", "{toEntities: [kube-apiserver]}"), [&unlabelled, &unaddressed, &repeated]),
-        (cilium("egressDeny", "{toCIDR: [192.0.2.0/24]}"), [&unaddressed; 3]),
+    let cilium_denying = |peers: &str| {
+        // To deny isolates as well.
+        cilium(&format!("egress: [{{toEntities: [all]}}], egressDeny: [{{{peers}}}]"))
+    };
+    let node = |labels: &str| broken_node(&format!("labels: {{{labels}}}"), address);
+    let (good, bad, absent) = (node("rack: '8'"), node("role: bad"), String::new());
+    let api_server = "{apiVersion: v1, kind: Node, metadata: {name: c, labels: {node-role.kubernetes.io/control-plane: ''}}}";
+    let all = [&unlabelled, &unaddressed, &repeated];
+    let rack = "toNodes: [{matchLabels: {rack: '7'}}]";
+    // What each says of an address where nodes can be read, and that it is closed where they cannot.
+    for (policy, sound, broken) in [
+        (denying("rack: '7'"), &good, all),
+        (cilium_denying(rack), &good, all),
+        (cilium_denying("toEntities: [remote-node]"), &absent, [&unaddressed; 3]),
+        (cilium_denying("toEntities: [host]"), &good, [&unaddressed; 3]),
+        (cilium_denying("toEntities: [cluster]"), &absent, [&unaddressed; 3]),
+        (format!("{}\n---\n{api_server}", cilium_denying("toEntities: [kube-apiserver]")), &good, all),
         // An allow is about nobody.
-        (cilium("egress", "{toEntities: [world]}"), [&unaddressed; 3]),
-        (cilium("egress", "{toCIDR: [192.0.2.0/24]}"), [&unaddressed; 3]),
-        (cilium("egress", "{toNodes: [{matchLabels: {role: bad}}]}"), [&unlabelled, &unaddressed, &repeated]),
-    ];
-    for (policy, nodes) in denies {
-        for node in nodes {
-            let compiler = isolating(&[node, &policy]);
-            assert_eq!(
-                judge(&compiler, "web", Direction::Egress, "192.0.2.2"),
-                Action::Deny,
-                "{policy}\n{node}"
-            );
+        (cilium("egress: [{toEntities: [world]}]"), &absent, [&unaddressed; 3]),
+        (cilium("egress: [{toCIDR: [192.0.2.0/24]}]"), &absent, [&unaddressed; 3]),
+        (cilium("egress: [{toNodes: [{matchLabels: {role: bad}}]}]"), &bad, all),
+    ] {
+        let verdict = |node: &str| judge(&isolating(&[node, &policy]), "web", Direction::Egress, "192.0.2.2");
+        assert_eq!(verdict(sound), Action::Allow, "{policy}\n{sound}");
+        for node in broken {
+            assert_eq!(verdict(node), Action::Deny, "{policy}\n{node}");
         }
     }
     // Whose address the node does not say is not known, but which are pods' is.
-    let policy = cilium("egressDeny", nodes);
-    let compiler = isolating(&[&unaddressed, &policy]);
+    let compiler = isolating(&[&unaddressed, &cilium_denying(rack)]);
     assert_eq!(judge(&compiler, "web", Direction::Egress, "10.42.0.6"), Action::Allow);
     // Labels say nothing about who is outside, and a pod of the cluster is one whatever nodes are.
-    let world = cilium("egress", "{toEntities: [world]}");
+    let world = cilium("egress: [{toEntities: [world]}]");
     assert_eq!(judge(&isolating(&[&unlabelled, &world]), "web", Direction::Egress, OUTSIDE), Action::Allow);
-    let cluster = cilium("egress", "{toEntities: [cluster]}");
+    let cluster = cilium("egress: [{toEntities: [cluster]}]");
     let compiler = isolating(&[&unaddressed, &cluster]);
     assert_eq!(judge(&compiler, "web", Direction::Egress, "10.42.0.6"), Action::Allow);
-    // Nothing is different where all nodes can be read.
-    let sound = broken_node("labels: {rack: '8'}", address);
-    for (policy, verdict) in [(denying("rack: '7'"), Action::Allow), (world, Action::Deny)] {
-        let compiler = isolating(&[&sound, &policy]);
-        assert_eq!(judge(&compiler, "web", Direction::Egress, "192.0.2.2"), verdict, "{policy}");
-    }
 }
 
 #[test]
