@@ -44,6 +44,8 @@ pub(crate) struct RawMeta<'t> {
     pub(crate) deleting: bool,
 }
 
+/// The fields of an object with a `spec`; anything else is probably one of them misspelled.
+pub(crate) const OBJECT_FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 /// The fields of `metadata` that weir reads.
 const FIELDS: [&str; 7] =
     ["name", "namespace", "uid", "resourceVersion", "labels", "annotations", "deletionTimestamp"];
@@ -74,7 +76,7 @@ pub(crate) fn read_meta<'t>(
     let metadata = metadata?;
     // Policies refuse every field they do not know themselves.
     if matches!(kind, Kind::Namespace | Kind::Node | Kind::Pod) {
-        reader.refuse_misspelled(entries, &["apiVersion", "kind", "metadata", "spec", "status"], &[]);
+        reader.refuse_misspelled(entries, &OBJECT_FIELDS, &[]);
     }
     reader.within("metadata", |reader| {
         let errors = reader.error_count();

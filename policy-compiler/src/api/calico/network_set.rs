@@ -1,7 +1,7 @@
 //! NetworkSet and GlobalNetworkSet: ranges of addresses with labels, which selectors match as they match pods.
 
 use super::entity_reader::read_cidr_or_address;
-use crate::api::meta::{Labels, Meta, RawMeta};
+use crate::api::meta::{Labels, Meta, OBJECT_FIELDS, RawMeta};
 use crate::api::object::Kind;
 use crate::api::reader::Reader;
 use crate::api::tree::{Entry, Mark, Value};
@@ -50,7 +50,7 @@ impl CalicoNetworkSet {
         // Errors so far are about metadata.
         let labels_known = reader.error_count() == 0;
         let mut nets = Vec::new();
-        reader.refuse_unknown(entries, &["apiVersion", "kind", "metadata", "spec", "status"]);
+        reader.refuse_unknown(entries, &OBJECT_FIELDS);
         reader.field(entries, "spec", |reader, node| {
             let Some(spec) = reader.mapping(node) else { return };
             reader.refuse_unknown(spec, &["nets", "allowedEgressDomains"]);

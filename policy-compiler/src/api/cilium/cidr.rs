@@ -4,7 +4,7 @@
 
 use super::policy::{CiliumCidrGroups, CiliumPeer};
 use super::selector::read_object_selector;
-use crate::api::meta::{Meta, RawMeta};
+use crate::api::meta::{Meta, OBJECT_FIELDS, RawMeta};
 use crate::api::network_policy::IpBlock;
 use crate::api::reader::Reader;
 use crate::api::syntax::{cidr_expected, is_dns_subdomain, parse_address, parse_cidr};
@@ -29,7 +29,7 @@ pub(in crate::api) fn read_cidr_group<'t>(
     entries: &'t [Entry],
 ) -> CiliumCidrGroup {
     let mut cidrs = Vec::new();
-    reader.refuse_unknown(entries, &["apiVersion", "kind", "metadata", "spec", "status"]);
+    reader.refuse_unknown(entries, &OBJECT_FIELDS);
     let spec = reader.field(entries, "spec", |reader, node| {
         let Some(spec) = reader.mapping(node) else { return };
         reader.refuse_unknown(spec, &["externalCIDRs"]);

@@ -4,8 +4,9 @@
 //! at most 40 elements.
 
 use super::l7::{CiliumL7Rules, read_l7_rules};
-use crate::api::reader::{Reader, as_integer, closest};
+use crate::api::reader::{Reader, as_integer};
 use crate::api::tree::{Node, Value};
+use crate::api::words::{quoted, shortened};
 
 /// A port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -101,8 +102,10 @@ pub(super) fn read_port_rule<'t>(
         let Some(l7) = &rule.l7 else { return };
         check_l7(reader, node, l7, &rule.ports, ingress);
         if reader.error_count() == errors {
-            let message =
-                format!("{} rules are not enforced yet, so these ports are allowed nothing", l7.protocol());
+            let message = format!(
+                "{} rules are not enforced yet, so these ports are allowed nothing",
+                shortened(l7.protocol())
+            );
             reader.warning(
                 node.mark,
                 message,
@@ -190,7 +193,7 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
             if kind.is_none() {
                 reader.error(
                     node.mark,
-                    format!("{text:?} is not an ICMP type"),
+                    format!("{} is not an ICMP type", quoted(text)),
                     "a number from 0 to 255, in quotes",
                 );
             }
@@ -215,7 +218,7 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
             None => {
                 reader.error(
                     node.mark,
-                    format!("{text:?} is neither a port number nor a port name"),
+                    format!("{} is neither a port number nor a port name", quoted(text)),
                     EXPECTED,
                 );
                 None
@@ -267,12 +270,7 @@ fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Asked> {
     }
     let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|&(_, number)| Asked(number));
     if known.is_none() {
-        let names = PROTOCOLS.map(|(name, _)| name);
-        let mut message = format!("{text:?} is not a protocol");
-        if let Some(meant) = closest(text, &names) {
-            message = format!("{message}, did you mean {meant}?");
-        }
-        reader.error(node.mark, message, &format!("one of {}", names.join(", ")));
+        reader.unknown_word(node.mark, text, "a protocol", &PROTOCOLS.map(|(name, _)| name));
     }
     known
 }
