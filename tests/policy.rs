@@ -127,6 +127,8 @@ fn connections_are_explained() {
     insta::assert_snapshot!(text);
     let args = ["policy", "explain", "shop/frontend", "shop/backend", "8080/TCP", "--state", "configs/state"];
     insta::assert_snapshot!(run(&[&args[..], &["--family", "6", "-o", "json"]].concat(), ""));
+    let wrong = run(&[&args[..], &["--family", "5"]].concat(), "");
+    assert!(wrong.contains("[possible values: 4, 6]") && wrong.ends_with("exit: 2\n"), "{wrong}");
 }
 
 /// The examples beside their matrices: the library's answers are held to all of them, the program's to these.

@@ -1,4 +1,8 @@
 //! From trees to objects: which kind it is, whether weir uses it, and what a `List` holds.
+//!
+//! Items of a list come one by one (see [`tree`]); those that come another way, by an alias, by `<<` or in a list that is
+//! itself an item, are taken out of their tree, which has the bounds of one object. What a list holds beside its items, and
+//! items of what is no list, are problems of no object: nobody knows what was not read.
 
 use super::ParseOutput;
 use super::calico::{CalicoNetworkSet, CalicoTier, read_calico_policy};
@@ -50,6 +54,9 @@ pub fn parse(file: &str, text: &str) -> ParseOutput {
     documents.output
 }
 
+/// Kind and apiVersion that a list gives its items.
+type Inherited<'t> = (&'t str, Option<&'t str>);
+
 /// Items of the document being read. Whether it is a list is only certain at its end: `kubectl` prints `items`
 /// before `kind`.
 #[derive(Default)]
@@ -60,6 +67,42 @@ struct Items {
     /// Items without a kind, as the API server prints them inside a `PodList`, until it is known what they are.
     unnamed: Vec<Tree>,
     unnamed_nodes: usize,
+}
+
+impl Items {
+    /// Whether some of them may be objects.
+    fn are_there(&self) -> bool {
+        let ParseOutput { objects, diagnostics, skipped } = &self.read;
+        !objects.is_empty()
+            || !diagnostics.is_empty()
+            || !skipped.is_empty()
+            || self.unnamed.iter().any(|item| matches!(item.root.value, Value::Mapping(_)))
+    }
+}
+
+/// An object of a kind that stands for others.
+struct List<'t> {
+    /// What they are; empty: each says so itself.
+    item_kind: &'t str,
+    api_version: Option<&'t str>,
+}
+
+impl<'t> List<'t> {
+    /// The object as a list, if it is one. Kinds of others may end in `List` and hold no items.
+    fn of(root: &'t tree::Node) -> Option<Self> {
+        let item_kind = root.child("kind").and_then(tree::Node::text)?.strip_suffix("List")?;
+        let api_version = root.child("apiVersion").and_then(tree::Node::text);
+        let has_items = matches!(&root.value, Value::Mapping(entries) if entries.iter().any(|entry| entry.key == "items"));
+        let is_ours = || {
+            KINDS.iter().any(|known| known.name() == item_kind)
+                || meant(item_kind, api_version.unwrap_or_default(), &KINDS).is_some()
+        };
+        (item_kind.is_empty() || has_items || is_ours()).then_some(Self { item_kind, api_version })
+    }
+
+    fn inherited(&self) -> Option<Inherited<'t>> {
+        (!self.item_kind.is_empty()).then_some((self.item_kind, self.api_version))
+    }
 }
 
 struct Documents {
@@ -121,7 +164,8 @@ impl Documents {
         let inherited =
             self.items.inherited.as_ref().map(|(kind, version)| (kind.as_str(), version.as_deref()));
         if tree.root.child("kind").is_some() || inherited.is_some() {
-            self.problems += read_object(&self.file, &tree, inherited, &mut self.items.read);
+            let Tree { root, problems, .. } = &tree;
+            self.problems += read_item(&self.file, (root, problems), inherited, &mut self.items.read);
             return Ok(());
         }
         self.items.unnamed_nodes = self.items.unnamed_nodes.saturating_add(tree.nodes);
@@ -139,30 +183,73 @@ impl Documents {
 
     fn document(&mut self, tree: &Tree) {
         let items = std::mem::take(&mut self.items);
-        let kind = tree.root.child("kind").and_then(tree::Node::text);
-        let api_version = tree.root.child("apiVersion").and_then(tree::Node::text);
-        let Some(item_kind) = kind.and_then(|kind| kind.strip_suffix("List")) else {
-            // Nothing of the core group has items but lists.
-            if let (Some(kind), Some("v1"), false) = (kind, api_version, items.read.objects.is_empty()) {
-                let mark = tree.root.child("kind").map_or(tree.root.mark, |kind| kind.mark);
-                let message = format!("the items of a v1 {} are not read", quoted(kind));
-                self.problem(Problem { mark, message, expected: Some("List".to_owned()) });
+        let Tree { root, problems, .. } = tree;
+        let Some(list) = List::of(root) else {
+            if let Some(problem) = refuse_items(root, items.are_there()) {
+                self.problem(problem);
             }
-            self.problems += read_object(&self.file, tree, None, &mut self.output);
+            self.problems += read_object(&self.file, (root, problems), None, &mut self.output);
             return;
         };
         append(&mut self.output, items.read);
-        for problem in &tree.problems {
+        for problem in problems {
             self.problem(problem.clone());
         }
-        let inherited = (!item_kind.is_empty()).then_some((item_kind, api_version));
-        for item in &items.unnamed {
+        self.problems += read_rest(&self.file, root, &list, &mut self.output);
+        for Tree { root, problems, .. } in &items.unnamed {
             if self.problems >= MAX_FILE_PROBLEMS {
                 return;
             }
-            self.problems += read_object(&self.file, item, inherited, &mut self.output);
+            self.problems += read_item(&self.file, (root, problems), list.inherited(), &mut self.output);
         }
     }
+}
+
+/// Reads an item of a list, which may be a list itself; how many problems of no object that is.
+fn read_item(
+    file: &Arc<str>,
+    (root, problems): (&tree::Node, &[Problem]),
+    inherited: Option<Inherited<'_>>,
+    output: &mut ParseOutput,
+) -> usize {
+    let Some(list) = List::of(root) else {
+        let refused = refuse_items(root, false).map(|problem| without_object(file, problem));
+        let refusals = usize::from(refused.is_some());
+        output.diagnostics.extend(refused);
+        return refusals + read_object(file, (root, problems), inherited, output);
+    };
+    output.diagnostics.extend(problems.iter().map(|problem| without_object(file, problem.clone())));
+    problems.len() + read_rest(file, root, &list, output)
+}
+
+/// Reads of a list what has not been handed out: its items, if they stand in the tree, and what should not be there. Lists
+/// in lists are as deep as a tree may be.
+fn read_rest(file: &Arc<str>, root: &tree::Node, list: &List<'_>, output: &mut ParseOutput) -> usize {
+    let mut reader = Reader::new(file);
+    let entries = reader.mapping(root).unwrap_or_default();
+    reader.refuse_unknown(entries, &["apiVersion", "kind", "metadata", "items"]);
+    let items = reader.field(entries, "items", Reader::sequence).flatten().unwrap_or_default();
+    let mut problems = give_up(reader, output);
+    for item in items {
+        // The rest of the file is not read either.
+        if problems >= MAX_FILE_PROBLEMS {
+            break;
+        }
+        problems += read_item(file, (item, &[]), list.inherited(), output);
+    }
+    problems
+}
+
+/// The problem that something has items and is no list, if it has: some that were `handed_out`, or in its tree.
+fn refuse_items(root: &tree::Node, handed_out: bool) -> Option<Problem> {
+    let held = root.child("items").is_some_and(|items| {
+        matches!(&items.value, Value::Sequence(items)
+            if items.iter().any(|item| matches!(item.value, Value::Mapping(_))))
+    });
+    let kind = root.child("kind").filter(|_| handed_out || held)?;
+    let api_version = root.child("apiVersion")?.text()?;
+    let message = format!("the items of a {} {} are not read", shortened(api_version), quoted(kind.text()?));
+    Some(Problem { mark: kind.mark, message, expected: Some("List".to_owned()) })
 }
 
 fn append(output: &mut ParseOutput, more: ParseOutput) {
@@ -223,22 +310,27 @@ fn refuse_misspelled<'t>(reader: &mut Reader<'t>, root: &'t tree::Node, was: (&s
     }
 }
 
-/// Reads one object; how many of its problems are of no object. `inherited`: kind and apiVersion that its list gives
-/// it.
+/// Reads one object, of whose text there are `problems`; how many of its problems are of no object. `inherited`: kind and
+/// apiVersion that its list gives it.
 fn read_object(
     file: &Arc<str>,
-    tree: &Tree,
-    inherited: Option<(&str, Option<&str>)>,
+    (root, problems): (&tree::Node, &[Problem]),
+    inherited: Option<Inherited<'_>>,
     output: &mut ParseOutput,
 ) -> usize {
-    let root = &tree.root;
     // Nothing between two `---`.
-    if root.value == Value::Null && tree.problems.is_empty() {
+    if root.value == Value::Null && problems.is_empty() {
         return 0;
     }
     let mut reader = Reader::new(file);
-    for problem in &tree.problems {
+    for problem in problems {
         reader.error(problem.mark, problem.message.clone(), problem.expected.as_deref().unwrap_or_default());
+    }
+    let is_doubtful = root.is_doubtful() || !problems.is_empty();
+    if is_doubtful && problems.is_empty() {
+        // By an alias, or in a list in a list.
+        let message = "a key in this object is here twice, or is none; the place is reported beside this";
+        reader.error(root.mark, message, "");
     }
     let Some(entries) = reader.mapping(root) else {
         return give_up(reader, output);
@@ -267,6 +359,11 @@ fn read_object(
         }
         return give_up(reader, output);
     };
+    // What it is, or which one, is as uncertain as the rest.
+    let names_it = |entry: &tree::Entry| matches!(entry.key.as_str(), "apiVersion" | "kind" | "metadata");
+    if entries.iter().any(|entry| names_it(entry) && entry.doubtful) {
+        return give_up(reader, output);
+    }
     let Some(raw) = read_meta(&mut reader, known, root.mark, entries) else {
         return give_up(reader, output);
     };
@@ -275,20 +372,9 @@ fn read_object(
         Kind::Node => Object::Node(Node::read(&mut reader, raw, entries)),
         Kind::Pod => Object::Pod(Pod::read(&mut reader, raw, entries)),
         Kind::ServiceAccount => Object::ServiceAccount(ServiceAccount::from_meta(raw)),
-        Kind::NetworkPolicy => {
-            let mut policy = read_policy(&mut reader, raw, root.mark, entries);
-            // With a broken text it is uncertain what any part of the policy was to say.
-            if !tree.problems.is_empty() {
-                policy.unreadable = Some(policy.spec.clone());
-            }
-            Object::NetworkPolicy(policy)
-        }
+        Kind::NetworkPolicy => Object::NetworkPolicy(read_policy(&mut reader, raw, root.mark, entries)),
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => {
-            let mut policy = read_cluster_policy(&mut reader, raw, root.mark, entries);
-            if !tree.problems.is_empty() {
-                policy.unreadable = Some(policy.spec.clone());
-            }
-            Object::ClusterPolicy(policy)
+            Object::ClusterPolicy(read_cluster_policy(&mut reader, raw, root.mark, entries))
         }
         Kind::CalicoTier => Object::CalicoTier(CalicoTier::read(&mut reader, raw, root.mark, entries)),
         Kind::CalicoNetworkPolicy
@@ -296,31 +382,44 @@ fn read_object(
         | Kind::CalicoStagedNetworkPolicy
         | Kind::CalicoStagedGlobalNetworkPolicy
         | Kind::CalicoStagedKubernetesNetworkPolicy => {
-            let mut policy = read_calico_policy(&mut reader, raw, root.mark, entries);
-            if !tree.problems.is_empty() {
-                policy.mark_unreadable();
-            }
-            Object::CalicoPolicy(policy)
+            Object::CalicoPolicy(read_calico_policy(&mut reader, raw, root.mark, entries))
         }
         Kind::CalicoNetworkSet | Kind::CalicoGlobalNetworkSet => {
             Object::CalicoNetworkSet(CalicoNetworkSet::read(&mut reader, raw, root.mark, entries))
         }
         Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy => {
-            let mut policy = cilium::read_policy(&mut reader, raw, root.mark, entries);
-            if !tree.problems.is_empty() {
-                policy.unreadable = Some(reader.provenance(root.mark));
-            }
-            Object::CiliumPolicy(policy)
+            Object::CiliumPolicy(cilium::read_policy(&mut reader, raw, root.mark, entries))
         }
         Kind::CiliumCidrGroup => {
             Object::CiliumCidrGroup(cilium::read_cidr_group(&mut reader, raw, root.mark, entries))
         }
     };
+    if is_doubtful {
+        doubt(&mut object);
+    }
     let diagnostics = reader.into_diagnostics();
     output.diagnostics.extend(diagnostics.iter().cloned());
     object.meta_mut().diagnostics = diagnostics;
     output.objects.push(object);
     0
+}
+
+/// With a key that is there twice it is uncertain what any part of the object was to say: whom a policy is about and where it
+/// stands no less than its rules. Objects that are not named here count as unreadable by their errors.
+fn doubt(object: &mut Object) {
+    match object {
+        Object::Pod(pod) => pod.doubt(),
+        Object::NetworkPolicy(policy) => policy.doubt(),
+        Object::ClusterPolicy(policy) => policy.doubt(),
+        Object::CalicoPolicy(policy) => policy.doubt(),
+        Object::CiliumPolicy(policy) => policy.doubt(),
+        Object::Namespace(_)
+        | Object::Node(_)
+        | Object::ServiceAccount(_)
+        | Object::CalicoTier(_)
+        | Object::CalicoNetworkSet(_)
+        | Object::CiliumCidrGroup(_) => {}
+    }
 }
 
 /// Reports what is wrong with something that could not be read as any object; how many errors that is.
@@ -329,3 +428,6 @@ fn give_up(reader: Reader<'_>, output: &mut ParseOutput) -> usize {
     output.diagnostics.extend(reader.into_diagnostics());
     errors
 }
+
+#[cfg(test)]
+mod tests;

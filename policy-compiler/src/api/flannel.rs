@@ -5,6 +5,7 @@
 
 use super::reader::Reader;
 use super::tree::{Entry, Node as Tree};
+use super::words::quoted;
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -51,7 +52,7 @@ fn read_annotations<'t>(reader: &mut Reader<'t>, annotations: &'t [Entry]) -> Fl
         && kind != "vxlan"
     {
         reader.within(&entry.key, |reader| {
-            let message = format!("the backend is {kind:?}, so the node has no VTEP");
+            let message = format!("the backend is {}, so the node has no VTEP", quoted(kind));
             reader.warning(entry.value.mark, message, "vxlan");
         });
         return Flannel::default();
@@ -88,7 +89,8 @@ fn address<'t, A: std::str::FromStr>(
     let (entry, text) = names.into_iter().find_map(|name| annotation(annotations, name))?;
     let parsed = text.parse().ok();
     if parsed.is_none() {
-        let message = format!("{text:?} is not an address of this family, so the node has no VTEP in it");
+        let message =
+            format!("{} is not an address of this family, so the node has no VTEP in it", quoted(text));
         unusable(reader, entry, message, &format!("an address like {like}"));
     }
     parsed
@@ -99,7 +101,7 @@ fn backend_data<'t>(reader: &mut Reader<'t>, annotations: &'t [Entry], name: &st
     let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else {
         // flannel writes "null" for the family it does not serve.
         if text != "null" {
-            unusable(reader, entry, format!("{text:?} is not backend data"), DATA_EXPECTED);
+            unusable(reader, entry, format!("{} is not backend data", quoted(text)), DATA_EXPECTED);
         }
         return (None, None);
     };

@@ -44,6 +44,8 @@ pub(crate) struct RawMeta<'t> {
     pub(crate) deleting: bool,
 }
 
+/// The fields of an object with a `spec`; anything else is probably one of them misspelled.
+pub(crate) const OBJECT_FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 /// The fields of `metadata` that weir reads.
 const FIELDS: [&str; 7] =
     ["name", "namespace", "uid", "resourceVersion", "labels", "annotations", "deletionTimestamp"];
@@ -74,7 +76,7 @@ pub(crate) fn read_meta<'t>(
     let metadata = metadata?;
     // Policies refuse every field they do not know themselves.
     if matches!(kind, Kind::Namespace | Kind::Node | Kind::Pod) {
-        reader.refuse_misspelled(entries, &["apiVersion", "kind", "metadata", "spec", "status"], &[]);
+        reader.refuse_misspelled(entries, &OBJECT_FIELDS, &[]);
     }
     reader.within("metadata", |reader| {
         let errors = reader.error_count();
@@ -120,11 +122,8 @@ pub(crate) fn read_meta<'t>(
             origin: reader.origin(mark),
             diagnostics: Vec::new(),
         };
-        let annotations = metadata.iter().find(|entry| entry.key == "annotations");
-        let annotations = match annotations.map(|entry| &entry.value.value) {
-            Some(Value::Mapping(annotations)) => annotations.as_slice(),
-            _ => &[],
-        };
+        let annotations = reader.field(metadata, "annotations", Reader::mapping);
+        let annotations = annotations.flatten().unwrap_or_default();
         let deleting =
             metadata.iter().any(|entry| entry.key == "deletionTimestamp" && entry.value.value != Value::Null);
         Some(RawMeta { meta, annotations, deleting })

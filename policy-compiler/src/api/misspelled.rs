@@ -1,8 +1,8 @@
 //! Kinds and apiVersions that are most probably misspelled ones of objects weir reads.
 //!
 //! Other kinds are skipped. Skipping an object that was to be a policy would leave open what it was to close, so what
-//! lies near a policy's kind is refused, in whatever group; what is near a core kind, in the core group only, whose
-//! kinds are all known.
+//! lies near a policy's kind is refused, in whatever group, and a policy's kind itself in every group that weir reads
+//! anything of; what is near a core kind, in the core group only, whose kinds are all known.
 
 use super::object::Kind;
 use super::words::closest;
@@ -56,12 +56,14 @@ pub(super) enum Meant {
 /// What a kind and apiVersion that are none of `known` were probably meant to be.
 pub(super) fn meant(kind: &str, api_version: &str, known: &[Kind]) -> Option<Meant> {
     let (group, _) = api_version.split_once('/').unwrap_or(("", api_version));
+    let group_of = |version: &'static str| version.split_once('/').map_or("", |(group, _)| group);
     let same_name = known.iter().filter(|known| known.name() == kind);
     let mut same_name = same_name.flat_map(|known| known.api_versions()).copied();
+    let is_policy = POLICY_KINDS.iter().any(|(policy, _)| *policy == kind);
+    let first_version = same_name.clone().next().filter(|_| is_policy);
     let wrong_version = same_name.find(|right| {
-        let own_group = right.split_once('/').map_or("", |(group, _)| group);
         // Other groups have kinds of the same names: Longhorn's Node, Antrea's ClusterNetworkPolicy.
-        group == own_group
+        group == group_of(right)
             || group.is_empty()
             || group == "extensions"
             || closest(api_version, &[right]).is_some()
@@ -69,7 +71,13 @@ pub(super) fn meant(kind: &str, api_version: &str, known: &[Kind]) -> Option<Mea
     if let Some(right) = wrong_version {
         return Some(Meant::ApiVersion(right));
     }
-    if POLICY_KINDS.iter().any(|(policy, _)| *policy == kind) {
+    // One language's kind in the group of another is nobody else's.
+    if known.iter().flat_map(|known| known.api_versions()).any(|version| group == group_of(version))
+        && let Some(right) = first_version
+    {
+        return Some(Meant::ApiVersion(right));
+    }
+    if is_policy {
         return None;
     }
     let policies = POLICY_KINDS.map(|(policy, _)| policy);
@@ -126,6 +134,28 @@ mod tests {
             assert_eq!(meant("NetworkPolicy", wrong, &KNOWN), right, "{wrong}");
         }
         assert_eq!(meant("Pod", "v2", &KNOWN), Some(Meant::ApiVersion("v1")));
+    }
+
+    #[test]
+    fn a_policys_kind_in_a_group_of_another_language_is_that_policy() {
+        let known = Kind::ALL;
+        for (kind, wrong, right) in [
+            ("NetworkPolicy", "cilium.io/v2", "networking.k8s.io/v1"),
+            ("NetworkPolicy", "policy.networking.k8s.io/v1alpha2", "networking.k8s.io/v1"),
+            ("NetworkPolicy", "projectcalico.org/v2", "projectcalico.org/v3"),
+            ("ClusterNetworkPolicy", "networking.k8s.io/v1", "policy.networking.k8s.io/v1alpha2"),
+            ("Tier", "policy.networking.k8s.io/v1alpha2", "projectcalico.org/v3"),
+        ] {
+            assert_eq!(meant(kind, wrong, &known), Some(Meant::ApiVersion(right)), "{kind} {wrong}");
+        }
+        for (kind, api_version) in [
+            ("ClusterNetworkPolicy", "crd.antrea.io/v1beta1"),
+            ("Tier", "crd.antrea.io/v1beta1"),
+            ("Tier", "example.com/v1"),
+            ("IPPool", "projectcalico.org/v3"),
+        ] {
+            assert_eq!(meant(kind, api_version, &known), None, "{kind}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod syntax;
 mod tree;
 mod words;
 
+pub(crate) use calico::{ADMIN_TIER, BASELINE_TIER, DEFAULT_TIER, FIXED_TIERS, UNREADABLE_TIER};
 pub use calico::{
     CalicoAction, CalicoEntity, CalicoIcmp, CalicoNamespaces, CalicoNetworkSet, CalicoOrder, CalicoPolicy,
     CalicoPolicyBody, CalicoPolicySpec, CalicoPort, CalicoRule, CalicoRuleBody, CalicoSelector,

@@ -100,3 +100,11 @@ pub struct NetworkPolicy {
     /// Something outside the selector and the rules that could not be read.
     pub unreadable: Option<Provenance>,
 }
+
+impl NetworkPolicy {
+    /// Notes that nothing of it is certain: whom it is about, what it says.
+    pub(super) fn doubt(&mut self) {
+        self.pod_selector = None;
+        self.unreadable = Some(self.spec.clone());
+    }
+}

@@ -3,7 +3,7 @@
 use super::flannel::{Flannel, read_flannel};
 use super::meta::{Meta, RawMeta};
 use super::reader::Reader;
-use super::syntax::{cidr_expected, parse_cidr};
+use super::syntax::{cidr_expected, parse_address, parse_cidr};
 use super::tree::{Entry, Node as Tree};
 use super::words::quoted;
 use ipnet::IpNet;
@@ -85,7 +85,7 @@ impl Node {
             if self.addresses.len() >= MAX_ADDRESSES {
                 return too_many(reader, tree);
             }
-            let Ok(address) = text.parse::<IpAddr>() else {
+            let Some(address) = parse_address(text) else {
                 let expected = "an address like 192.0.2.1";
                 reader.error(tree.mark, format!("{} is not an IP address", quoted(text)), expected);
                 return;

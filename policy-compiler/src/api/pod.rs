@@ -2,6 +2,7 @@
 
 use super::meta::{Meta, RawMeta};
 use super::reader::{Reader, as_integer};
+use super::syntax::parse_address;
 use super::tree::{Entry, Node, Value};
 use super::words::{quoted, shortened};
 use std::net::IpAddr;
@@ -22,8 +23,8 @@ pub enum Phase {
 }
 
 /// The fields of `spec` that weir reads; none of the others is spelled much like one of them.
-const SPEC_FIELDS: [&str; 5] =
-    ["nodeName", "hostNetwork", "serviceAccountName", "containers", "initContainers"];
+const SPEC_FIELDS: [&str; 6] =
+    ["nodeName", "hostNetwork", "serviceAccountName", "serviceAccount", "containers", "initContainers"];
 /// Addresses kept of a pod that claims more than it may.
 const MAX_ADDRESSES: usize = 16;
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
@@ -48,7 +49,7 @@ pub struct Pod {
     pub node_name: String,
     /// `spec.hostNetwork`: invisible to selectors; its traffic is its node's.
     pub host_network: bool,
-    /// `spec.serviceAccountName`; `default` where missing.
+    /// `spec.serviceAccountName`, else `spec.serviceAccount`; `default` where both are missing or empty.
     pub service_account: String,
     /// `status.phase`.
     pub phase: Phase,
@@ -73,6 +74,12 @@ impl Pod {
 }
 
 impl Pod {
+    /// Notes that nothing of it is certain: it may be live, and an endpoint.
+    pub(super) fn doubt(&mut self) {
+        self.phase = Phase::Unknown;
+        self.host_network = false;
+    }
+
     pub(crate) fn read<'t>(reader: &mut Reader<'t>, raw: RawMeta<'_>, entries: &'t [Entry]) -> Self {
         let mut pod = Self {
             meta: raw.meta,
@@ -100,7 +107,23 @@ impl Pod {
         if let Some(Some(host_network)) = reader.field(spec, "hostNetwork", Reader::boolean) {
             self.host_network = host_network;
         }
-        if let Some(Some(account)) = reader.field(spec, "serviceAccountName", Reader::string) {
+        let account = |reader: &mut Reader<'t>, name| {
+            let account = reader.field(spec, name, Reader::string).flatten();
+            account.filter(|account| !account.is_empty())
+        };
+        let named = account(reader, "serviceAccountName");
+        // The name it had before; the API server still fills in both.
+        let deprecated = account(reader, "serviceAccount");
+        if let (Some(named), Some(other)) = (named, deprecated)
+            && named != other
+        {
+            reader.field(spec, "serviceAccount", |reader, node| {
+                let message = format!("{} beside serviceAccountName {}", quoted(other), quoted(named));
+                let expected = "both to be the same, or serviceAccountName alone";
+                reader.error(node.mark, message, expected);
+            });
+        }
+        if let Some(account) = named.or(deprecated) {
             account.clone_into(&mut self.service_account);
         }
         reader.field(spec, "containers", |reader, node| {
@@ -170,7 +193,7 @@ impl Pod {
         if text.is_empty() {
             return;
         }
-        let Ok(address) = text.parse::<IpAddr>() else {
+        let Some(address) = parse_address(text) else {
             reader.error(
                 node.mark,
                 format!("{} is not an IP address", quoted(text)),
@@ -220,4 +243,36 @@ pub(crate) fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u
         reader.error(node.mark, message, "a number from 1 to 65535");
     }
     port
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{Object, ParseOutput, parse};
+
+    fn read(spec: &str) -> ParseOutput {
+        parse("f", &format!("{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{{spec}}}}}"))
+    }
+
+    #[test]
+    fn a_service_account_has_two_names_and_a_default() {
+        for (spec, account) in [
+            ("", "default"),
+            ("serviceAccountName: '', serviceAccount: ''", "default"),
+            ("serviceAccountName: web", "web"),
+            ("serviceAccount: web", "web"),
+            ("serviceAccountName: '', serviceAccount: web", "web"),
+            ("serviceAccountName: web, serviceAccount: web", "web"),
+        ] {
+            let output = read(spec);
+            let [Object::Pod(pod)] = &output.objects[..] else { panic!("{output:?}") };
+            assert_eq!((pod.service_account.as_str(), &output.diagnostics[..]), (account, &[][..]), "{spec}");
+        }
+        let output = read("serviceAccountName: web, serviceAccount: api");
+        let [problem] = &output.diagnostics[..] else { panic!("{output:?}") };
+        assert_eq!(
+            problem.to_string(),
+            "f:1:98: Pod default/a: spec.serviceAccount: \"api\" beside serviceAccountName \"web\": \
+             expected both to be the same, or serviceAccountName alone"
+        );
+    }
 }

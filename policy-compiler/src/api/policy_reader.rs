@@ -5,7 +5,7 @@
 //! A field that this reader does not know is an error at any depth of `spec`: an ignored field is a hole.
 
 use super::diagnostic::Provenance;
-use super::meta::RawMeta;
+use super::meta::{OBJECT_FIELDS, RawMeta};
 use super::network_policy::{
     IpBlock, NetworkPolicy, PolicyPeer, PolicyPort, PolicyPortNumber, PolicyRule, RuleBody,
 };
@@ -16,9 +16,6 @@ use super::syntax::{cidr_expected, is_port_name, parse_cidr};
 use super::tree::{Entry, Mark, Node, Value};
 use super::words::quoted;
 use ipnet::IpNet;
-
-/// Fields of the object beside `spec`; anything else is a misspelled `spec`.
-const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// Reads a policy. What cannot be read leaves a hole in it and errors in the reader.
 pub(crate) fn read_policy<'t>(
@@ -52,7 +49,7 @@ pub(crate) fn read_policy_of<'t>(
         unreadable: None,
     };
     let errors = reader.error_count();
-    reader.refuse_unknown(entries, &TOP_LEVEL);
+    reader.refuse_unknown(entries, &OBJECT_FIELDS);
     if reader.error_count() > errors {
         policy.unreadable = Some(reader.provenance(mark));
     }
@@ -112,18 +109,10 @@ fn read_spec<'t>(
     });
 }
 
-/// Reads `ingress` or `egress`. A section that is no list is one unreadable rule.
+/// Reads `ingress` or `egress`.
 fn read_rules<'t>(reader: &mut Reader<'t>, node: &'t Node, peers_field: &'static str) -> Vec<PolicyRule> {
-    if !matches!(node.value, Value::Sequence(_)) {
-        let _ = reader.sequence(node);
-        return vec![PolicyRule { body: None, provenance: reader.provenance(node.mark) }];
-    }
-    let mut rules = Vec::new();
-    reader.each(node, |reader, node| {
-        let body = read_rule(reader, node, peers_field);
-        rules.push(PolicyRule { body, provenance: reader.provenance(node.mark) });
-    });
-    rules
+    let rules = reader.rules(node, |reader, node| read_rule(reader, node, peers_field));
+    rules.into_iter().map(|(body, provenance)| PolicyRule { body, provenance }).collect()
 }
 
 fn read_rule<'t>(reader: &mut Reader<'t>, node: &'t Node, peers_field: &'static str) -> Option<RuleBody> {
@@ -249,7 +238,8 @@ fn read_port_or_name<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Poli
             return read_port(reader, node).map(|port| PolicyPortNumber::Range(port, port));
         }
         if is_port_name(&scalar.text) {
-            return Some(PolicyPortNumber::Named(scalar.text.clone()));
+            // `0x50` is spelled as names are, and is a number.
+            return reader.string(node).map(|name| PolicyPortNumber::Named(name.to_owned()));
         }
         let message = format!("{} is neither a port number nor a port name", quoted(&scalar.text));
         let expected = "a number from 1 to 65535, or a name of up to 15 lower case letters, digits and '-'";
@@ -264,4 +254,23 @@ fn read_port_or_name<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Poli
         reader.error(node.mark, "not a port", "a number or a name");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::parse;
+
+    #[test]
+    fn a_number_is_no_ports_name_however_it_is_written() {
+        for plain in ["0x50", "0b1010000", "8e1", "off"] {
+            let errors = |port: &str| {
+                let policy = format!(
+                    "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: a}}, \
+                     spec: {{ingress: [{{ports: [{{port: {port}}}]}}]}}}}"
+                );
+                parse("f", &policy).diagnostics.len()
+            };
+            assert_eq!((errors(plain), errors(&format!("'{plain}'"))), (1, 0), "{plain}");
+        }
+    }
 }

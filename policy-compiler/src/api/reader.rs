@@ -16,6 +16,9 @@ pub(crate) use super::words::closest;
 /// every few bytes. How many more there are is said, and the object counts as wrong all the same.
 const MAX_PROBLEMS: usize = 50;
 
+/// Longest name of a field that a path shows as it is; no API has a longer one.
+const MAX_PLAIN_NAME: usize = 63;
+
 /// One step of a field path.
 #[derive(Debug, Clone, Copy)]
 enum Segment<'t> {
@@ -92,7 +95,9 @@ impl<'t> Reader<'t> {
     fn field_path(&self) -> String {
         let mut path = String::new();
         for segment in &self.path {
-            let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let is_plain = |name: &str| {
+                name.len() <= MAX_PLAIN_NAME && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            };
             // Writing to a string does not fail.
             let _ = match segment {
                 Segment::Index(index) => write!(path, "[{index}]"),
@@ -153,9 +158,35 @@ impl<'t> Reader<'t> {
 
     /// The error of a word that is none of `known`, with the one that was probably meant. `what`: "an operator".
     pub(crate) fn unknown_word(&mut self, mark: Mark, word: &str, what: &str, known: &[&str]) {
-        let help = closest(word, known).map(|meant| format!("did you mean {meant:?}?"));
         let message = format!("{} is not {what}", quoted(word));
-        self.report(Severity::Error, mark, message, Some(&listed(known)), help);
+        self.misspelled_word(mark, (word, known), message, &listed(known));
+    }
+
+    /// An error about a word that may have been meant to be one of `known`, where others would do as well.
+    pub(crate) fn misspelled_word(
+        &mut self,
+        mark: Mark,
+        (word, known): (&str, &[&str]),
+        message: String,
+        expected: &str,
+    ) {
+        let help = closest(word, known).map(|meant| format!("did you mean {meant:?}?"));
+        self.report(Severity::Error, mark, message, Some(expected), help);
+    }
+
+    /// Reads the rules of a section with `read`: what each says, if that could be read, and where it stands. A section that
+    /// is no list is one rule that could not be read.
+    pub(crate) fn rules<B>(
+        &mut self,
+        node: &'t Node,
+        mut read: impl FnMut(&mut Self, &'t Node) -> Option<B>,
+    ) -> Vec<(Option<B>, Provenance)> {
+        if self.sequence(node).is_none() {
+            return vec![(None, self.provenance(node.mark))];
+        }
+        let mut rules = Vec::new();
+        self.each(node, |reader, node| rules.push((read(reader, node), reader.provenance(node.mark))));
+        rules
     }
 
     /// Reads a field of a mapping with `read`, if it is there and not null.
@@ -262,9 +293,10 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// A plain scalar's number, in decimal. A leading zero would be octal to kubectl, so it is refused.
+/// A plain scalar's number, in decimal. A leading zero, after a sign too, would be octal to kubectl, so it is refused.
 pub(crate) fn as_integer(scalar: &Scalar) -> Option<i64> {
-    let octal = scalar.text.len() > 1 && scalar.text.starts_with('0');
+    let digits = scalar.text.strip_prefix(['-', '+']).unwrap_or(&scalar.text);
+    let octal = digits.len() > 1 && digits.starts_with('0');
     if !scalar.plain || octal { None } else { scalar.text.parse().ok() }
 }
 
@@ -303,7 +335,24 @@ fn describe(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::is_number;
+    use super::{Reader, as_integer, is_number};
+    use crate::api::tree::{Mark, Scalar};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_hostile_key_is_cut_short_in_the_path_of_a_field() {
+        let mut reader = Reader::new(&Arc::from("f"));
+        let key = "x".repeat(100_000);
+        let path = reader.within(&key, |reader| reader.provenance(Mark { line: 1, column: 1 }).field);
+        assert_eq!(path, format!("[\"{}\"…]", "x".repeat(80)));
+    }
+
+    #[test]
+    fn a_number_that_kubectl_reads_in_octal_is_none_here() {
+        let read = |text: &str| as_integer(&Scalar { text: text.to_owned(), plain: true });
+        assert_eq!((read("0"), read("80"), read("-8"), read("+8")), (Some(0), Some(80), Some(-8), Some(8)));
+        assert_eq!([read("010"), read("+010"), read("-010"), read("00")], [None; 4]);
+    }
 
     #[test]
     fn addresses_are_no_numbers() {

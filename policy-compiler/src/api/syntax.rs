@@ -1,7 +1,7 @@
 //! Syntax of names, labels and CIDRs, as the API server validates them.
 
 use ipnet::{IpNet, Ipv4Net};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What to say was expected where [`is_label_key`] refused a text.
 pub(crate) const LABEL_KEY_EXPECTED: &str =
@@ -61,7 +61,8 @@ pub(crate) fn is_port_name(text: &str) -> bool {
         && text.bytes().any(|c| c.is_ascii_lowercase())
 }
 
-/// CIDR as the API server takes it: host bits are cut off, leading zeros of IPv4 octets are decimal.
+/// CIDR as the API server takes it: host bits are cut off, leading zeros of IPv4 octets are decimal. But for IPv4 in the
+/// guise of IPv6, see [`parse_address`].
 pub(crate) fn parse_cidr(text: &str) -> Option<IpNet> {
     let (address, length) = text.split_once('/')?;
     // Signs and leading zeros are not what anyone means by a prefix length.
@@ -69,7 +70,7 @@ pub(crate) fn parse_cidr(text: &str) -> Option<IpNet> {
         return None;
     }
     if address.contains(':') {
-        return Some(IpNet::new(address.parse().ok()?, length.parse().ok()?).ok()?.trunc());
+        return Some(IpNet::new(parse_address(address)?, length.parse().ok()?).ok()?.trunc());
     }
     let mut octets = [0_u8; 4];
     let mut parts = address.split('.');
@@ -87,9 +88,21 @@ pub(crate) fn parse_cidr(text: &str) -> Option<IpNet> {
     Some(IpNet::V4(net.trunc()))
 }
 
+/// An address. IPv4 in the guise of IPv6 (RFC 4291, 2.5.5.2) is none: it is IPv4 to every program in Go, and no packet has it.
+pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().filter(|address| !is_ipv4_mapped(address))
+}
+
+fn is_ipv4_mapped(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
+}
+
 /// What to say was expected where [`parse_cidr`] refused a text.
 pub(crate) fn cidr_expected(text: &str) -> &'static str {
-    if text.contains(':') {
+    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    if address.parse().is_ok_and(|address| is_ipv4_mapped(&address)) {
+        "IPv4 written as such, like 10.0.0.0/8"
+    } else if text.contains(':') {
         "an address and a prefix length up to 128, like 2001:db8::/32"
     } else {
         "an address and a prefix length up to 32, like 10.0.0.0/8"
@@ -115,6 +128,8 @@ mod tests {
             "::/129",
             "256.0.0.0/8",
             "1.2.3.4/+8",
+            "::ffff:10.0.0.0/104",
+            "::ffff:0:0/96",
             "/",
             "a/8",
             "",

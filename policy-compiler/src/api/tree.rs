@@ -56,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_mark: Mark,
     pub(crate) value: Node,
+    /// The key is there twice, or is none, or something in the value is so: what was meant is uncertain.
+    pub(crate) doubtful: bool,
 }
 
 /// The content of a node.
@@ -80,6 +82,11 @@ impl Node {
         let Value::Mapping(entries) = &self.value else { return None };
         let entry = entries.iter().find(|entry| entry.key == key)?;
         (entry.value.value != Value::Null).then_some(&entry.value)
+    }
+
+    /// Whether something in this mapping is uncertain.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        matches!(&self.value, Value::Mapping(entries) if entries.iter().any(|entry| entry.doubtful))
     }
 
     /// The text of a scalar.
@@ -152,6 +159,8 @@ impl Cost {
 struct Built {
     node: Node,
     cost: Cost,
+    /// As [`Entry::doubtful`]; it stays with what an anchor keeps.
+    doubtful: bool,
 }
 
 struct TreeReader<'t> {
@@ -362,7 +371,7 @@ impl<'t> TreeReader<'t> {
                 if let Value::Scalar(scalar) = &value {
                     cost.bytes = cost.bytes.saturating_add(scalar.text.len());
                 }
-                self.remember(anchor, Built { node: Node { mark, value }, cost })
+                self.remember(anchor, Built { node: Node { mark, value }, cost, doubtful: false })
             }
             Event::SequenceStart(_, anchor, _) => self.sequence(mark, anchor, depth),
             Event::MappingStart(_, anchor, _) => self.mapping(mark, anchor, depth, None),
@@ -384,8 +393,8 @@ impl<'t> TreeReader<'t> {
                 let expected = Some(format!("at most {MAX_ANCHORED_NODES} keys and values under anchors"));
                 return Err(Problem { mark: built.node.mark, message, expected });
             }
-            let Built { node, cost } = &built;
-            self.anchors.insert(anchor, Built { node: node.clone(), cost: *cost });
+            let Built { node, cost, doubtful } = &built;
+            self.anchors.insert(anchor, Built { node: node.clone(), cost: *cost, doubtful: *doubtful });
         }
         Ok(built)
     }
@@ -407,14 +416,17 @@ impl<'t> TreeReader<'t> {
             let expected = format!("at most {MAX_DEPTH} levels of nesting");
             return Err(Problem { mark, message: "nested too deeply".into(), expected: Some(expected) });
         }
-        let value = self.anchors.get(&id).map_or(Value::Null, |anchored| anchored.node.value.clone());
+        let anchored = self.anchors.get(&id);
+        let doubtful = anchored.is_some_and(|anchored| anchored.doubtful);
+        let value = anchored.map_or(Value::Null, |anchored| anchored.node.value.clone());
         // The alias is where the reader of a message has to look, so it lends its place to the root.
-        Ok(Built { node: Node { mark, value }, cost: Cost { bytes, nodes, height } })
+        Ok(Built { node: Node { mark, value }, cost: Cost { bytes, nodes, height }, doubtful })
     }
 
     fn sequence(&mut self, mark: Mark, anchor: usize, depth: usize) -> Result<Built, Problem> {
         let mut items = Vec::new();
         let mut cost = Cost::ONE;
+        let mut doubtful = false;
         loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
@@ -422,10 +434,11 @@ impl<'t> TreeReader<'t> {
             }
             let built = self.node(event, &span, depth + 1)?;
             cost.add(built.cost);
+            doubtful |= built.doubtful;
             items.push(built.node);
         }
         let node = Node { mark, value: Value::Sequence(items) };
-        self.remember(anchor, Built { node, cost })
+        self.remember(anchor, Built { node, cost, doubtful })
     }
 
     /// Reads a mapping. `items` is given for the root of a document only: elements of the sequence under its
@@ -440,6 +453,7 @@ impl<'t> TreeReader<'t> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut keys = Keys::default();
         let mut merges = Vec::new();
+        let mut repeated: HashSet<String> = HashSet::new();
         let mut cost = Cost::ONE;
         loop {
             let (event, span) = self.next()?;
@@ -449,6 +463,7 @@ impl<'t> TreeReader<'t> {
             let is_merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
             let key = self.node(event, &span, depth + 1)?;
             let key_mark = key.node.mark;
+            let is_key = matches!(key.node.value, Value::Scalar(_) | Value::Null);
             let name = match key.node.value {
                 Value::Scalar(scalar) => scalar.text,
                 Value::Null => "null".into(),
@@ -462,7 +477,7 @@ impl<'t> TreeReader<'t> {
                 (Event::SequenceStart(..), Some(sink)) if name == "items" => {
                     self.stream(&mut **sink, &entries, depth + 1)?;
                     let node = Node { mark: self.mark(&span), value: Value::Null };
-                    Built { node, cost: Cost::ONE }
+                    Built { node, cost: Cost::ONE, doubtful: false }
                 }
                 _ => self.node(event, &span, depth + 1)?,
             };
@@ -471,21 +486,37 @@ impl<'t> TreeReader<'t> {
             if is_merge {
                 merges.push(value.node);
             } else if keys.add(&name, &entries) {
-                entries.push(Entry { key: name, key_mark, value: value.node });
+                let doubtful = value.doubtful || !is_key;
+                entries.push(Entry { key: name, key_mark, value: value.node, doubtful });
             } else {
                 let message = format!("the key {} is here twice", quoted(&name));
                 self.problem(key_mark, message, Some("it once"));
+                repeated.insert(name);
             }
         }
-        for merge in merges {
-            self.merge(merge, &mut entries, &mut keys);
+        if !repeated.is_empty() {
+            for entry in entries.iter_mut().filter(|entry| repeated.contains(&entry.key)) {
+                entry.doubtful = true;
+            }
         }
+        let mut sound = true;
+        for merge in merges {
+            sound &= self.merge(merge, &mut entries, &mut keys);
+        }
+        if !sound {
+            // What was to come might have been any of them.
+            for entry in &mut entries {
+                entry.doubtful = true;
+            }
+        }
+        let doubtful = !sound || entries.iter().any(|entry| entry.doubtful);
         let node = Node { mark, value: Value::Mapping(entries) };
-        self.remember(anchor, Built { node, cost })
+        self.remember(anchor, Built { node, cost, doubtful })
     }
 
-    /// Adds what a `<<` key brings; keys that are there already win.
-    fn merge(&mut self, merge: Node, entries: &mut Vec<Entry>, keys: &mut Keys) {
+    /// Adds what a `<<` key brings; keys that are there already win. Whether it can bring something.
+    fn merge(&mut self, merge: Node, entries: &mut Vec<Entry>, keys: &mut Keys) -> bool {
+        let mut sound = true;
         let mark = merge.mark;
         let sources = match merge.value {
             Value::Sequence(sources) => sources,
@@ -494,6 +525,7 @@ impl<'t> TreeReader<'t> {
         for source in sources {
             let Value::Mapping(merged) = source.value else {
                 self.problem(source.mark, "the merge key << takes mappings only".into(), None);
+                sound = false;
                 continue;
             };
             for entry in merged {
@@ -502,6 +534,7 @@ impl<'t> TreeReader<'t> {
                 }
             }
         }
+        sound
     }
 
     /// Hands out the items of what is probably a list, each with its own problems and its own bounds. `head`: what

@@ -4,6 +4,7 @@
 //! an attribute the pod does not have is false, whatever the test; its negation is therefore true, which is how
 //! `NotIn`, `!=` and `not in` are meant in all three.
 
+pub use crate::api::LabelTest as Test;
 use crate::api::{Labels, Requirement, Selector};
 
 /// What selectors see of a pod.
@@ -46,33 +47,6 @@ pub enum Attribute {
     ServiceAccount,
     /// The label of this key of the pod's service account.
     ServiceAccountLabel(String),
-}
-
-/// What is asked of an attribute.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Test {
-    /// It is there, empty or not.
-    Exists,
-    /// It is one of these.
-    In(Vec<String>),
-    /// It contains this.
-    Contains(String),
-    /// It starts with this.
-    StartsWith(String),
-    /// It ends with this.
-    EndsWith(String),
-}
-
-impl Test {
-    fn holds(&self, value: &str) -> bool {
-        match self {
-            Self::Exists => true,
-            Self::In(values) => values.iter().any(|one| one == value),
-            Self::Contains(part) => value.contains(part.as_str()),
-            Self::StartsWith(part) => value.starts_with(part.as_str()),
-            Self::EndsWith(part) => value.ends_with(part.as_str()),
-        }
-    }
 }
 
 /// A boolean expression. Its depth is bounded by whoever reads it.

@@ -107,6 +107,9 @@ impl StepRef {
     }
 }
 
+/// Why a connection is allowed to which policies applied, without deciding.
+const UNDECIDED: &str = "allowed: no tier decides";
+
 /// What one end of a connection says to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Side {
@@ -159,7 +162,12 @@ impl Side {
             RuleKind::Misplaced { .. } => "misplaced",
             RuleKind::UnknownSubject => "unknown_pod",
         };
-        let mut side = Self::plain(verdict.action, reason, Some(end.name.clone()), info.to_string());
+        let message = match &info.kind {
+            // Policies did apply: they are on the way.
+            RuleKind::NotIsolated if !info.via.is_empty() => UNDECIDED.to_owned(),
+            _ => info.to_string(),
+        };
+        let mut side = Self::plain(verdict.action, reason, Some(end.name.clone()), message);
         match &info.kind {
             RuleKind::Rule { policy, provenance } | RuleKind::Unreadable { policy, provenance } => {
                 side.policy = Some(PolicyRef::new(policy, None));

@@ -94,7 +94,7 @@ impl SideDetail {
                     .collect();
             }
             RuleKind::NotIsolated if !info.via.is_empty() => {
-                detail.says = Some("allowed: no tier decides".to_owned());
+                detail.says = Some(detail.side.message.clone());
             }
             _ => {}
         }

@@ -5,10 +5,11 @@
 //! kind and name.
 //!
 //! What could not be read denies what reaches it: a rule in its place, everything of the subject (or of everyone) at
-//! the start of the tier where more than a rule is unreadable, and before all tiers where the policy's own place is.
+//! the start of the tier where more than a rule is unreadable, and before all tiers where the policy's own place is. A rule
+//! about nodes cannot be read where a Node cannot.
 
-use super::Placed;
 use super::tiers::{ADMIN, BASELINE, UNREADABLE};
+use super::{Context, Placed, UnreadNodes};
 use crate::api::{
     ClusterAction, ClusterPeer, ClusterPlace, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule,
     ClusterRuleBody, ClusterTier, IpBlock,
@@ -19,7 +20,8 @@ use crate::model::{
 };
 
 /// What the policy says.
-pub(super) fn policies(policy: &ClusterPolicy) -> Vec<Placed> {
+pub(super) fn policies(policy: &ClusterPolicy, context: &Context<'_>) -> Vec<Placed> {
+    let unread_nodes = context.unread_nodes;
     let sections = [(Direction::Egress, &policy.egress), (Direction::Ingress, &policy.ingress)];
     // Unknown is what was meant: both directions. Else the policy is about the directions it has rules for.
     let whole = match policy.subject {
@@ -35,9 +37,9 @@ pub(super) fn policies(policy: &ClusterPolicy) -> Vec<Placed> {
         (None, whole) => (UNREADABLE, Order::FIRST, unreadable(whole.unwrap_or(&policy.spec))),
         (Some(place), Some(whole)) => (tier(place), Order::FIRST, unreadable(whole)),
         (Some(place), None) => {
-            let rules = sections
-                .into_iter()
-                .flat_map(|(direction, rules)| rules.iter().map(move |rule| self::rule(direction, rule)));
+            let rules = sections.into_iter().flat_map(|(direction, rules)| {
+                rules.iter().map(move |rule| self::rule(direction, rule, unread_nodes))
+            });
             (tier(place), order(place), rules.collect())
         }
     };
@@ -72,9 +74,14 @@ fn selection(pods: &ClusterPods) -> PodSelection {
     PodSelection { namespaces: Namespaces::Matching(pods.namespaces.clone()), pods: (&pods.pods).into() }
 }
 
-fn rule(direction: Direction, rule: &ClusterRule) -> Rule {
+fn rule(direction: Direction, rule: &ClusterRule, unread_nodes: UnreadNodes) -> Rule {
     let provenance = rule.provenance.clone();
     let Some(body) = &rule.body else { return Rule::unreadable(direction, provenance) };
+    let is_uncertain =
+        |peer: &ClusterPeer| matches!(peer, ClusterPeer::Nodes(selector) if unread_nodes.concern(selector));
+    if body.peers.iter().any(is_uncertain) {
+        return Rule::unreadable(direction, provenance);
+    }
     let action = match body.action {
         ClusterAction::Accept => RuleAction::Allow,
         ClusterAction::Deny => RuleAction::Deny,

@@ -1,7 +1,9 @@
 //! What objects need to know of each other to become policies.
 
 use super::tiers::Tiers;
-use crate::api::{CalicoNetworkSet, CiliumCidrGroup, NAME_LABEL, Namespace, Object, ObjectKey};
+use crate::api::{
+    CalicoNetworkSet, CiliumCidrGroup, NAME_LABEL, Namespace, Node, Object, ObjectKey, Selector,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The surroundings of every policy of a state.
@@ -13,6 +15,8 @@ pub struct Context<'o> {
     pub network_sets: NetworkSets<'o>,
     /// Cilium's CIDR groups, which its rules name.
     pub cidr_groups: Vec<&'o CiliumCidrGroup>,
+    /// What is unknown of nodes, which some rules ask about.
+    pub unread_nodes: UnreadNodes,
     /// Some Node is labelled as one the API server runs on.
     pub control_plane: bool,
     /// A policy of Calico's that is in force, if there is one. Cilium's policies do not mix with it: each language
@@ -37,7 +41,10 @@ impl<'o> Context<'o> {
                 Object::Namespace(namespace) => {
                     context.network_sets.namespaces.insert(&namespace.meta.key.name, namespace);
                 }
-                Object::Node(node) => context.control_plane |= super::cilium::is_control_plane(node),
+                Object::Node(node) => {
+                    context.control_plane |= super::cilium::is_control_plane(node);
+                    context.unread_nodes.add(node);
+                }
                 Object::CiliumCidrGroup(group) => context.cidr_groups.push(group),
                 Object::CalicoPolicy(policy) => {
                     if super::calico::is_in_force(policy, staged) {
@@ -53,6 +60,30 @@ impl<'o> Context<'o> {
         }
         context.network_sets.forget_other_namespaces();
         context
+    }
+}
+
+/// What could not be read of some Node. Where labels are unknown, so is which nodes a selector picks; where anything else
+/// is, which addresses are a node's, and hence what is outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnreadNodes {
+    /// Its labels.
+    pub labels: bool,
+    /// Something else of it.
+    pub addresses: bool,
+}
+
+impl UnreadNodes {
+    fn add(&mut self, node: &Node) {
+        for problem in node.meta.diagnostics.iter().filter(|problem| problem.is_error()) {
+            let of_labels = problem.field.starts_with("metadata.labels");
+            *(if of_labels { &mut self.labels } else { &mut self.addresses }) = true;
+        }
+    }
+
+    /// Whether it is uncertain which addresses are those of the nodes it picks.
+    pub fn concern(self, selector: &Selector) -> bool {
+        self.addresses || (self.labels && !selector.requirements.is_empty())
     }
 }
 

@@ -5,12 +5,12 @@
 //! unreadable rule, both directions where more than a rule is unreadable, and the whole namespace where it is
 //! the podSelector. It never decides alone what to do about invalid objects: that is the compiler's.
 
-use super::Placed;
 use super::tiers::DEFAULT;
+use super::{Placed, denying, isolating};
 use crate::api::{NetworkPolicy, PolicyPeer, PolicyPort, PolicyPortNumber, PolicyRule, Selector};
 use crate::model::{
-    Applies, Direction, Namespaces, Order, Peer, Peers, PodSelection, Policy, PortSpec, Ports, Protocol,
-    Rule, RuleAction,
+    Direction, Namespaces, Order, Peer, Peers, PodSelection, Policy, PortSpec, Ports, Protocol, Rule,
+    RuleAction,
 };
 
 /// Order of a NetworkPolicy inside its tier, as Calico places it.
@@ -71,22 +71,8 @@ fn unreadable(policy: &NetworkPolicy) -> Option<Policy> {
             rules.extend(holes.map(|rule| Rule::unreadable(direction, rule.provenance.clone())));
         }
     }
-    if rules.is_empty() {
-        return None;
-    }
-    Some(Policy {
-        name: policy.meta.key.clone(),
-        order: Order::FIRST,
-        subject: subject(policy, &policy.pod_selector.clone().unwrap_or_default()),
-        egress: isolating(rules.iter().any(|rule| rule.direction == Direction::Egress)),
-        ingress: isolating(rules.iter().any(|rule| rule.direction == Direction::Ingress)),
-        rules,
-        provenance: policy.spec.clone(),
-    })
-}
-
-fn isolating(applies: bool) -> Applies {
-    if applies { Applies::Isolating } else { Applies::No }
+    let subject = subject(policy, &policy.pod_selector.clone().unwrap_or_default());
+    (!rules.is_empty()).then(|| denying(&policy.meta.key, subject, rules, &policy.spec))
 }
 
 fn rule(policy: &NetworkPolicy, direction: Direction, rule: &PolicyRule) -> Option<Rule> {

@@ -18,10 +18,10 @@ mod cluster_policy;
 mod context;
 mod mixture;
 
-pub use context::{Context, NetworkSets};
+pub use context::{Context, NetworkSets, UnreadNodes};
 
-use crate::api::{Diagnostic, Object};
-use crate::model::{Model, Policy, PolicyName, Tier};
+use crate::api::{Diagnostic, Object, Provenance};
+use crate::model::{Applies, Direction, Model, Order, PodSelection, Policy, PolicyName, Rule, Tier};
 use std::collections::BTreeMap;
 
 /// A policy and the name of its tier.
@@ -41,7 +41,7 @@ pub fn policies(object: &Object, context: &Context<'_>) -> Vec<Placed> {
     }
     match object {
         Object::NetworkPolicy(policy) => kubernetes::policies(policy),
-        Object::ClusterPolicy(policy) => cluster_policy::policies(policy),
+        Object::ClusterPolicy(policy) => cluster_policy::policies(policy, context),
         Object::CalicoPolicy(policy) => calico::policies(policy, context),
         Object::CiliumPolicy(policy) => cilium::policies(policy, context),
         Object::Namespace(_)
@@ -52,6 +52,25 @@ pub fn policies(object: &Object, context: &Context<'_>) -> Vec<Placed> {
         | Object::CalicoNetworkSet(_)
         | Object::CiliumCidrGroup(_) => Vec::new(),
     }
+}
+
+/// What stands in place of a policy, or of rules, that could not be read: it denies its subject everything in the directions
+/// of these rules, before all others of its tier.
+fn denying(name: &PolicyName, subject: PodSelection, rules: Vec<Rule>, provenance: &Provenance) -> Policy {
+    let applies = |direction| isolating(rules.iter().any(|rule| rule.direction == direction));
+    Policy {
+        name: name.clone(),
+        order: Order::FIRST,
+        subject,
+        egress: applies(Direction::Egress),
+        ingress: applies(Direction::Ingress),
+        rules,
+        provenance: provenance.clone(),
+    }
+}
+
+fn isolating(applies: bool) -> Applies {
+    if applies { Applies::Isolating } else { Applies::No }
 }
 
 /// What is wrong with objects only because of others: tiers that are not there, languages that do not mix.

@@ -1,16 +1,17 @@
 //! The tiers there are: the fixed ones, and those that objects of kind Tier add.
 
+use crate::api::{ADMIN_TIER, BASELINE_TIER, DEFAULT_TIER, FIXED_TIERS, UNREADABLE_TIER};
 use crate::model::{Order, Undecided};
 use std::collections::BTreeMap;
 
 /// Where ClusterNetworkPolicies of tier Admin and AdminNetworkPolicies are.
-pub const ADMIN: &str = "kube-admin";
+pub const ADMIN: &str = ADMIN_TIER;
 /// Where NetworkPolicies are.
-pub const DEFAULT: &str = "default";
+pub const DEFAULT: &str = DEFAULT_TIER;
 /// Where ClusterNetworkPolicies of tier Baseline and the BaselineAdminNetworkPolicy are.
-pub const BASELINE: &str = "kube-baseline";
+pub const BASELINE: &str = BASELINE_TIER;
 /// Before all others: what denies because nobody can tell where it belongs.
-pub const UNREADABLE: &str = "unreadable";
+pub const UNREADABLE: &str = UNREADABLE_TIER;
 
 /// What a tier is apart from its policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,15 +27,18 @@ pub struct TierShape {
 pub struct Tiers(pub BTreeMap<String, TierShape>);
 
 impl Default for Tiers {
-    /// The fixed ones, as Calico orders them.
+    /// Those that are there without an object.
     fn default() -> Self {
-        let fixed = [
-            (UNREADABLE, Order::FIRST, Undecided::Pass),
-            (ADMIN, Order::at(1_000.0), Undecided::Pass),
-            (DEFAULT, Order::at(1_000_000.0), Undecided::Deny),
-            (BASELINE, Order::at(10_000_000.0), Undecided::Pass),
-        ];
-        let named = fixed.map(|(name, order, undecided)| (name.to_owned(), TierShape { order, undecided }));
-        Self(BTreeMap::from(named))
+        let is_there = |name: &str| [ADMIN, DEFAULT, BASELINE].contains(&name);
+        let fixed = FIXED_TIERS.into_iter().filter(|(name, ..)| is_there(name));
+        let mut tiers: BTreeMap<String, TierShape> = fixed
+            .map(|(name, order, action)| {
+                let undecided = if action == "Pass" { Undecided::Pass } else { Undecided::Deny };
+                (name.to_owned(), TierShape { order: Order::at(order), undecided })
+            })
+            .collect();
+        let first = TierShape { order: Order::FIRST, undecided: Undecided::Pass };
+        tiers.insert(UNREADABLE.to_owned(), first);
+        Self(tiers)
     }
 }

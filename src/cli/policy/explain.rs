@@ -25,8 +25,8 @@ pub(super) struct Args {
     #[arg(value_name = "PORT/PROTO")]
     port: Transport,
     /// Address family; else the first that both ends have
-    #[arg(long, value_name = "4|6", value_parser = clap::value_parser!(u8).range(4..=6))]
-    family: Option<u8>,
+    #[arg(long, value_name = "4|6", value_parser = ["4", "6"])]
+    family: Option<String>,
     /// Source port, where a rule may ask for one
     #[arg(long, value_name = "PORT", default_value_t = 49152)]
     sport: u16,
@@ -39,7 +39,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let judge = args.state.judge()?;
     let mut probe = Probe::new(&args.src, &args.dst, args.port);
-    probe.family = args.family;
+    probe.family = args.family.as_deref().and_then(|family| family.parse().ok());
     if args.port.has_ports() {
         probe.src_port = args.sport;
     }

@@ -5,7 +5,7 @@
 use super::rule::{CalicoEntity, CalicoPort, CalicoServiceAccounts};
 use super::selector::{CalicoNamespaces, CalicoSelector, SelectorError};
 use crate::api::reader::{Reader, as_integer};
-use crate::api::syntax::{cidr_expected, is_dns_subdomain, is_port_name, parse_cidr};
+use crate::api::syntax::{cidr_expected, is_dns_subdomain, is_port_name, parse_address, parse_cidr};
 use crate::api::tree::{Entry, Mark, Node, Value};
 use crate::api::words::quoted;
 use ipnet::IpNet;
@@ -107,9 +107,9 @@ fn read_nets<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<IpNet> {
     reader.each(node, |reader, node| {
         let Some(text) = reader.string(node) else { return };
         let Some(net) = parse_cidr(text) else {
-            let expected = match text.parse::<IpAddr>() {
-                Ok(address) => IpNet::from(address).to_string(),
-                Err(_) => cidr_expected(text).to_owned(),
+            let expected = match parse_address(text) {
+                Some(address) => IpNet::from(address).to_string(),
+                None => cidr_expected(text).to_owned(),
             };
             reader.error(node.mark, format!("{} is not a CIDR", quoted(text)), &expected);
             return;
@@ -130,7 +130,7 @@ fn read_nets<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<IpNet> {
 /// Reads an element of a network set's `nets`: host bits are cut off.
 pub(super) fn read_cidr_or_address<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<IpNet> {
     let text = reader.string(node)?;
-    let net = parse_cidr(text).or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let net = parse_cidr(text).or_else(|| parse_address(text).map(IpNet::from));
     if net.is_none() {
         reader.error(
             node.mark,
@@ -163,7 +163,11 @@ fn read_ports<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<CalicoPort> {
             // A leading zero would be octal to kubectl.
             None if scalar.plain && is_digits(text) && as_integer(scalar).is_none() => None,
             None if is_digits(text) => number(text).map(|port| CalicoPort::Range(port, port)),
-            None if is_port_name(text) => Some(CalicoPort::Named(text.to_owned())),
+            // `0x50` is spelled as names are, and is a number.
+            None if is_port_name(text) => {
+                ports.extend(reader.string(node).map(|name| CalicoPort::Named(name.to_owned())));
+                return;
+            }
             _ => None,
         };
         if port.is_none() {
@@ -190,4 +194,44 @@ fn read_service_accounts<'t>(reader: &mut Reader<'t>, node: &'t Node) -> CalicoS
     });
     accounts.selector = reader.field(entries, "selector", read_selector).flatten();
     accounts
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::parse;
+
+    fn refusals(rule: &str) -> Vec<String> {
+        let policy = format!(
+            "{{apiVersion: projectcalico.org/v3, kind: NetworkPolicy, metadata: {{name: a}}, \
+             spec: {{ingress: [{{action: Deny, protocol: TCP, {rule}}}]}}}}"
+        );
+        parse("f", &policy).diagnostics.iter().map(|problem| problem.message.clone()).collect()
+    }
+
+    #[test]
+    fn a_number_is_no_ports_name_however_it_is_written() {
+        for plain in ["0x50", "0b1010000", "0o120", "8e1", "on"] {
+            for field in ["ports", "notPorts"] {
+                let found = refusals(&format!("destination: {{{field}: [{plain}]}}"));
+                assert!(found.iter().any(|one| one.contains("not a string")), "{plain}: {found:?}");
+            }
+            let quoted = refusals(&format!("destination: {{ports: ['{plain}']}}"));
+            assert_eq!(quoted, [""; 0], "{plain}");
+        }
+        assert_eq!(refusals("destination: {ports: [80, '80', 1:2, web]}"), [""; 0]);
+    }
+
+    #[test]
+    fn ipv4_in_the_guise_of_ipv6_is_refused() {
+        for nets in ["::ffff:10.0.0.0/104", "::ffff:a00:0/104"] {
+            let found = refusals(&format!("source: {{nets: ['{nets}']}}"));
+            assert_eq!(found, [format!("{nets:?} is not a CIDR")]);
+            let set = "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkSet, metadata: {name: a}, spec: {nets: ";
+            for nets in [nets, "::ffff:10.0.0.1"] {
+                let problems = parse("f", &format!("{set}['{nets}']}}}}")).diagnostics;
+                let [problem] = &problems[..] else { panic!("{problems:?}") };
+                assert_eq!(problem.expected.as_deref(), Some("IPv4 written as such, like 10.0.0.0/8"));
+            }
+        }
+    }
 }

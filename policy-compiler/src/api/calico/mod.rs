@@ -27,3 +27,4 @@ pub use selector::{CalicoNamespaces, CalicoSelector, LabelTest, SelectorError};
 pub use tier::{CalicoOrder, CalicoTier};
 
 pub(super) use policy_reader::read_calico_policy;
+pub(crate) use tier::{ADMIN_TIER, BASELINE_TIER, DEFAULT_TIER, FIXED_TIERS, UNREADABLE_TIER};

@@ -1,10 +1,10 @@
 //! NetworkSet and GlobalNetworkSet: ranges of addresses with labels, which selectors match as they match pods.
 
 use super::entity_reader::read_cidr_or_address;
-use crate::api::meta::{Labels, Meta, RawMeta};
+use crate::api::meta::{Labels, Meta, OBJECT_FIELDS, RawMeta};
 use crate::api::object::Kind;
 use crate::api::reader::Reader;
-use crate::api::tree::{Entry, Mark};
+use crate::api::tree::{Entry, Mark, Value};
 use ipnet::IpNet;
 
 /// Where Calico keeps labels when it stores sets as custom resources of its own group.
@@ -32,8 +32,8 @@ impl CalicoNetworkSet {
     ) -> Self {
         let mut meta = raw.meta;
         let stored = raw.annotations.iter().find(|entry| entry.key == STORED_METADATA);
-        if let Some(stored) = stored.and_then(|entry| entry.value.text()) {
-            if let Some(labels) = stored_labels(stored) {
+        if let Some(stored) = stored.filter(|entry| entry.value.value != Value::Null) {
+            if let Some(labels) = stored.value.text().and_then(stored_labels) {
                 meta.labels.extend(labels);
             } else {
                 let message = format!("the annotation {STORED_METADATA} cannot be read");
@@ -50,7 +50,7 @@ impl CalicoNetworkSet {
         // Errors so far are about metadata.
         let labels_known = reader.error_count() == 0;
         let mut nets = Vec::new();
-        reader.refuse_unknown(entries, &["apiVersion", "kind", "metadata", "spec", "status"]);
+        reader.refuse_unknown(entries, &OBJECT_FIELDS);
         reader.field(entries, "spec", |reader, node| {
             let Some(spec) = reader.mapping(node) else { return };
             reader.refuse_unknown(spec, &["nets", "allowedEgressDomains"]);
@@ -81,4 +81,26 @@ fn stored_labels(text: &str) -> Option<Labels> {
         Some(labels) => labels.as_object()?,
     };
     labels.iter().map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{Object, parse};
+
+    #[test]
+    fn labels_that_calico_stores_where_no_one_can_read_them_are_unknown() {
+        for annotations in
+            ["{projectcalico.org/metadata: {labels: {a: b}}}", "{projectcalico.org/metadata: [1]}", "5"]
+        {
+            let output = parse(
+                "f",
+                &format!(
+                    "{{apiVersion: crd.projectcalico.org/v1, kind: GlobalNetworkSet, \
+                     metadata: {{name: a, annotations: {annotations}}}, spec: {{nets: []}}}}"
+                ),
+            );
+            let [Object::CalicoNetworkSet(set)] = &output.objects[..] else { panic!("{output:?}") };
+            assert!(!set.labels_known && set.meta.has_errors(), "{annotations}");
+        }
+    }
 }

@@ -89,12 +89,18 @@ impl CalicoPolicy {
         }
     }
 
-    /// Notes that something outside all fields could not be read.
-    pub(crate) fn mark_unreadable(&mut self) {
-        let at = self.spec.clone();
+    /// Notes that nothing of it is certain: where it stands, whom it is about, what it says.
+    pub(in crate::api) fn doubt(&mut self) {
         match &mut *self.body {
-            CalicoPolicyBody::Calico(spec) => spec.unreadable.get_or_insert(at),
-            CalicoPolicyBody::Kubernetes(policy) => policy.unreadable.get_or_insert(at),
-        };
+            CalicoPolicyBody::Calico(spec) => {
+                spec.tier = None;
+                spec.subject = None;
+                spec.unreadable.get_or_insert_with(|| self.spec.clone());
+            }
+            CalicoPolicyBody::Kubernetes(policy) => policy.doubt(),
+        }
+        if self.staged_for().is_some() {
+            self.staged_action = None;
+        }
     }
 }

@@ -9,14 +9,13 @@ use super::rule_reader::read_rules;
 use super::selector::LabelTest;
 use super::tier::{CalicoOrder, read_order, read_tier_name};
 use crate::api::diagnostic::Provenance;
-use crate::api::meta::RawMeta;
+use crate::api::meta::{OBJECT_FIELDS, RawMeta};
 use crate::api::object::Kind;
 use crate::api::policy_reader::read_policy_of;
 use crate::api::reader::Reader;
 use crate::api::tree::{Entry, Mark, Node, Value};
 use crate::api::words::quoted;
 
-const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const SPEC: [&str; 8] =
     ["tier", "order", "selector", "serviceAccountSelector", "types", "ingress", "egress", "performanceHints"];
 const GLOBAL_SPEC: [&str; 4] = ["namespaceSelector", "doNotTrack", "preDNAT", "applyOnForward"];
@@ -118,7 +117,7 @@ fn read_spec_of<'t>(
         unreadable: None,
     };
     let errors = reader.error_count();
-    reader.refuse_unknown(entries, &TOP_LEVEL);
+    reader.refuse_unknown(entries, &OBJECT_FIELDS);
     if reader.error_count() > errors {
         policy.unreadable = Some(reader.provenance(mark));
     }

@@ -24,18 +24,10 @@ const PROTOCOLS: [(&str, u8); 6] =
 /// ICMP and ICMPv6.
 const ICMPS: [u8; 2] = [1, 58];
 
-/// Reads `ingress` or `egress`. A section that is no list is one unreadable rule.
+/// Reads `ingress` or `egress`.
 pub(super) fn read_rules<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Vec<CalicoRule> {
-    if !matches!(node.value, Value::Sequence(_)) {
-        let _ = reader.sequence(node);
-        return vec![CalicoRule { body: None, provenance: reader.provenance(node.mark) }];
-    }
-    let mut rules = Vec::new();
-    reader.each(node, |reader, node| {
-        let body = read_rule(reader, node);
-        rules.push(CalicoRule { body, provenance: reader.provenance(node.mark) });
-    });
-    rules
+    let rules = reader.rules(node, read_rule);
+    rules.into_iter().map(|(body, provenance)| CalicoRule { body, provenance }).collect()
 }
 
 fn read_rule<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CalicoRuleBody> {

@@ -1,7 +1,7 @@
 //! Tier: a place among the tiers, and what happens in it when no rule decides.
 
 use crate::api::diagnostic::Provenance;
-use crate::api::meta::{Meta, RawMeta};
+use crate::api::meta::{Meta, OBJECT_FIELDS, RawMeta};
 use crate::api::reader::Reader;
 use crate::api::syntax::is_dns_label;
 use crate::api::tree::{Entry, Mark, Node, Value};
@@ -33,17 +33,25 @@ impl Eq for CalicoOrder {}
 /// What a tier does when one of its policies applied and none decided.
 const DEFAULT_ACTIONS: [&str; 2] = ["Deny", "Pass"];
 
-/// Tiers that are always there: name, order, default action.
-const FIXED: [(&str, f64, &str); 5] = [
-    ("default", 1_000_000.0, "Deny"),
-    ("kube-admin", 1_000.0, "Pass"),
-    ("kube-baseline", 10_000_000.0, "Pass"),
+/// Where NetworkPolicies are.
+pub(crate) const DEFAULT_TIER: &str = "default";
+/// Where ClusterNetworkPolicies of tier Admin and AdminNetworkPolicies are.
+pub(crate) const ADMIN_TIER: &str = "kube-admin";
+/// Where ClusterNetworkPolicies of tier Baseline and the BaselineAdminNetworkPolicy are.
+pub(crate) const BASELINE_TIER: &str = "kube-baseline";
+
+/// Tiers that always have this order and default action, as Calico orders them. The first three are there without an object;
+/// the others are what Calico called two of them before.
+pub(crate) const FIXED_TIERS: [(&str, f64, &str); 5] = [
+    (DEFAULT_TIER, 1_000_000.0, "Deny"),
+    (ADMIN_TIER, 1_000.0, "Pass"),
+    (BASELINE_TIER, 10_000_000.0, "Pass"),
     ("adminnetworkpolicy", 1_000.0, "Pass"),
     ("baselineadminnetworkpolicy", 10_000_000.0, "Pass"),
 ];
 
-/// What weir calls the tier of policies whose tier is not known.
-const RESERVED: &str = "unreadable";
+/// What weir calls the tier of policies whose tier is not known; no object may have the name.
+pub(crate) const UNREADABLE_TIER: &str = "unreadable";
 
 /// A tier of Calico's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,10 +71,9 @@ impl CalicoTier {
         mark: Mark,
         entries: &'t [Entry],
     ) -> Self {
-        let errors = reader.error_count();
         let mut order = Some(CalicoOrder::LAST);
         let mut action = Some("Deny");
-        reader.refuse_unknown(entries, &["apiVersion", "kind", "metadata", "spec", "status"]);
+        reader.refuse_unknown(entries, &OBJECT_FIELDS);
         reader.field(entries, "spec", |reader, node| {
             let Some(spec) = reader.mapping(node) else { return };
             reader.refuse_unknown(spec, &["order", "defaultAction"]);
@@ -74,19 +81,21 @@ impl CalicoTier {
             action = reader.field(spec, "defaultAction", read_default_action).unwrap_or(action);
         });
         let name = raw.meta.key.name.as_str();
-        if !is_dns_label(name) || name == RESERVED {
-            let message = format!("{name:?} is not a name for a tier");
-            let expected = format!("lower case letters, digits and '-', without dots, not {RESERVED:?}");
+        if !is_dns_label(name) || name == UNREADABLE_TIER {
+            let message = format!("{} is not a name for a tier", quoted(name));
+            let expected =
+                format!("lower case letters, digits and '-', without dots, not {UNREADABLE_TIER:?}");
             reader.error(mark, message, &expected);
         }
-        let fixed = FIXED.into_iter().find(|(fixed, ..)| *fixed == name);
+        let fixed = FIXED_TIERS.into_iter().find(|(fixed, ..)| *fixed == name);
         if let (Some((_, place, does)), Some(order), Some(action)) = (fixed, order, action)
             && (order.value().total_cmp(&place) != Ordering::Equal || action != does)
         {
             let message = format!("the tier {name:?} has another place or default action than it always has");
             reader.error(mark, message, &format!("order: {place}, defaultAction: {does}"));
         }
-        if reader.error_count() > errors {
+        // Of text and metadata too: which of two orders was meant is unknown.
+        if reader.error_count() > 0 {
             order = None;
         }
         Self { meta: raw.meta, order, passes: action == Some("Pass") }

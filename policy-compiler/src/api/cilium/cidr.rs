@@ -4,13 +4,13 @@
 
 use super::policy::{CiliumCidrGroups, CiliumPeer};
 use super::selector::read_object_selector;
-use crate::api::meta::{Meta, RawMeta};
+use crate::api::meta::{Meta, OBJECT_FIELDS, RawMeta};
 use crate::api::network_policy::IpBlock;
 use crate::api::reader::Reader;
-use crate::api::syntax::{cidr_expected, is_dns_subdomain, parse_cidr};
+use crate::api::syntax::{cidr_expected, is_dns_subdomain, parse_address, parse_cidr};
 use crate::api::tree::{Entry, Mark, Node, Value};
+use crate::api::words::quoted;
 use ipnet::IpNet;
-use std::net::IpAddr;
 
 /// A CiliumCIDRGroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(in crate::api) fn read_cidr_group<'t>(
     entries: &'t [Entry],
 ) -> CiliumCidrGroup {
     let mut cidrs = Vec::new();
-    reader.refuse_unknown(entries, &["apiVersion", "kind", "metadata", "spec", "status"]);
+    reader.refuse_unknown(entries, &OBJECT_FIELDS);
     let spec = reader.field(entries, "spec", |reader, node| {
         let Some(spec) = reader.mapping(node) else { return };
         reader.refuse_unknown(spec, &["externalCIDRs"]);
@@ -52,11 +52,11 @@ pub(in crate::api) fn read_cidr_group<'t>(
 pub(super) fn read_cidr<'t>(reader: &mut Reader<'t>, node: &'t Node, bare: bool) -> Option<IpNet> {
     let text = reader.string(node)?;
     let cidr = parse_cidr(text).or_else(|| {
-        let address: IpAddr = text.parse().ok()?;
-        bare.then(|| IpNet::from(address))
+        let address = parse_address(text).filter(|_| bare)?;
+        Some(IpNet::from(address))
     });
     if cidr.is_none() {
-        reader.error(node.mark, format!("{text:?} is not a CIDR"), cidr_expected(text));
+        reader.error(node.mark, format!("{} is not a CIDR", quoted(text)), cidr_expected(text));
     }
     cidr
 }
@@ -77,7 +77,7 @@ pub(super) fn read_cidr_rule<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opt
         let name = reader.string(node)?;
         if !is_dns_subdomain(name) {
             let expected = "the name of a CiliumCIDRGroup: lower case letters, digits, '-' and '.'";
-            reader.error(node.mark, format!("{name:?} is not a valid name"), expected);
+            reader.error(node.mark, format!("{} is not a valid name", quoted(name)), expected);
         }
         Some(name.to_owned())
     });

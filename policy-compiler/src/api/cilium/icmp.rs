@@ -1,8 +1,9 @@
 //! `icmps`: types of ICMP and ICMPv6, by number or by name; all codes of a type.
 
-use super::ports::{CiliumPort, CiliumPortRule, ICMP, ICMPV6, refuse_many};
-use crate::api::reader::{Reader, closest};
+use super::ports::{CiliumPort, CiliumPortRule, ICMP, ICMPV6, decimal, refuse_many};
+use crate::api::reader::Reader;
 use crate::api::tree::{Node, Value};
+use crate::api::words::quoted;
 
 /// Reads an element of `icmps`. `None`: it could not be read.
 pub(super) fn read_icmp_rule<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPortRule> {
@@ -20,6 +21,8 @@ pub(super) fn read_icmp_rule<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opt
     (reader.error_count() == errors).then_some(rule)
 }
 
+const EXPECTED: &str = "a number from 0 to 255, or a name like EchoRequest";
+
 fn read_icmp_field<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> {
     let entries = reader.mapping(node)?;
     reader.refuse_unknown(entries, &["family", "type"]);
@@ -27,7 +30,7 @@ fn read_icmp_field<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Cilium
         "IPv4" | "" => Some(ICMP),
         "IPv6" => Some(ICMPV6),
         other => {
-            reader.error(node.mark, format!("{other:?} is not a family"), "IPv4 or IPv6");
+            reader.unknown_word(node.mark, other, "a family", &["IPv4", "IPv6"]);
             None
         }
     });
@@ -35,20 +38,18 @@ fn read_icmp_field<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Cilium
     let names: &[(&str, u8)] = if protocol == ICMPV6 { &ICMPV6_TYPES } else { &ICMP_TYPES };
     let kind = reader.field(entries, "type", |reader, node| {
         let Value::Scalar(scalar) = &node.value else {
-            reader.error(node.mark, "not an ICMP type", "a number from 0 to 255, or a name like EchoRequest");
+            reader.error(node.mark, "not an ICMP type", EXPECTED);
             return None;
         };
         let text = scalar.text.as_str();
         let named = names.iter().find(|(name, _)| *name == text).map(|&(_, kind)| kind);
-        let number = || text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u8>().ok()).flatten();
+        // Quoted or not, digits are a number.
+        let number = || decimal(text).and_then(|number| u8::try_from(number).ok());
         let kind = named.or_else(number);
         if kind.is_none() {
-            let mut message = format!("{text:?} is not an ICMP type of the family");
+            let message = format!("{} is not an ICMP type of the family", quoted(text));
             let known: Vec<&str> = names.iter().map(|&(name, _)| name).collect();
-            if let Some(meant) = closest(text, &known) {
-                message = format!("{message}, did you mean {meant}?");
-            }
-            reader.error(node.mark, message, "a number from 0 to 255, or a name like EchoRequest");
+            reader.misspelled_word(node.mark, (text, &known), message, EXPECTED);
         }
         kind
     });
@@ -107,3 +108,21 @@ const ICMPV6_TYPES: [(&str, u8); 27] = [
     ("ExtendedEchoRequest", 160),
     ("ExtendedEchoReply", 161),
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::api::parse;
+
+    #[test]
+    fn a_type_that_kubectl_reads_in_octal_is_refused() {
+        let errors = |kind: &str| {
+            let policy = format!(
+                "{{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {{name: a}}, \
+                 spec: {{endpointSelector: {{}}, ingressDeny: [{{icmps: [{{fields: [{{type: {kind}}}]}}]}}]}}}}"
+            );
+            parse("f", &policy).diagnostics.len()
+        };
+        assert_eq!(["8", "'8'", "EchoRequest", "0"].map(errors), [0; 4]);
+        assert_eq!(["010", "'010'", "+8", "0x8", "256", "''"].map(errors), [1; 6]);
+    }
+}

@@ -5,6 +5,7 @@
 
 use crate::api::reader::Reader;
 use crate::api::tree::{Entry, Node};
+use crate::api::words::quoted;
 use std::collections::BTreeMap;
 
 /// A DNS name, exactly or by pattern.
@@ -66,7 +67,7 @@ pub(super) fn read_dns_match<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Opt
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             if text.is_empty() || text.len() > 255 || !text.chars().all(|c| plain(c) || wildcard && c == '*')
             {
-                reader.error(node.mark, format!("{text:?} is not a {field}"), expected);
+                reader.error(node.mark, format!("{} is not a {field}", quoted(text)), expected);
             }
             Some(text.to_owned())
         })

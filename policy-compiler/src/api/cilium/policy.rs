@@ -107,6 +107,13 @@ pub struct CiliumPolicy {
 }
 
 impl CiliumPolicy {
+    /// Notes that nothing of it is certain.
+    pub(in crate::api) fn doubt(&mut self) {
+        let Meta { origin, .. } = &self.meta;
+        let whole = Provenance { origin: origin.clone(), field: String::new() };
+        self.unreadable.get_or_insert(whole);
+    }
+
     /// The namespace it is confined to, if it is.
     pub fn namespace(&self) -> Option<&str> {
         self.meta.key.kind.is_namespaced().then_some(self.meta.key.namespace.as_str())

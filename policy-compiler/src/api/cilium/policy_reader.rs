@@ -7,7 +7,6 @@
 use super::policy::{CiliumPolicy, CiliumRule, CiliumSpec, CiliumSubject};
 use super::rule_reader::{Section, read_rule};
 use super::selector::{CiliumKey, CiliumSelector, read_endpoint_selector};
-use crate::api::diagnostic::Provenance;
 use crate::api::meta::RawMeta;
 use crate::api::reader::Reader;
 use crate::api::tree::{Entry, Mark, Node, Value};
@@ -170,16 +169,8 @@ fn check_subject<'t>(
     true
 }
 
-/// Reads a section. One that is no list is one unreadable rule.
+/// Reads a section.
 fn read_rules<'t>(reader: &mut Reader<'t>, node: &'t Node, section: &Section) -> Vec<CiliumRule> {
-    if !matches!(node.value, Value::Sequence(_)) {
-        let _ = reader.sequence(node);
-        return vec![CiliumRule { body: None, provenance: reader.provenance(node.mark) }];
-    }
-    let mut rules = Vec::new();
-    reader.each(node, |reader, node| {
-        let provenance: Provenance = reader.provenance(node.mark);
-        rules.push(CiliumRule { body: read_rule(reader, node, section), provenance });
-    });
-    rules
+    let rules = reader.rules(node, |reader, node| read_rule(reader, node, section));
+    rules.into_iter().map(|(body, provenance)| CiliumRule { body, provenance }).collect()
 }

@@ -4,8 +4,9 @@
 //! at most 40 elements.
 
 use super::l7::{CiliumL7Rules, read_l7_rules};
-use crate::api::reader::{Reader, as_integer, closest};
+use crate::api::reader::{Reader, as_integer};
 use crate::api::tree::{Node, Value};
+use crate::api::words::{quoted, shortened};
 
 /// A port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -101,8 +102,10 @@ pub(super) fn read_port_rule<'t>(
         let Some(l7) = &rule.l7 else { return };
         check_l7(reader, node, l7, &rule.ports, ingress);
         if reader.error_count() == errors {
-            let message =
-                format!("{} rules are not enforced yet, so these ports are allowed nothing", l7.protocol());
+            let message = format!(
+                "{} rules are not enforced yet, so these ports are allowed nothing",
+                shortened(l7.protocol())
+            );
             reader.warning(
                 node.mark,
                 message,
@@ -178,11 +181,6 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
         end.filter(|&end| end > 0)
     });
     let Asked(protocol) = protocol?;
-    let number = |text: &str| {
-        let octal = text.len() > 1 && text.starts_with('0');
-        let digits = text.bytes().all(|c| c.is_ascii_digit());
-        if octal || !digits { None } else { text.parse::<u16>().ok() }
-    };
     let read = match (protocol, port) {
         (_, Some(None)) => None,
         (Some(protocol @ (2 | 112)), None | Some(Some("0"))) => Some(CiliumPort::Protocol(protocol)),
@@ -191,17 +189,17 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
             None
         }
         (Some(protocol @ (ICMP | ICMPV6)), Some(Some(text))) => {
-            let kind = number(text).and_then(|number| u8::try_from(number).ok());
+            let kind = decimal(text).and_then(|number| u8::try_from(number).ok());
             if kind.is_none() {
                 reader.error(
                     node.mark,
-                    format!("{text:?} is not an ICMP type"),
+                    format!("{} is not an ICMP type", quoted(text)),
                     "a number from 0 to 255, in quotes",
                 );
             }
             kind.map(|kind| CiliumPort::Icmp { protocol, kind })
         }
-        (protocol, Some(Some(text))) => match number(text) {
+        (protocol, Some(Some(text))) => match decimal(text) {
             Some(0) => Some(CiliumPort::Range { protocol, first: 0, last: u16::MAX }),
             Some(first) => {
                 let last = end.flatten().unwrap_or(first);
@@ -220,7 +218,7 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
             None => {
                 reader.error(
                     node.mark,
-                    format!("{text:?} is neither a port number nor a port name"),
+                    format!("{} is neither a port number nor a port name", quoted(text)),
                     EXPECTED,
                 );
                 None
@@ -244,6 +242,13 @@ fn read_port<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<CiliumPort> 
     read.filter(|_| reader.error_count() == errors)
 }
 
+/// A number in decimal. A leading zero would be octal to kubectl, or to whoever wrote it in quotes.
+pub(super) fn decimal(text: &str) -> Option<u16> {
+    let octal = text.len() > 1 && text.starts_with('0');
+    let digits = text.bytes().all(|c| c.is_ascii_digit());
+    if octal || !digits { None } else { text.parse().ok() }
+}
+
 /// IANA service name, in either case.
 fn is_service_name(text: &str) -> bool {
     text.len() <= 15
@@ -265,12 +270,7 @@ fn read_protocol<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Asked> {
     }
     let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|&(_, number)| Asked(number));
     if known.is_none() {
-        let names = PROTOCOLS.map(|(name, _)| name);
-        let mut message = format!("{text:?} is not a protocol");
-        if let Some(meant) = closest(text, &names) {
-            message = format!("{message}, did you mean {meant}?");
-        }
-        reader.error(node.mark, message, &format!("one of {}", names.join(", ")));
+        reader.unknown_word(node.mark, text, "a protocol", &PROTOCOLS.map(|(name, _)| name));
     }
     known
 }

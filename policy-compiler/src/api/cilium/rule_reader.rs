@@ -11,8 +11,9 @@ use super::policy::{CiliumPeer, CiliumRuleBody};
 use super::ports::read_port_rule;
 use super::selector::{read_endpoint_selector, read_object_selector};
 use crate::api::network_policy::IpBlock;
-use crate::api::reader::{Reader, closest};
+use crate::api::reader::Reader;
 use crate::api::tree::{Entry, Node, Value};
+use crate::api::words::quoted;
 
 /// Names of fields, which differ by direction.
 pub(super) struct Section {
@@ -194,12 +195,7 @@ fn read_peers<'t>(
 fn read_entity<'t>(reader: &mut Reader<'t>, node: &'t Node, host_denied: bool) -> Option<CiliumEntity> {
     let text = reader.string(node)?;
     let Some(entity) = CiliumEntity::from_name(text) else {
-        let names = CiliumEntity::ALL.map(CiliumEntity::name);
-        let mut message = format!("{text:?} is not an entity");
-        if let Some(meant) = closest(text, &names) {
-            message = format!("{message}, did you mean {meant}?");
-        }
-        reader.error(node.mark, message, &format!("one of {}", names.join(", ")));
+        reader.unknown_word(node.mark, text, "an entity", &CiliumEntity::ALL.map(CiliumEntity::name));
         return None;
     };
     if entity.is_absent() {
@@ -252,7 +248,8 @@ fn refuse_unserved<'t>(reader: &mut Reader<'t>, entries: &'t [Entry], section: &
         let mode = reader.field(fields, "mode", |reader, node| {
             let mode = reader.string(node)?;
             if mode != "disabled" {
-                let message = format!("weir cannot authenticate peers, and this rule asks for mode {mode:?}");
+                let message =
+                    format!("weir cannot authenticate peers, and this rule asks for mode {}", quoted(mode));
                 reader.error(node.mark, message, "disabled, or a rule without authentication");
             }
             Some(())

@@ -129,5 +129,14 @@ pub struct ClusterPolicy {
     pub unreadable: Option<Provenance>,
 }
 
+impl ClusterPolicy {
+    /// Notes that nothing of it is certain: where it stands, whom it is about, what it says.
+    pub(super) fn doubt(&mut self) {
+        self.place = None;
+        self.subject = None;
+        self.unreadable = Some(self.spec.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests;

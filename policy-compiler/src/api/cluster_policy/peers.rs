@@ -9,11 +9,11 @@ use super::subject::{read_namespaces, read_pods};
 use super::{ClusterAction, ClusterPeer};
 use crate::api::reader::Reader;
 use crate::api::selector::read_selector;
-use crate::api::syntax::cidr_expected;
+use crate::api::syntax::{cidr_expected, parse_address};
 use crate::api::tree::{Node, Value};
+use crate::api::words::quoted;
 use crate::model::Direction;
 use ipnet::IpNet;
-use std::net::IpAddr;
 
 /// Most elements of `networks` and `domainNames`, in every version.
 const MOST_ADDRESSES: usize = 25;
@@ -57,12 +57,12 @@ fn read_networks<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<Vec<IpNe
     elements(reader, node, MOST_ADDRESSES, |reader, node| {
         let Some(text) = reader.string(node) else { return };
         if seen.contains(&text) {
-            reader.error(node.mark, format!("{text} is here twice"), "it once");
+            reader.error(node.mark, format!("{} is here twice", quoted(text)), "it once");
         }
         seen.push(text);
         match parse_network(text) {
             Some(network) => networks.push(network),
-            None => reader.error(node.mark, format!("{text:?} is not a CIDR"), cidr_expected(text)),
+            None => reader.error(node.mark, format!("{} is not a CIDR", quoted(text)), cidr_expected(text)),
         }
     })?;
     (reader.error_count() == errors).then_some(networks)
@@ -75,11 +75,7 @@ fn parse_network(text: &str) -> Option<IpNet> {
     if !length.bytes().all(|c| c.is_ascii_digit()) || (length.len() > 1 && length.starts_with('0')) {
         return None;
     }
-    let address: IpAddr = address.parse().ok()?;
-    if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
-        return None;
-    }
-    Some(IpNet::new(address, length.parse().ok()?).ok()?.trunc())
+    Some(IpNet::new(parse_address(address)?, length.parse().ok()?).ok()?.trunc())
 }
 
 fn read_domain_names<'t>(
@@ -100,10 +96,10 @@ fn read_domain_names<'t>(
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if !is_domain_name(&name) {
             let expected = "a name like example.com, or *.example.com for all names under it";
-            reader.error(node.mark, format!("{text:?} is not a domain name"), expected);
+            reader.error(node.mark, format!("{} is not a domain name", quoted(text)), expected);
         }
         if names.contains(&name) {
-            reader.error(node.mark, format!("{text} is here twice"), "it once");
+            reader.error(node.mark, format!("{} is here twice", quoted(text)), "it once");
         }
         names.push(name);
     })?;

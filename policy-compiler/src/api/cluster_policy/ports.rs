@@ -10,6 +10,7 @@ use crate::api::pod::{read_port, read_protocol};
 use crate::api::reader::Reader;
 use crate::api::syntax::is_port_name;
 use crate::api::tree::{Entry, Mark, Node};
+use crate::api::words::quoted;
 use crate::model::Protocol;
 
 /// Reads an element. `nameless`: a kind of peer of the rule whose ports have no names. `None`: it could not be read.
@@ -48,7 +49,7 @@ fn read_name<'t>(reader: &mut Reader<'t>, node: &'t Node, nameless: Option<&str>
     let name = reader.string(node)?;
     if !is_port_name(name) {
         let expected = "a name of up to 15 lower case letters, digits and '-'";
-        reader.error(node.mark, format!("{name:?} is not a port name"), expected);
+        reader.error(node.mark, format!("{} is not a port name", quoted(name)), expected);
         return None;
     }
     if let Some(peers) = nameless {

@@ -5,19 +5,18 @@
 use super::dialect::Dialect;
 use super::peers::read_peer;
 use super::ports::read_cluster_port;
-use super::shape::{elements, not_one_of, too_many};
+use super::shape::{elements, too_many};
 use super::subject::read_subject;
 use super::{
     ClusterAction, ClusterPeer, ClusterPlace, ClusterPolicy, ClusterRule, ClusterRuleBody, ClusterTier,
 };
 use crate::api::diagnostic::Provenance;
-use crate::api::meta::RawMeta;
+use crate::api::meta::{OBJECT_FIELDS, RawMeta};
 use crate::api::reader::{Reader, as_integer};
 use crate::api::tree::{Entry, Mark, Node, Value};
+use crate::api::words::{listed, quoted, shortened};
 use crate::model::Direction;
 
-/// Fields of the object beside `spec`; anything else is a misspelled `spec`.
-const TOP_LEVEL: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 /// The last priority.
 const MOST_PRIORITY: u16 = 1000;
 /// Most characters of a rule's name.
@@ -41,7 +40,7 @@ pub(crate) fn read_cluster_policy<'t>(
         unreadable: None,
     };
     let errors = reader.error_count();
-    reader.refuse_unknown(entries, &TOP_LEVEL);
+    reader.refuse_unknown(entries, &OBJECT_FIELDS);
     if let Some(name) = dialect.only_name.filter(|name| *name != policy.meta.key.name) {
         let metadata = entries.iter().find(|entry| entry.key == "metadata");
         let written =
@@ -123,8 +122,7 @@ fn read_tier<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<ClusterTier>
         "Admin" => Some(ClusterTier::Admin),
         "Baseline" => Some(ClusterTier::Baseline),
         other => {
-            let message = not_one_of(other, "a tier", &["Admin", "Baseline"], None);
-            reader.error(node.mark, message, "Admin or Baseline");
+            reader.unknown_word(node.mark, other, "a tier", &["Admin", "Baseline"]);
             None
         }
     }
@@ -136,8 +134,8 @@ fn read_priority<'t>(reader: &mut Reader<'t>, node: &'t Node) -> Option<u16> {
     let priority = number.filter(|&number| number <= MOST_PRIORITY);
     if priority.is_none() {
         let text = match scalar {
-            Some(scalar) if scalar.plain => scalar.text.clone(),
-            Some(scalar) => format!("{:?}", scalar.text),
+            Some(scalar) if scalar.plain => shortened(&scalar.text),
+            Some(scalar) => quoted(&scalar.text),
             None => "this".to_owned(),
         };
         let expected = format!("a number from 0 to {MOST_PRIORITY}, without quotes");
@@ -191,7 +189,7 @@ fn read_rule<'t>(
     });
     let action = reader.field(entries, "action", |reader, node| read_action(reader, node, dialect));
     if action.is_none() {
-        reader.error(node.mark, "there is no action", &words(dialect));
+        reader.error(node.mark, "there is no action", &listed(&words(dialect)));
     }
     let action = action.flatten();
     let mut sound = reader.error_count() == errors;
@@ -231,9 +229,8 @@ fn read_rule<'t>(
     Some(ClusterRuleBody { action: action?, peers, ports })
 }
 
-fn words(dialect: &Dialect) -> String {
-    let words: Vec<&str> = dialect.actions.iter().map(|(word, _)| *word).collect();
-    words.join(" or ")
+fn words(dialect: &Dialect) -> Vec<&'static str> {
+    dialect.actions.iter().map(|(word, _)| *word).collect()
 }
 
 fn read_action<'t>(reader: &mut Reader<'t>, node: &'t Node, dialect: &Dialect) -> Option<ClusterAction> {
@@ -242,8 +239,16 @@ fn read_action<'t>(reader: &mut Reader<'t>, node: &'t Node, dialect: &Dialect) -
         return Some(*action);
     }
     let (foreign, own) = dialect.foreign_action;
-    let known: Vec<&str> = dialect.actions.iter().map(|(word, _)| *word).collect();
-    let message = not_one_of(text, "an action", &known, (text == foreign).then_some(own));
-    reader.error(node.mark, message, &words(dialect));
+    if text == foreign {
+        let help = format!("did you mean {own:?}?");
+        reader.error_with_help(
+            node.mark,
+            format!("{text:?} is not an action"),
+            &listed(&words(dialect)),
+            help,
+        );
+    } else {
+        reader.unknown_word(node.mark, text, "an action", &words(dialect));
+    }
     None
 }

@@ -1,6 +1,6 @@
-//! Shapes that the CRDs ask for: exactly one field of several, lists with a least and a most, one word of a few.
+//! Shapes that the CRDs ask for: exactly one field of several, lists with a least and a most.
 
-use crate::api::reader::{Reader, closest};
+use crate::api::reader::Reader;
 use crate::api::tree::{Entry, Node, Value};
 
 /// The one field of a mapping that may have only one of several. `Err(true)`: there is none, or only unknown ones.
@@ -63,12 +63,4 @@ pub(super) fn too_many(reader: &mut Reader<'_>, node: &Node, count: usize, most:
     }
     reader.error(node.mark, format!("{count} elements"), &format!("at most {most}"));
     None
-}
-
-/// A message about a word that is not one of a list, with the one it most probably should be.
-pub(super) fn not_one_of(word: &str, what: &str, known: &[&str], meant: Option<&str>) -> String {
-    match meant.or_else(|| closest(word, known)) {
-        Some(meant) => format!("{word:?} is not {what}, did you mean {meant}?"),
-        None => format!("{word:?} is not {what}"),
-    }
 }

@@ -14,13 +14,13 @@ mod expressions;
 mod rules;
 
 use super::tiers::{TierShape, Tiers, UNREADABLE};
-use super::{Context, Placed, kubernetes, mixture};
+use super::{Context, Placed, isolating, kubernetes, mixture};
 use crate::api::{
     CalicoPolicy, CalicoPolicyBody, CalicoPolicySpec, CalicoRule, CalicoTier, Diagnostic, Kind, ObjectKey,
     Severity, StagedAction,
 };
 use crate::model::{
-    Applies, Direction, Expression, Namespaces, Order, PodSelection, Policy, PolicyName, Rule, Undecided,
+    Direction, Expression, Namespaces, Order, PodSelection, Policy, PolicyName, Rule, Undecided,
 };
 use expressions::{Labels, all, expression};
 
@@ -136,46 +136,28 @@ fn own(policy: &CalicoPolicy, spec: &CalicoPolicySpec, context: &Context<'_>) ->
             }
         }
     }
-    let place = |order, directions: &[Direction], rules| Placed {
-        tier: tier.to_owned(),
-        policy: Policy {
-            name: policy.meta.key.clone(),
-            order,
-            subject: subject.clone(),
-            egress: isolating(directions.contains(&Direction::Egress)),
-            ingress: isolating(directions.contains(&Direction::Ingress)),
-            rules,
-            provenance: policy.spec.clone(),
-        },
-    };
-    let mut placed = Vec::new();
+    let mut policies = Vec::new();
     if !holes.is_empty() {
-        let directions: Vec<Direction> = holes.iter().map(|hole| hole.direction).collect();
-        placed.push(place(Order::FIRST, &directions, holes));
+        policies.push(super::denying(&policy.meta.key, subject.clone(), holes, &policy.spec));
     }
-    placed.push(place(Order::at(spec.order.value()), &directions(spec), rules));
-    placed
+    let directions = directions(spec);
+    policies.push(Policy {
+        name: policy.meta.key.clone(),
+        order: Order::at(spec.order.value()),
+        subject,
+        egress: isolating(directions.contains(&Direction::Egress)),
+        ingress: isolating(directions.contains(&Direction::Ingress)),
+        rules,
+        provenance: policy.spec.clone(),
+    });
+    policies.into_iter().map(|policy| Placed { tier: tier.to_owned(), policy }).collect()
 }
 
 /// What denies a subject everything in these directions, in place of the policy.
 fn denying(policy: &CalicoPolicy, tier: &str, subject: PodSelection, directions: &[Direction]) -> Placed {
     let rules = directions.iter().map(|direction| Rule::unreadable(*direction, policy.spec.clone()));
-    Placed {
-        tier: tier.to_owned(),
-        policy: Policy {
-            name: policy.meta.key.clone(),
-            order: Order::FIRST,
-            subject,
-            egress: isolating(directions.contains(&Direction::Egress)),
-            ingress: isolating(directions.contains(&Direction::Ingress)),
-            rules: rules.collect(),
-            provenance: policy.spec.clone(),
-        },
-    }
-}
-
-fn isolating(applies: bool) -> Applies {
-    if applies { Applies::Isolating } else { Applies::No }
+    let policy = super::denying(&policy.meta.key, subject, rules.collect(), &policy.spec);
+    Placed { tier: tier.to_owned(), policy }
 }
 
 /// The directions it applies to, with their rules.

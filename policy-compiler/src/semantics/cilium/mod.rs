@@ -20,10 +20,8 @@ pub(super) use problems::problems;
 
 use self::peers::{Reading, peers};
 use super::tiers::{DEFAULT, UNREADABLE};
-use super::{Context, Placed, mixture};
-use crate::api::{
-    CiliumPolicy, CiliumPort, CiliumPortRule, CiliumRule, CiliumSpec, CiliumSubject, Provenance,
-};
+use super::{Context, Placed, denying, mixture};
+use crate::api::{CiliumPolicy, CiliumPort, CiliumPortRule, CiliumRule, CiliumSpec, CiliumSubject};
 use crate::model::{
     Applies, Direction, Expression, Namespaces, Order, PodSelection, Policy, PortSpec, Ports, Protocol, Rule,
     RuleAction,
@@ -38,7 +36,7 @@ pub(super) fn policies(policy: &CiliumPolicy, context: &Context<'_>) -> Vec<Plac
     let mut placed = Vec::new();
     if let Some(provenance) = &policy.unreadable {
         let rules = Direction::ALL.map(|direction| Rule::unreadable(direction, provenance.clone()));
-        placed.push(unreadable(policy, everyone(policy), rules.into(), provenance));
+        placed.push(denying(&policy.meta.key, everyone(policy), rules.into(), provenance));
     }
     if mixture::refuses(context) {
         // Before every tier: Calico's may allow what is denied here.
@@ -61,7 +59,7 @@ fn closed(policy: &CiliumPolicy, spec: &CiliumSpec) -> Option<Policy> {
         }
     };
     let rules = Direction::ALL.map(|direction| Rule::unreadable(direction, spec.provenance.clone()));
-    Some(unreadable(policy, subject, rules.into(), &spec.provenance))
+    Some(denying(&policy.meta.key, subject, rules.into(), &spec.provenance))
 }
 
 fn of_spec(policy: &CiliumPolicy, spec: &CiliumSpec, context: &Context<'_>) -> Vec<Policy> {
@@ -84,7 +82,7 @@ fn of_spec(policy: &CiliumPolicy, spec: &CiliumSpec, context: &Context<'_>) -> V
         holes.extend(unread.map(|rule| Rule::unreadable(section.direction, rule.provenance.clone())));
     }
     if !holes.is_empty() {
-        policies.push(unreadable(policy, subject.clone(), holes, &spec.provenance));
+        policies.push(denying(&policy.meta.key, subject.clone(), holes, &spec.provenance));
     }
     let mut rest = Rest { denies: Vec::new(), allows: Vec::new(), restricts: Vec::new() };
     for section in sections(spec) {
@@ -191,21 +189,6 @@ fn everyone(policy: &CiliumPolicy) -> PodSelection {
         None => Namespaces::any(),
     };
     PodSelection { namespaces, pods: Expression::EVERYTHING }
-}
-
-fn unreadable(
-    policy: &CiliumPolicy,
-    subject: PodSelection,
-    rules: Vec<Rule>,
-    provenance: &Provenance,
-) -> Policy {
-    let applies = |direction| {
-        let denied = rules.iter().any(|rule| rule.direction == direction);
-        if denied { Applies::Isolating } else { Applies::No }
-    };
-    let (egress, ingress) = (applies(Direction::Egress), applies(Direction::Ingress));
-    let name = policy.meta.key.clone();
-    Policy { name, order: Order::FIRST, subject, egress, ingress, rules, provenance: provenance.clone() }
 }
 
 /// The ports that need no other layer, or those that do.

@@ -1,7 +1,8 @@
 //! Cilium's peers as formulas of the model.
 //!
 //! CIDRs and `world` speak only of addresses without an identity in the cluster: no pod's, no node's. Where it is not known
-//! whom a peer stands for, an allow is about nobody and a deny about everyone it could be.
+//! whom a peer stands for, an allow is about nobody and a deny about everyone it could be. So it is with all that depends on
+//! which addresses are a node's, where a Node could not be read.
 
 use crate::api::{
     CiliumCidrGroup, CiliumCidrGroups, CiliumEntity, CiliumKey, CiliumPeer, CiliumPolicy, CiliumRequirement,
@@ -47,21 +48,24 @@ fn peer(peer: &CiliumPeer, reading: Reading, policy: &CiliumPolicy, context: &Co
     match peer {
         CiliumPeer::Endpoints(selector) => endpoints(selector, reading, policy.namespace(), context),
         &CiliumPeer::Entity(entity) => self::entity(entity, reading, context),
-        CiliumPeer::Block(block) => outside(vec![addresses(block)]),
+        CiliumPeer::Block(block) => Peer::All(vec![addresses(block), outside(reading, context)]),
         CiliumPeer::CidrGroups { groups, except, .. } => match cidrs(groups, context) {
             Some(cidrs) => {
                 let block = |cidr: IpNet| Peer::Addresses(IpBlock { cidr, except: Vec::new() });
                 let cut = Peer::Any(except.iter().copied().map(block).collect()).negated();
-                outside(vec![Peer::Any(cidrs.into_iter().map(block).collect()), cut])
+                let any = Peer::Any(cidrs.into_iter().map(block).collect());
+                Peer::All(vec![any, cut, outside(reading, context)])
             }
-            None => unknown(reading),
+            None => unknown(reading, context),
         },
         // They extend the entity `remote-node`; that a deny spares the own node is not what its author expects.
         CiliumPeer::Nodes(selector) => match reading {
-            Reading::Allow => Peer::All(vec![Peer::Nodes(selector.clone()), Peer::OwnNode.negated()]),
-            Reading::Deny => Peer::Nodes(selector.clone()),
+            Reading::Allow => {
+                Peer::All(vec![nodes(selector.clone(), reading, context), Peer::OwnNode.negated()])
+            }
+            Reading::Deny => nodes(selector.clone(), reading, context),
         },
-        CiliumPeer::Names(_) => unknown(reading),
+        CiliumPeer::Names(_) => unknown(reading, context),
     }
 }
 
@@ -70,16 +74,35 @@ fn nobody() -> Peer {
 }
 
 /// Addresses outside the cluster of which more is not known.
-fn unknown(reading: Reading) -> Peer {
+fn unknown(reading: Reading, context: &Context<'_>) -> Peer {
     match reading {
         Reading::Allow => nobody(),
-        Reading::Deny => Peer::outside(),
+        Reading::Deny => outside(reading, context),
     }
 }
 
-fn outside(mut parts: Vec<Peer>) -> Peer {
-    parts.push(Peer::outside());
-    Peer::All(parts)
+/// What is no pod: nodes and the outside, where nobody can tell one from the other.
+fn no_pod() -> Peer {
+    Peer::Pods(PodSelection::everyone()).negated()
+}
+
+/// What has no identity in the cluster.
+fn outside(reading: Reading, context: &Context<'_>) -> Peer {
+    match reading {
+        _ if !context.unread_nodes.addresses => Peer::outside(),
+        Reading::Allow => nobody(),
+        Reading::Deny => no_pod(),
+    }
+}
+
+/// The nodes whose labels match.
+fn nodes(selector: Selector, reading: Reading, context: &Context<'_>) -> Peer {
+    match reading {
+        _ if !context.unread_nodes.concern(&selector) => Peer::Nodes(selector),
+        Reading::Allow => nobody(),
+        Reading::Deny if context.unread_nodes.addresses => no_pod(),
+        Reading::Deny => Peer::Nodes(Selector::default()),
+    }
 }
 
 fn addresses(block: &IpBlock) -> Peer {
@@ -118,24 +141,25 @@ pub(super) fn groups<'o>(groups: &CiliumCidrGroups, context: &Context<'o>) -> Ve
 }
 
 fn entity(entity: CiliumEntity, reading: Reading, context: &Context<'_>) -> Peer {
-    let within = |cidr: IpNet| outside(vec![Peer::Addresses(IpBlock { cidr, except: Vec::new() })]);
+    let within = |cidr: IpNet| {
+        Peer::All(vec![Peer::Addresses(IpBlock { cidr, except: Vec::new() }), outside(reading, context)])
+    };
     match entity {
         CiliumEntity::All => Peer::All(Vec::new()),
-        CiliumEntity::World => Peer::outside(),
+        CiliumEntity::World => outside(reading, context),
         CiliumEntity::WorldIpv4 => within(IpNet::V4(Ipv4Net::default())),
         CiliumEntity::WorldIpv6 => within(IpNet::V6(Ipv6Net::default())),
-        CiliumEntity::Cluster => Peer::outside().negated(),
+        CiliumEntity::Cluster => outside(reading.under(true), context).negated(),
+        CiliumEntity::Host if reading == Reading::Deny && context.unread_nodes.addresses => no_pod(),
         CiliumEntity::Host => Peer::OwnNode,
         CiliumEntity::RemoteNode => {
-            Peer::All(vec![Peer::Nodes(Selector::default()), Peer::OwnNode.negated()])
+            Peer::All(vec![nodes(Selector::default(), reading, context), Peer::OwnNode.negated()])
         }
         // It may be anywhere but in a pod.
-        CiliumEntity::KubeApiServer if reading == Reading::Deny && !context.control_plane => {
-            Peer::Pods(PodSelection::everyone()).negated()
-        }
+        CiliumEntity::KubeApiServer if reading == Reading::Deny && !context.control_plane => no_pod(),
         CiliumEntity::KubeApiServer => {
             let with = |label: &str| Selector { requirements: vec![Requirement::Exists(label.to_owned())] };
-            Peer::Any(CONTROL_PLANE.map(|label| Peer::Nodes(with(label))).into())
+            Peer::Any(CONTROL_PLANE.map(|label| nodes(with(label), reading, context)).into())
         }
         CiliumEntity::Ingress
         | CiliumEntity::Health

@@ -18,7 +18,7 @@ use std::fmt;
 /// Levels of parentheses.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// What is asked of a label that is there.
+/// What is asked of a label, or of another attribute, that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LabelTest {
     /// Nothing more.
