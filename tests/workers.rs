@@ -205,7 +205,8 @@ fn an_idle_weir_sleeps() {
     std::thread::sleep(Duration::from_secs(1));
     let (begin, before) = (Instant::now(), ticks_used(pid));
     std::thread::sleep(Duration::from_secs(4));
-    let share = (ticks_used(pid) - before) as f64 / 100.0 / begin.elapsed().as_secs_f64();
+    let ticks = u32::try_from(ticks_used(pid) - before).unwrap();
+    let share = f64::from(ticks) / 100.0 / begin.elapsed().as_secs_f64();
     println!("an idle weir uses {:.2} % of a processor", share * 100.0);
     // 1 % is the promise; a loaded machine and ticks of 10 ms want some room.
     assert!(share < 0.03, "{share}");

@@ -47,9 +47,10 @@ fn for_people(report: &Report) -> String {
         let colour = if finding.standing == Standing::Blocks { Colour::Bad } else { Colour::Doubtful };
         let _ = writeln!(text, "{}: {}", paint(colour, finding.check), visible(remedy));
     }
-    let (colour, verdict) = match report.can_run {
-        true => (Colour::Good, "weir can run here"),
-        false => (Colour::Bad, "weir cannot run here"),
+    let (colour, verdict) = if report.can_run {
+        (Colour::Good, "weir can run here")
+    } else {
+        (Colour::Bad, "weir cannot run here")
     };
     let _ = writeln!(text, "\n{} (Linux {})", paint(colour, verdict), visible(&report.kernel));
     text

@@ -145,7 +145,7 @@ fn ports(status: &Status) -> String {
 
 fn workers(status: &Status) -> String {
     let rows = status.workers.iter().map(|worker| {
-        let fill = worker.received as f64 / worker.batches.max(1) as f64;
+        let tenths = worker.received.saturating_mul(10).div_ceil(worker.batches.max(1));
         [
             worker.name.clone(),
             worker.processor.map_or_else(|| "any".to_owned(), |number| number.to_string()),
@@ -153,7 +153,7 @@ fn workers(status: &Status) -> String {
             worker.received.to_string(),
             worker.forwarded.to_string(),
             worker.dropped.to_string(),
-            format!("{fill:.1}"),
+            format!("{}.{}", tenths / 10, tenths % 10),
         ]
     });
     let header = ["NAME", "CPU", "NICENESS", "RECEIVED", "FORWARDED", "DROPPED", "PACKETS/BATCH"];
