@@ -8,7 +8,7 @@ use super::PORTS;
 use super::ruleset::Skew;
 use crate::generate::Rng;
 
-/// `count` connections between subjects of the cluster, IPv4 or IPv6, TCP, on ports that policies speak of and on
+/// `count` connections between different subjects of the cluster, IPv4 or IPv6, TCP, on ports that policies speak of and on
 /// others. Both ends are chosen evenly or by Zipf's law, in an order of their own. None where no subject has an address
 /// of the family.
 pub fn pod_pairs(cluster: &Cluster, v4: bool, skew: Skew, seed: u64, count: usize) -> Vec<Pair> {
@@ -38,6 +38,10 @@ pub fn pod_pairs(cluster: &Cluster, v4: bool, skew: Skew, seed: u64, count: usiz
             ends.get(sums.partition_point(|&sum| sum <= at)).copied()
         };
         let (Some((source, src)), Some((destination, dst))) = (end(), end()) else { break };
+        // What a pod sends to itself never leaves it.
+        if source == destination && ends.len() > 1 {
+            continue;
+        }
         let dst_port = match rng.below(4) {
             0 => rng.below(65_536) as u16,
             _ => rng.pick(&PORTS).copied().unwrap_or(0),
@@ -74,6 +78,7 @@ mod tests {
                 let pairs = pod_pairs(&cluster, v4, skew, 1, 4000);
                 assert_eq!(pairs, pod_pairs(&cluster, v4, skew, 1, 4000));
                 assert!(pairs.iter().all(|pair| pair.src.is_ipv4() == v4 && pair.dst.is_ipv4() == v4));
+                assert!(pairs.iter().all(|pair| pair.source != pair.destination));
                 let mut sources = BTreeMap::new();
                 pairs.iter().for_each(|pair| *sources.entry(pair.src).or_insert(0) += 1);
                 let first = sources.values().max().copied().unwrap_or(0);

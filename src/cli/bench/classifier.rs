@@ -62,9 +62,9 @@ pub(super) struct Args {
     /// What chooses them
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Packets to make
-    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "generate")]
-    packets: usize,
+    /// Packets to make: 20,000 unless given; connections for k8s: 4,096, as many as stay in a core's cache
+    #[arg(long, value_name = "N", requires = "generate")]
+    packets: Option<usize>,
     /// Make IPv6 rules and packets
     #[arg(long, requires = "generate")]
     ipv6: bool,
@@ -148,7 +148,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         let shape = RuleSetShape { family, rules: args.size, v6: args.ipv6, seed: args.seed };
         let skew = if args.zipf { Skew::Zipf } else { Skew::Uniform };
         let rules = shape.rules();
-        let tuples = packets(&rules, skew, args.seed, args.packets);
+        let tuples = packets(&rules, skew, args.seed, args.packets.unwrap_or(20_000));
         let input = format!("{shape:?}, {skew:?}");
         report(input, rules, &tuples, run, args.updates)
     };
@@ -282,7 +282,7 @@ fn cluster(args: &Args, run: Duration) -> anyhow::Result<Report> {
     times.push(time);
     times.sort_unstable();
     let flat_time = times.get(2).copied().unwrap_or(time);
-    let pairs = pod_pairs(&flat.cluster, !args.ipv6, skew, args.seed, args.packets);
+    let pairs = pod_pairs(&flat.cluster, !args.ipv6, skew, args.seed, args.packets.unwrap_or(4096));
     if pairs.is_empty() {
         bail!("the generated cluster has no connections to judge");
     }
