@@ -301,7 +301,9 @@ impl Bench<'_> {
     }
 
     fn add(&mut self, group: &str, subject: &str, round: usize, measured: Measured) {
-        for (figure, value) in measured.figures {
+        let runs_weir = !subject.starts_with("kernel");
+        let figures = measured.figures.into_iter();
+        for (figure, value) in figures.filter(|(one, _)| runs_weir || !one.quantity.contains("weir")) {
             self.run.add(group, subject, figure, value);
         }
         if let Some(book) = measured.book {

@@ -3,7 +3,7 @@
 //! Every trial ramps up first and counts only within a window; what a trial opened is closed before it returns. The
 //! books cover the whole trial, ramp and drain included.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -180,6 +180,7 @@ impl Trial<'_> {
         let sent = blast.finish();
         let arrived = u64::from(sink.drained()?.wrapping_sub(first));
         let broken = sink.broken()?.saturating_sub(broken);
+        self.stir()?;
         let mut counted = vec![("checksum".to_owned(), broken)];
         counted.extend(Drops::now(self.subject, self.far)?.since(&drops));
         let book = Book::close(sent.sent, arrived.saturating_sub(broken), sent.refused, &counted);
@@ -194,6 +195,15 @@ impl Trial<'_> {
             book: Some(book),
             round_trips: None,
         })
+    }
+
+    /// Sends one datagram that the sink does not count: a socket that lost packets says so with its next arrival.
+    fn stir(&self) -> Result<(), LabError> {
+        let (from, at) = (self.subject.client()?, self.at(PORT.saturating_add(1))?);
+        let own = SocketAddr::new(from.address(self.family), 0);
+        from.run(|| UdpSocket::bind(own)?.send_to(&[0], at))??;
+        std::thread::sleep(LOOK);
+        Ok(())
     }
 
     fn round_trip(&self) -> Result<Measured, LabError> {

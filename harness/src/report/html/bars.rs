@@ -61,7 +61,7 @@ pub(super) fn figures(title: &str, series: &[(&Series, Spread)]) -> String {
     let axis = Axis::linear(most, LEFT, RIGHT);
     let (factor, name) = scale(most, unit);
     let (mut svg, bottom) = begin(title, series.len(), &axis, |tick| plain(tick / factor));
-    svg.text("axis", [RIGHT + 10.0, bottom + 16.0], Anchor::Start, &name);
+    svg.text("axis", [WIDTH - 2.0, bottom + 16.0], Anchor::End, &name);
     for (row, (one, spread)) in series.iter().enumerate() {
         let y = middle(row);
         let value = quantity(spread.median, unit);
