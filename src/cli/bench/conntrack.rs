@@ -104,7 +104,7 @@ fn measure(entries: usize, threads: usize, run: Duration) -> anyhow::Result<Meas
     for round in 0..6 {
         let opened =
             each(known.chunks(share), |tuples| once(tuples.len(), || fill(&connections, tuples, now)));
-        now = now.plus(Duration::from_secs(60));
+        now = now.plus(Duration::from_mins(1));
         let (count, begin) = (connections.len(), Instant::now());
         ensure!(count == entries, "{count} of {entries} connections opened");
         while connections.expire(now, SWEEP) > 0 {}
