@@ -5,7 +5,6 @@
 //! between the pods of a generated cluster; one operation there is one connection judged at both ends, egress and ingress,
 //! pushed into its burst beforehand.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use policy_compiler::{
 use serde::Serialize;
 
 use super::environment::Environment;
-use super::rate::{Latency, Rate};
+use super::rate::Rate;
 use super::sweep;
 use super::updates::{self, Updates};
 use crate::cli::Outcome;
@@ -392,31 +391,8 @@ fn for_people(report: &Report) -> String {
         table(header, rows)
     );
     for engine in &report.engines {
-        if let Some(Updates { latency, quiet, busy, p999_ratio, lookups_millions_per_second, burst }) =
-            &engine.updates
-        {
-            let Latency { operations, median_us, p99_us, most_us } = latency;
-            // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "\n{}: {operations} updates, median {median_us:.0} us, p99 {p99_us:.0} us, most {most_us:.0} us\n\
-                 beside {lookups_millions_per_second:.0} M lookups/s; bursts of {burst} took, from when they were due:\n\n{}\n\
-                 p99.9 while rules change: {p999_ratio:.2} times that of quiet phases\n",
-                engine.engine,
-                table(
-                    ["BURSTS", "NUMBER", "MEDIAN us", "p99 us", "p99.9 us", "MOST us"],
-                    [("quiet", quiet), ("rules change", busy)].map(|(name, bursts)| {
-                        [
-                            name.to_owned(),
-                            bursts.number.to_string(),
-                            format!("{:.1}", bursts.median_us),
-                            format!("{:.1}", bursts.p99_us),
-                            format!("{:.1}", bursts.p999_us),
-                            format!("{:.1}", bursts.most_us),
-                        ]
-                    })
-                )
-            );
+        if let Some(updates) = &engine.updates {
+            text += &updates.for_people(&engine.engine);
         }
     }
     text

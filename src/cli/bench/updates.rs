@@ -4,7 +4,8 @@
 //!  writer: remove, insert ─► publish ─► retire what no reader holds          a third thread merges
 //!  reader: every 8 us a burst of 32 is due, whether the last one is answered or not: 4 million lookups per second
 //! ```
-//! An update's time ends when readers have it. A burst's time begins when it is due, so that waiting counts as well.
+//! An update's time ends when readers have it. A burst has two times: from when it was due, so that waiting for bursts
+//! before it counts as well, whatever held those up; and that of its lookups alone.
 //! Quiet and busy phases alternate, and each kind has a histogram; before a quiet one all layers are put together.
 //! A snapshot is freed by the writer, once no reader holds it: else the reader that let it go last would have to. The
 //! thread that merges gives way to the others (`nice` 19), for on two cores it is the third.
@@ -25,6 +26,7 @@ use policy_compiler::ruleset::{Rule, RuleSet, Tuple};
 use serde::Serialize;
 
 use super::rate::Latency;
+use crate::cli::output::table;
 
 /// Time between two updates, so that merges have the share of it they would have in life.
 const PAUSE: Duration = Duration::from_micros(250);
@@ -47,15 +49,29 @@ pub(super) struct Updates {
     /// Lookups that went on beside, in millions per second.
     pub(super) lookups_millions_per_second: f64,
     pub(super) burst: usize,
-    /// Bursts while nothing changed.
+    /// From when bursts were due.
+    pub(super) from_due: Compared,
+    /// Their lookups alone.
+    pub(super) lookups: Compared,
+}
+
+/// Bursts while nothing changed, and while rules did.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Compared {
     pub(super) quiet: Bursts,
-    /// Bursts while rules were changed.
     pub(super) busy: Bursts,
-    /// How much longer the slowest of a thousand bursts took while rules were changed.
+    /// How much longer the slowest of a thousand took while rules changed.
     pub(super) p999_ratio: f64,
 }
 
-/// From when bursts were due to when they were answered, in microseconds.
+impl Compared {
+    fn of([quiet, busy]: &[Histogram<u64>; 2]) -> Self {
+        let [quiet, busy] = [quiet, busy].map(Bursts::of);
+        Self { quiet, busy, p999_ratio: busy.p999_us / quiet.p999_us }
+    }
+}
+
+/// How long bursts took, in microseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Bursts {
     pub(super) number: u64,
@@ -80,6 +96,38 @@ impl Bursts {
     }
 }
 
+impl Updates {
+    /// Two lines and a table.
+    pub(super) fn for_people(&self, engine: &str) -> String {
+        let Latency { operations, median_us, p99_us, most_us } = self.latency;
+        let header =
+            ["BURSTS", "RULES", "NUMBER", "MEDIAN us", "p99 us", "p99.9 us", "MOST us", "p99.9 RATIO"];
+        let rows = [("from when due", self.from_due), ("lookups alone", self.lookups)].into_iter().flat_map(
+            |(of, Compared { quiet, busy, p999_ratio })| {
+                [("stay", quiet, 1.0), ("change", busy, p999_ratio)].map(|(rules, bursts, ratio)| {
+                    [
+                        of.to_owned(),
+                        rules.to_owned(),
+                        bursts.number.to_string(),
+                        format!("{:.1}", bursts.median_us),
+                        format!("{:.1}", bursts.p99_us),
+                        format!("{:.1}", bursts.p999_us),
+                        format!("{:.1}", bursts.most_us),
+                        format!("{ratio:.2}"),
+                    ]
+                })
+            },
+        );
+        format!(
+            "\n{engine}: {operations} updates, median {median_us:.0} us, p99 {p99_us:.0} us, most {most_us:.0} us\n\
+             beside {:.0} M lookups/s in bursts of {}, which took:\n\n{}\n",
+            self.lookups_millions_per_second,
+            self.burst,
+            table(header, rows)
+        )
+    }
+}
+
 /// What the reader is to do with the bursts it answers.
 const LEAVE_OUT: u8 = 0;
 const COUNT_QUIET: u8 = 1;
@@ -92,31 +140,43 @@ struct Shared {
     phase: AtomicU8,
 }
 
-/// Bursts, one after the other, each at its time.
-fn read(shared: &Shared, tuples: &[Tuple]) -> anyhow::Result<[Histogram<u64>; 2]> {
+/// Times of quiet and of busy phases.
+type Phases = [Histogram<u64>; 2];
+
+/// Bursts, one after the other, each at its time; from when they were due, and their lookups alone.
+fn read(shared: &Shared, tuples: &[Tuple]) -> anyhow::Result<[Phases; 2]> {
     let histogram = || Histogram::<u64>::new_with_bounds(1, LONGEST, 3);
-    let [mut quiet, mut busy] = [histogram()?, histogram()?];
+    let [mut from_due, mut lookups] = [[histogram()?, histogram()?], [histogram()?, histogram()?]];
     let mut out = [None; BURST];
     let mut due = Instant::now();
     let mut bursts = tuples.chunks_exact(BURST).cycle();
     loop {
         let phase = shared.phase.load(Ordering::Relaxed);
         if phase == END {
-            return Ok([quiet, busy]);
+            return Ok([from_due, lookups]);
         }
-        while Instant::now() < due {
+        let begin = loop {
+            let now = Instant::now();
+            if now >= due {
+                break now;
+            }
             std::hint::spin_loop();
-        }
+        };
         shared.snapshot.load().lookup_batch(bursts.next().unwrap_or_default(), &mut out);
         std::hint::black_box(&mut out);
-        let took = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        match phase {
-            COUNT_QUIET => quiet.saturating_record(took),
-            COUNT_BUSY => busy.saturating_record(took),
-            // Whatever happened outside of the phases is not owed by what follows.
-            _ => due = Instant::now(),
+        let end = Instant::now();
+        let kind = match phase {
+            COUNT_QUIET => Some(0),
+            COUNT_BUSY => Some(1),
+            _ => None,
+        };
+        for (histograms, since) in [(&mut from_due, due), (&mut lookups, begin)] {
+            if let Some(histogram) = kind.and_then(|kind: usize| histograms.get_mut(kind)) {
+                histogram.saturating_record(u64::try_from((end - since).as_nanos()).unwrap_or(u64::MAX));
+            }
         }
-        due += PERIOD;
+        // Whatever happened outside of the phases is not owed by what follows.
+        due = if kind.is_some() { due + PERIOD } else { end + PERIOD };
     }
 }
 
@@ -247,7 +307,7 @@ pub(super) fn measure(rules: &[Rule], tuples: &[Tuple], count: usize) -> anyhow:
         anyhow::Ok((histograms, durations?, writer.live))
     })?;
     check(&live, tuples, count)?;
-    let [quiet, busy] = histograms.map(|histogram| Bursts::of(&histogram));
+    let [from_due, lookups] = histograms.map(|phases| Compared::of(&phases));
     let Some(latency) = Latency::of(durations) else { return Ok(None) };
     Ok(Some(Updates {
         latency,
@@ -255,9 +315,8 @@ pub(super) fn measure(rules: &[Rule], tuples: &[Tuple], count: usize) -> anyhow:
         #[allow(clippy::cast_precision_loss)]
         lookups_millions_per_second: BURST as f64 / (PERIOD.as_secs_f64() * 1e6),
         burst: BURST,
-        quiet,
-        busy,
-        p999_ratio: busy.p999_us / quiet.p999_us,
+        from_due,
+        lookups,
     }))
 }
 
