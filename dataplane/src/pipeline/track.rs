@@ -10,7 +10,7 @@ use vxlan::wire::headers::{IpHeaders, L4};
 use super::Pipeline;
 use super::fragment;
 use super::packet::Packet;
-use crate::conntrack::{Dir, Signal, Tuple};
+use crate::conntrack::{ConnId, ConnTable, Dir, Signal, Tuple};
 use crate::drop_reason::DropReason;
 use crate::respond;
 use crate::tables::Party;
@@ -18,8 +18,30 @@ use crate::tables::Party;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
+/// The tuples of one batch and their connections, in the order of the packets; kept for its capacity.
+#[derive(Default)]
+pub(super) struct Lookups {
+    tuples: Vec<Tuple>,
+    found: Vec<Option<(ConnId, Dir)>>,
+}
+
+impl Lookups {
+    fn clear(&mut self) {
+        self.tuples.clear();
+        self.found.clear();
+    }
+
+    /// Looks all of them up at once, so that the waits for memory overlap.
+    fn answer(&mut self, connections: &ConnTable) {
+        self.found.resize(self.tuples.len(), None);
+        connections.lookup_batch(&self.tuples, &mut self.found);
+    }
+}
+
 impl Pipeline {
     pub(super) fn track(&mut self, packets: &mut [Packet]) {
+        let mut lookups = std::mem::take(&mut self.lookups);
+        lookups.clear();
         for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
             let Some(ip) = packet.ip else {
                 packet.drop(DropReason::BadHeader);
@@ -39,16 +61,22 @@ impl Pipeline {
             packet.tuple = tuple(&ip, packet.l4);
             packet.signal = if fragment::is_later(ip.l4) { Signal::Continuation } else { signal(packet.l4) };
             match &packet.tuple {
-                Some(tuple) => packet.connection = self.connections.lookup(tuple),
+                Some(tuple) => lookups.tuples.push(*tuple),
                 None => packet.drop(DropReason::BadHeader),
             }
         }
+        lookups.answer(&self.connections);
+        let asked = packets.iter_mut().filter(|packet| packet.is_live() && !packet.related);
+        for (packet, found) in asked.zip(&lookups.found) {
+            packet.connection = *found;
+        }
+        self.lookups = lookups;
     }
 
     /// The connection an ICMP error is about. `embedded` vouches that the quoted packet was sent by the error's
     /// receiver. A pod is nobody's router: of a packet that was not sent to it, it has nothing to say, and what it
     /// says all the same would reach a peer that its own policy forbids.
-    fn related(&self, packet: &Packet, ip: &IpHeaders) -> Option<(Tuple, (crate::conntrack::ConnId, Dir))> {
+    fn related(&self, packet: &Packet, ip: &IpHeaders) -> Option<(Tuple, (ConnId, Dir))> {
         let quoted = respond::embedded(ip, packet.frame.bytes())?;
         let from_router = match packet.source {
             Party::Pod(_) => false,

@@ -15,12 +15,11 @@ use harness::generate::ruleset::{Family, RuleSetShape, Skew, packets};
 use harness::generate::{ClusterShape, pod_pairs};
 use policy_compiler::classifier::{General, Limits, LinearRules, TupleClassifier};
 use policy_compiler::ruleset::{RuleSet, Tuple};
-use policy_compiler::{
-    Compiled, Compiler, Engine, Options, Pair, PairBurst, PairVerdict, Place, Scope, parse,
-};
+use policy_compiler::{Compiler, Engine, Options, Scope, parse};
 use serde::Serialize;
 
 use super::environment::Environment;
+use super::pairs::{check_pairs, judged};
 use super::rate::Rate;
 use super::sweep;
 use super::updates::{self, Updates};
@@ -285,7 +284,7 @@ fn cluster(args: &Args, run: Duration) -> anyhow::Result<Report> {
     if pairs.is_empty() {
         bail!("the generated cluster has no connections to judge");
     }
-    let expected = check_pairs(&linear, &flat, &pairs)?;
+    let expected = check_pairs(&linear, &flat, &pairs, &BURSTS)?;
     let allowed = expected.iter().filter(|verdict| verdict.allows()).count();
     let few = pairs.get(..pairs.len().min(1024)).unwrap_or(&pairs);
     let engines = [(&flat, flat_time, &pairs[..], run), (&linear, linear_time, few, run.min(FEW))].map(
@@ -293,7 +292,12 @@ fn cluster(args: &Args, run: Duration) -> anyhow::Result<Report> {
             engine: compiled.classifier.name().to_owned(),
             build_ms: time.as_secs_f64() * 1e3,
             memory_bytes: compiled.classifier.memory_bytes(),
-            lookups: BURSTS.map(|burst| judged(compiled, pairs, burst, run)).into(),
+            lookups: BURSTS
+                .map(|burst| AtBurst {
+                    burst,
+                    millions_per_second: judged(&*compiled.classifier, pairs, burst, run),
+                })
+                .into(),
             updates: None,
         },
     );
@@ -312,54 +316,6 @@ fn cluster(args: &Args, run: Duration) -> anyhow::Result<Report> {
         checked: pairs.len(),
         engines: engines.into(),
     })
-}
-
-/// Pushes connections into bursts.
-fn bursts(pairs: &[Pair], size: usize) -> Vec<(PairBurst, Vec<Place>)> {
-    let filled = |pairs: &[Pair]| {
-        let mut burst = PairBurst::default();
-        let places = pairs.iter().map(|pair| burst.push(pair)).collect();
-        (burst, places)
-    };
-    pairs.chunks(size).map(filled).collect()
-}
-
-/// Compares every answer, and the reason for it, at both ends; the answers.
-fn check_pairs(linear: &Compiled, flat: &Compiled, pairs: &[Pair]) -> anyhow::Result<Vec<PairVerdict>> {
-    let mut expected = vec![PairVerdict::default(); pairs.len()];
-    linear.classifier.classify_pairs(pairs, &mut expected);
-    for size in BURSTS {
-        let mut found = Vec::with_capacity(pairs.len());
-        for (mut burst, places) in bursts(pairs, size) {
-            flat.classifier.classify_burst(&mut burst);
-            found.extend(places.into_iter().map(|place| burst.answer(place)));
-        }
-        for ((pair, expected), found) in pairs.iter().zip(&expected).zip(found) {
-            let ends = [(expected.egress, found.egress()), (expected.ingress, found.ingress())];
-            let same = ends.iter().all(|(expected, found)| match (expected, found) {
-                (Some(one), Some(other)) => {
-                    one.action == other.action && linear.rules.get(one.rule) == flat.rules.get(other.rule)
-                }
-                (one, other) => one.is_none() && other.is_none(),
-            });
-            if !same || found.allows() != expected.allows() {
-                bail!("{pair:?}: linear {expected:?}, flat {found:?} in bursts of {size}");
-            }
-        }
-    }
-    Ok(expected)
-}
-
-fn judged(compiled: &Compiled, pairs: &[Pair], burst: usize, run: Duration) -> AtBurst {
-    let mut bursts = bursts(pairs, burst);
-    let millions_per_second = Rate::of(run, || {
-        for (burst, _) in &mut bursts {
-            compiled.classifier.classify_burst(burst);
-            std::hint::black_box(burst);
-        }
-        pairs.len()
-    });
-    AtBurst { burst, millions_per_second }
 }
 
 fn for_people(report: &Report) -> String {

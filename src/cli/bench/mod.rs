@@ -5,6 +5,7 @@
 mod classifier;
 mod conntrack;
 mod environment;
+mod pairs;
 mod pipeline;
 mod rate;
 mod sweep;

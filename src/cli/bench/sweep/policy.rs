@@ -4,17 +4,19 @@
 //! policies were written out for every pod they select. 108 policies over 500 pods are about 10,000 rules, 1,236 over
 //! 5,000 about 100,000; smaller ones are scaled from these.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Instant;
 
-use harness::generate::{ClusterShape, Rng, connections};
-use policy_compiler::classifier::{Classifier, Pair, PairVerdict};
-use policy_compiler::{Cluster, Compiler, Direction, Engine, Options, Scope, SubjectId, parse};
+use harness::generate::ruleset::Skew;
+use harness::generate::{ClusterShape, pod_pairs};
+use policy_compiler::classifier::Classifier;
+use policy_compiler::{Compiler, Engine, Options, Pair, Scope, parse};
 
-use super::super::rate::Rate;
+use super::super::pairs::{check_pairs, judged};
 use super::record::Point;
-use super::{BURST, Effort, FEW, LINEAR_RULES, PACKETS};
+use super::{BURST, Effort, FEW, LINEAR_RULES};
+
+/// Connections judged again and again: with more, fetching their columns is measured.
+const PAIRS: usize = 4_096;
 
 /// Nodes, pods on each, namespaces and policies of a cluster about as large as a set of so many rules.
 fn shape(size: usize, seed: u64) -> ClusterShape {
@@ -47,82 +49,26 @@ pub(super) fn points(
         anyhow::Ok((compiled, begin.elapsed().as_secs_f64() * 1e3))
     };
     let (flat, flat_ms) = compile(Engine::Flat)?;
-    let even = pairs(&flat.cluster, effort.seed);
+    let [even, skewed] =
+        [Skew::Uniform, Skew::Zipf].map(|skew| pod_pairs(&flat.cluster, true, skew, effort.seed, PAIRS));
     anyhow::ensure!(!even.is_empty(), "the generated cluster has no connections to judge");
-    let skewed = skewed(&even, effort.seed);
     let point = |engine: &dyn Classifier, even: &[Pair], skewed: &[Pair], build_ms: f64| Point {
         rules: size,
         parameters: format!("{shape:?}"),
         build_ms,
         memory_bytes: engine.memory_bytes(),
-        uniform: rate(engine, even, effort),
-        zipf: rate(engine, skewed, effort),
+        uniform: judged(engine, even, BURST, effort.run),
+        zipf: judged(engine, skewed, BURST, effort.run),
     };
+    let few = |pairs: &[Pair]| pairs.get(..FEW.min(pairs.len())).map(<[Pair]>::to_vec).unwrap_or_default();
+    let (few_even, few_skewed) = (few(&even), few(&skewed));
+    let (linear, linear_ms) = compile(Engine::Linear)?;
+    for pairs in [&few_even, &few_skewed] {
+        check_pairs(&linear, &flat, pairs, &[1, BURST])?;
+    }
     let mut points = vec![("flat", "k8s", point(&*flat.classifier, &even, &skewed, flat_ms))];
     if size <= LINEAR_RULES {
-        let (linear, linear_ms) = compile(Engine::Linear)?;
-        let few =
-            |pairs: &[Pair]| pairs.get(..FEW.min(pairs.len())).map(<[Pair]>::to_vec).unwrap_or_default();
-        let (few_even, few_skewed) = (few(&even), few(&skewed));
-        for pair in &few_even {
-            for key in Direction::ALL.into_iter().filter_map(|direction| pair.key(direction)) {
-                // Each engine numbers the rules in its own way.
-                let [expected, found] = [&linear, &flat].map(|compiled| {
-                    let verdict = compiled.classifier.classify(&key);
-                    (verdict.action, compiled.rules.get(verdict.rule))
-                });
-                anyhow::ensure!(expected == found, "{key:?}: linear {expected:?}, flat {found:?}");
-            }
-        }
         points.push(("linear", "k8s", point(&*linear.classifier, &few_even, &few_skewed, linear_ms)));
     }
     Ok(points)
-}
-
-/// Connections, with the subjects at both of their ends.
-fn pairs(cluster: &Cluster, seed: u64) -> Vec<Pair> {
-    let mut subjects: HashMap<IpAddr, SubjectId> = HashMap::new();
-    for (subject, number) in cluster.subjects.iter().zip(0..) {
-        subjects.extend(subject.addresses.iter().map(|&address| (address, SubjectId(number))));
-    }
-    let pair = |key: policy_compiler::Key| Pair {
-        source: subjects.get(&key.src).copied(),
-        destination: subjects.get(&key.dst).copied(),
-        src: key.src,
-        dst: key.dst,
-        protocol: key.protocol,
-        src_port: key.src_port,
-        dst_port: key.dst_port,
-    };
-    // One family, as in the other sets.
-    let all = connections(cluster, seed, 3 * PACKETS).into_iter().filter(|key| key.src.is_ipv4());
-    all.take(PACKETS).map(pair).collect()
-}
-
-/// As many of these, chosen by Zipf's law: the one of rank n a share of 1/n.
-fn skewed(pairs: &[Pair], seed: u64) -> Vec<Pair> {
-    let mut rng = Rng::new(seed);
-    let mut sum = 0_u64;
-    let sums: Vec<u64> = (1..=pairs.len() as u64)
-        .map(|rank| {
-            sum += (1 << 32) / rank;
-            sum
-        })
-        .collect();
-    let one = |_: &Pair| {
-        let at = rng.number() % sum.max(1);
-        pairs.get(sums.partition_point(|&sum| sum <= at)).copied()
-    };
-    pairs.iter().filter_map(one).collect()
-}
-
-fn rate(engine: &dyn Classifier, pairs: &[Pair], effort: Effort) -> Rate {
-    let mut out = vec![PairVerdict { egress: None, ingress: None }; BURST];
-    Rate::of(effort.run, || {
-        for pairs in pairs.chunks(BURST) {
-            engine.classify_pairs(pairs, &mut out);
-            std::hint::black_box(&mut out);
-        }
-        pairs.len()
-    })
 }
