@@ -213,7 +213,7 @@ impl Pipeline {
                 frame.outer = None;
             }
             frame.truncate(glance.frame_len());
-            if source == Source::Datagrams {
+            if source != Source::Port {
                 frame.checksum = glance.detected_checksum();
             }
             // Only segments can be joined, and only their headers are asked for.
