@@ -192,7 +192,8 @@ impl Pipeline {
             return Some(frame);
         };
         let hop = &decision.hop;
-        if decision.routed && glance.ttl <= 1 || glance.ip_len > hop.mtu {
+        // A SYN may open the connection anew, which has to be judged.
+        if decision.routed && glance.ttl <= 1 || glance.ip_len > hop.mtu || glance.is_syn() {
             return Some(frame);
         }
         let bytes = glance.frame_len() as u32;
