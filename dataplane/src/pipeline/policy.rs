@@ -9,7 +9,8 @@
 //! second settles packet by packet, in order, because one packet may open or cut the connection the next one belongs
 //! to; what that leaves without an answer is asked for by itself.
 //! A connection is judged once per generation, and when a packet opens it again, by its original direction: egress of the
-//! pod that opened it, ingress of the pod it was opened to. Replies need no rule, and no rule can stop them.
+//! pod that opened it, ingress of the pod it was opened to. Replies need no rule, and no rule can stop them. A packet that
+//! `forward` is going to drop opens none.
 
 use std::net::IpAddr;
 
@@ -225,6 +226,10 @@ impl Pipeline {
             return Err(DropReason::ConntrackInvalid);
         }
         let tuple = packet.tuple.ok_or(DropReason::BadHeader)?;
+        if self.plan(generation, packet).is_err() {
+            packet.stranded = true;
+            return Ok(());
+        }
         let source = owner(generation, packet.source);
         let destination = owner(generation, packet.destination);
         let bytes = packet.frame.len() as u32;

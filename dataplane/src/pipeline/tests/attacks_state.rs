@@ -209,3 +209,18 @@ fn an_echo_that_is_open_opens_no_echo_with_a_code() {
         world.inject_overlay(&Envelope::from_b(), &answer.frame()).dropped(DropReason::PolicyDeny);
     }
 }
+
+#[test]
+fn a_packet_that_has_no_way_on_opens_no_connection() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        let to = |dst, ttl| Ip::new(blue(family), dst, 17, udp(4000, 53, b"query")).ttl(ttl).frame();
+        let expired = to(bee(family), 1);
+        let outcome = world.inject_all(world.blue, &[expired.clone(), expired]);
+        assert_eq!(outcome.drops, [(DropReason::TtlExpired, 2)]);
+        world.inject(world.blue, &to(grey(family), 64)).dropped(DropReason::PortUnattached);
+        assert_eq!(world.pipeline.connections().len(), 0);
+        assert_eq!(world.inject_all(world.blue, &[to(bee(family), 1), to(bee(family), 64)]).forwarded, 1);
+        assert_eq!(world.pipeline.connections().len(), 1);
+    }
+}
