@@ -136,7 +136,7 @@ impl Pipeline {
             Err(DropReason::BadHeader)
         };
         let sent = match cut {
-            Ok(()) => self.send_pieces(pass, &mut pieces, ip, &hop.way, source_port),
+            Ok(()) => self.send_pieces(pass, &mut pieces, packet.frame.packets, ip, &hop.way, source_port),
             Err(_) => cut,
         };
         pass.pool.give_all(pieces.drain(..));

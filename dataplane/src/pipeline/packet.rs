@@ -80,7 +80,8 @@ pub(super) struct Packet {
 }
 
 impl Packet {
-    pub(super) fn new(frame: Frame, from: PortId) -> Self {
+    pub(super) fn new(mut frame: Frame, from: PortId) -> Self {
+        frame.packets = 1;
         Self {
             tag: frame.tag,
             frame,
@@ -100,8 +101,8 @@ impl Packet {
             tuple: None,
             signal: Signal::Other,
             connection: None,
-            related: false,
             stranded: false,
+            related: false,
             judged: [None; 2],
         }
     }

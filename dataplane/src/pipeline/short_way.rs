@@ -209,6 +209,7 @@ impl Pipeline {
         };
         let tag = frame.tag;
         let outcome = if fits {
+            frame.packets = 1;
             if source != Source::Port {
                 frame.pull_front(header::HEADER_BYTES);
                 frame.outer = None;

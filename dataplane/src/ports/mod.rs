@@ -25,7 +25,7 @@ pub mod udp;
 use std::io;
 use std::os::fd::RawFd;
 
-use crate::buffer::{Batch, Pool};
+use crate::buffer::{Batch, Frame, Pool};
 
 /// What a port's sending side takes as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +47,53 @@ pub struct Sent {
     pub congested: usize,
     /// Frames it refused for another reason (interface down, frame too large): lost.
     pub failed: usize,
+    /// How many received packets the congested frames [stood for](Frame::packets).
+    pub congested_packets: u64,
+    /// How many the failed frames stood for.
+    pub failed_packets: u64,
+}
+
+impl Sent {
+    /// Counts frames that found the queue full.
+    fn congest<'a>(&mut self, frames: impl IntoIterator<Item = &'a Frame>) {
+        for frame in frames {
+            self.congested += 1;
+            self.congested_packets += u64::from(frame.packets);
+        }
+    }
+
+    /// Counts frames that were refused for another reason.
+    fn fail<'a>(&mut self, frames: impl IntoIterator<Item = &'a Frame>) {
+        for frame in frames {
+            self.failed += 1;
+            self.failed_packets += u64::from(frame.packets);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.congested += other.congested;
+        self.failed += other.failed;
+        self.congested_packets += other.congested_packets;
+        self.failed_packets += other.failed_packets;
+    }
+}
+
+/// A port that is gone, and what it did with the frames of the batch in which it was found to be.
+#[derive(Debug, thiserror::Error)]
+#[error("the port is gone")]
+pub struct Gone {
+    /// What became of each frame; those it was not asked about any more have failed.
+    pub sent: Sent,
+    /// Why it is gone.
+    #[source]
+    pub error: io::Error,
+}
+
+impl From<Gone> for io::Error {
+    fn from(gone: Gone) -> Self {
+        gone.error
+    }
 }
 
 /// What one call of [`Port::recv`] did.
@@ -89,7 +136,7 @@ pub trait Port: Send {
     ///
     /// # Errors
     /// The port is gone; the frames went back to the pool all the same.
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent>;
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone>;
 
     /// What [`Port::send`] takes.
     fn capabilities(&self) -> Capabilities;

@@ -30,7 +30,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use super::datagrams::{Losses, Receiver, Refusal};
-use super::{Capabilities, Port, Received, Sent};
+use super::{Capabilities, Gone, Port, Received, Sent};
 use crate::buffer::{Batch, Frame, Outer, Pool};
 use crate::sys::mmsg::Message;
 use crate::sys::udp_socket::{self, Arrival, UdpSocket};
@@ -240,10 +240,10 @@ impl Port for UdpUnderlay {
         Ok(total)
     }
 
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
         let (sent, gone) = self.departure.send(&self.families, batch);
         pool.give_all(batch.drain(..));
-        gone.map_or(Ok(sent), Err)
+        gone.map_or(Ok(sent), |error| Err(Gone { sent, error }))
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -19,7 +19,7 @@ use super::slots::{Slot, Slots};
 use crate::buffer::{BATCH_FRAMES, Batch, Pool};
 use crate::drop_reason::DropReason;
 use crate::pipeline::{Binding, Outputs, Pipeline, PortId};
-use crate::ports::Port;
+use crate::ports::{Gone, Port};
 use crate::tables::Subscription;
 use crate::telemetry::{LoopCounters, PacketCounters, PortCounters};
 use crate::time::Timestamp;
@@ -212,29 +212,21 @@ impl Worker {
         let Self { out, slots, config: WorkerConfig { counters, pool, .. }, dead, .. } = self;
         out.drain(|id, batch| {
             let Some(slot) = slots.get_mut(id) else {
-                counters.count_drop(DropReason::PortUnattached, batch.len() as u64);
-                counters.forwarded.sub(batch.len() as u64);
+                let packets = batch.iter().map(|frame| u64::from(frame.packets)).sum();
+                counters.refuse(DropReason::PortUnattached, packets);
                 pool.give_all(batch.drain(..));
                 return;
             };
             slot.counters.tx_bytes.add(batch.iter().map(|frame| frame.len() as u64).sum());
-            let offered = batch.len();
-            let sent = match slot.port.send(pool, batch) {
-                Ok(sent) => sent,
-                Err(error) => {
-                    dead.push((id, error));
-                    crate::ports::Sent { frames: 0, congested: 0, failed: offered }
-                }
-            };
+            let sent = slot.port.send(pool, batch).unwrap_or_else(|Gone { sent, error }| {
+                dead.push((id, error));
+                sent
+            });
             slot.counters.tx_packets.add(sent.frames as u64);
             slot.counters.tx_congested.add(sent.congested as u64);
             slot.counters.tx_failed.add(sent.failed as u64);
-            let lost = (sent.congested + sent.failed) as u64;
-            if lost > 0 {
-                counters.count_drop(DropReason::TxCongested, sent.congested as u64);
-                counters.count_drop(DropReason::TxFailed, sent.failed as u64);
-                counters.forwarded.sub(lost);
-            }
+            counters.refuse(DropReason::TxCongested, sent.congested_packets);
+            counters.refuse(DropReason::TxFailed, sent.failed_packets);
         });
     }
 

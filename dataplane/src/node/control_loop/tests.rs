@@ -13,7 +13,7 @@ use crate::buffer::{Batch, Pool};
 use crate::control::Server;
 use crate::node::requests::RequestHandler;
 use crate::ports::Port;
-use crate::ports::{Capabilities, Received, Sent};
+use crate::ports::{Capabilities, Gone, Received, Sent};
 
 /// A port with a bug.
 struct Faulty;
@@ -23,7 +23,7 @@ impl Port for Faulty {
         panic!("a bug, for the test")
     }
 
-    fn send(&mut self, _: &mut Pool, _: &mut Batch) -> io::Result<Sent> {
+    fn send(&mut self, _: &mut Pool, _: &mut Batch) -> Result<Sent, Gone> {
         Ok(Sent::default())
     }
 
