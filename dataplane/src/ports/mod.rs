@@ -23,7 +23,9 @@ pub mod tap;
 pub mod udp;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use crate::buffer::{Batch, Frame, Pool};
 
@@ -105,10 +107,15 @@ pub struct Received {
     pub lost: u64,
     /// Frames too large for a buffer, or whose metadata makes no sense: left out of the batch.
     pub malformed: usize,
+    /// Datagrams from a sender that is no peer ([`Port::trust`]), which were not worth taking apart: left out too.
+    pub strangers: u64,
     /// There may be more: the limit or the pool ended the call, not the port. Otherwise the port was drained, and its
     /// descriptors tell when something comes.
     pub more: bool,
 }
+
+/// Who may send over the underlay: whether an address is another node's.
+pub type Peers = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// The interface behind a port, as it was when the port was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +144,11 @@ pub trait Port: Send {
     /// # Errors
     /// The port is gone; the frames went back to the pool all the same.
     fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone>;
+
+    /// Says from now on who may send over the underlay. What others send may be left out and counted.
+    fn trust(&mut self, peers: &Peers) {
+        let _ = peers;
+    }
 
     /// What [`Port::send`] takes.
     fn capabilities(&self) -> Capabilities;
