@@ -6,7 +6,8 @@
 //! before what follows it begins. A stretch of few known packets between unknown ones goes with them, so that the long
 //! way always has something to work on at once.
 //!
-//! What a known packet still has to show, each time: that it is well-formed (`glance`), that its TTL and size fit, that
+//! What a known packet still has to show, each time: that it is well-formed (`glance`) and no SYN, which may open its
+//! connection anew and has to be judged for it, that its TTL and size fit, that
 //! its connection is there, judged by this generation and agrees with it. Otherwise the long way says what becomes of it.
 
 use vxlan::mtu::Family;

@@ -337,3 +337,6 @@ impl Worker {
         Ok(id)
     }
 }
+
+#[cfg(test)]
+mod tests;
