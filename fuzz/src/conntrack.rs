@@ -27,7 +27,10 @@ pub fn run(input: &[u8]) {
             0 => now = now.plus(Duration::from_millis(u64::from(script.word()) * 50)),
             1 => now = now.plus(Duration::from_secs(u64::from(script.word()) * 60)),
             2 => drop(table.expire(now, usize::from(script.byte()))),
-            3 => drop(table.remove_owner(script.pick(&OWNERS))),
+            3 => {
+                let owner = script.pick(&OWNERS);
+                table.purge(0, u32::MAX, |conn| conn.source_owner == owner || conn.dest_owner == owner);
+            }
             4 => {
                 if let Some((id, _)) = tuple(&mut script).and_then(|tuple| table.lookup(&tuple)) {
                     table.remove(id);

@@ -83,6 +83,9 @@ pub struct Frame {
     pub outer: Option<Outer>,
     /// A number by which a tool knows the packet again in what becomes of it; 0 on frames that ports bring.
     pub tag: u64,
+    /// How many received packets count as forwarded once this frame has been sent: 1 for most, more where segments were
+    /// joined, 0 for an answer and for all pieces of a packet but the last. Set by the pipeline.
+    pub packets: u32,
 }
 
 impl Frame {
@@ -96,6 +99,7 @@ impl Frame {
             gso: None,
             outer: None,
             tag: 0,
+            packets: 0,
         }
     }
 
@@ -109,6 +113,7 @@ impl Frame {
             gso: None,
             outer: None,
             tag: 0,
+            packets: 0,
         }
     }
 
@@ -132,6 +137,7 @@ impl Frame {
         self.gso = None;
         self.outer = None;
         self.tag = 0;
+        self.packets = 0;
     }
 
     /// Replaces the contents by a copy of `bytes`, cut at the capacity.

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 use super::entry::Conn;
 use super::life::Life;
-use super::names::{ConnId, Dir, Owner};
+use super::names::{ConnId, Dir};
 use super::shard::{Held, Shard};
 use super::stack::BOTTOM;
 use super::table::ConnTable;
@@ -104,14 +104,6 @@ impl ConnTable {
         }
         self.forget_owners();
         None
-    }
-
-    /// Removes every connection from or to `owner`; returns how many. Reads the whole table: for an endpoint
-    /// that goes away.
-    pub fn remove_owner(&self, owner: Owner) -> usize {
-        let removed = self.stats().removed;
-        self.purge(0, u32::MAX, |conn| conn.source_owner == owner || conn.dest_owner == owner);
-        (self.stats().removed - removed) as usize
     }
 
     /// Lets go of what is kept for owners that hold nothing.

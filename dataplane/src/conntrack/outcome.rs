@@ -44,8 +44,8 @@ impl From<Invalid> for DropReason {
 /// What an update did beside taking in the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Updated {
-    /// The packet began a new connection in the place of one that was over. It has to be judged as the first
-    /// packet of its original direction, and the entry removed if that is denied.
+    /// The packet, of the original direction, began a new connection in the place of one that was over. It has to be
+    /// judged as the packet that opens it, and the entry removed if that is denied.
     pub reopened: bool,
 }
 

@@ -98,10 +98,12 @@ impl ControlLoop {
         };
         // What the Node's annotations name as its own is the node to its pods too (kubelet probes from there).
         self.follower.set_node_addresses(identity.own.addresses.iter().copied().collect::<BTreeSet<_>>());
+        let mut refused = None;
         match self.follower.refresh() {
             Refresh::Compiled(again) => compiled = again,
             Refresh::Waiting => self.look_again = true,
-            Refresh::Unchanged | Refresh::Rejected(_) => {}
+            Refresh::Rejected(problems) => refused = Some(texts(&problems)),
+            Refresh::Unchanged => {}
         }
         if self.underlay_moved(&identity) {
             self.reject(vec![
@@ -146,6 +148,10 @@ impl ControlLoop {
         self.identity = Some(identity);
         self.publisher.publish(generation);
         self.workers.wake();
+        // The directory has turned to something that is refused since this was read.
+        if let Some(problems) = refused {
+            self.reject(problems);
+        }
         self.sum_up(&compiled);
         self.cluster = Some(compiled.cluster);
         Ok(())

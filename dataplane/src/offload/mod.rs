@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  port rx ─► parse ─► accept_metadata (TAP, AF_PACKET: the vnet header is the sender's claim)
-//!                      detect_partial, detect_gso (UDP socket: the kernel has no way to say)
+//!                      detect_partial, detect_gso (out of the tunnel: the kernel has no way to say)
 //!             ...
 //!  forward ─► port without the capability: segment, complete_checksum
 //!             port with a smaller MTU, DF clear: fragment_ipv4

@@ -63,6 +63,7 @@ impl Outputs {
         if let (Some(joint), Some(whole)) = (&mut output.joint, output.frames.last_mut())
             && joint.join(whole, &frame, ip)
         {
+            whole.packets = whole.packets.saturating_add(frame.packets);
             return pool.give(frame);
         }
         output.close();
@@ -184,26 +185,35 @@ impl Pipeline {
             return self.send_piece(pass, frame, ip.tos, Some(ip), way, source_port);
         }
         let mut pieces = std::mem::take(&mut self.pieces);
+        let packets = frame.packets;
         let cut = offload::segment(frame, ip, pass.pool, &mut pieces);
-        let sent = self.send_pieces(pass, &mut pieces, ip, way, source_port);
+        // What could be cut is sent all the same, and the packet is lost.
+        let packets = if cut.is_ok() { packets } else { 0 };
+        let sent = self.send_pieces(pass, &mut pieces, packets, ip, way, source_port);
         self.pieces = pieces;
         cut.map_err(offload::SegmentError::drop_reason)?;
         sent
     }
 
-    /// Sends all of `pieces`; the first reason why one could not be sent.
+    /// Sends all of `pieces`; the first reason why one could not be sent. The last of them stands for the `packets` that
+    /// they were made of: only then is it known whether these count as forwarded.
     pub(super) fn send_pieces(
         &self,
         pass: &mut Pass<'_>,
         pieces: &mut Batch,
+        packets: u32,
         ip: &IpHeaders,
         way: &Way,
         source_port: u16,
     ) -> Result<(), DropReason> {
-        pieces
-            .drain(..)
-            .map(|piece| self.send_piece(pass, piece, ip.tos, Some(ip), way, source_port))
-            .fold(Ok(()), Result::and)
+        let mut left = pieces.len();
+        let mut outcome = Ok(());
+        for mut piece in pieces.drain(..) {
+            left -= 1;
+            piece.packets = if left == 0 && outcome.is_ok() { packets } else { 0 };
+            outcome = outcome.and(self.send_piece(pass, piece, ip.tos, Some(ip), way, source_port));
+        }
+        outcome
     }
 
     /// Sends a frame that is cut already. Without its headers it is joined to no other.

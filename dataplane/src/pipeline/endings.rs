@@ -13,7 +13,8 @@ use crate::drop_reason::DropReason;
 /// How a packet ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Passed on; the frames that left carry its tag.
+    /// Passed on; the frames that left carry its tag, unless it was joined to the segment before it and left under the
+    /// tag of the first. No segments are joined for a port that takes no super-packets.
     Forwarded,
     /// Answered by weir itself.
     Answered,

@@ -36,6 +36,28 @@ pub(super) struct Hop {
     pub(super) src_mac: Mac,
 }
 
+/// How a packet fits through its way out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Size {
+    /// As it is, or in these segments.
+    Fits(Option<Gso>),
+    /// In fragments.
+    Fragments,
+}
+
+/// Why a packet cannot go on, and what its sender is owed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stranded {
+    reason: DropReason,
+    owed: Option<IcmpError>,
+}
+
+impl From<DropReason> for Stranded {
+    fn from(reason: DropReason) -> Self {
+        Self { reason, owed: None }
+    }
+}
+
 impl Pipeline {
     pub(super) fn forward(&mut self, packets: &mut [Packet], pass: &mut Pass<'_>) {
         for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
@@ -47,30 +69,53 @@ impl Pipeline {
 
     fn forward_one(&mut self, packet: &mut Packet, pass: &mut Pass<'_>) -> Result<(), DropReason> {
         let ip = packet.ip.ok_or(DropReason::BadHeader)?;
-        let hop = self.next_hop(pass.generation, packet, &ip)?;
-        let routed = packet.vtep.is_some() || matches!(packet.destination, Party::Vtep(_));
-        if routed && decrement_ttl(packet.frame.bytes_mut(), &ip) == Ttl::Expired {
-            self.owe(packet, &ip, IcmpError::TimeExceeded, pass);
+        let (hop, size) = match self.plan(pass.generation, packet) {
+            Ok(planned) => planned,
+            Err(Stranded { reason, owed }) => {
+                if let Some(error) = owed {
+                    self.owe(packet, &ip, error, pass);
+                }
+                return Err(reason);
+            }
+        };
+        // Nothing has changed since policy made the same plan; were it otherwise, a packet without a connection stays here.
+        if packet.stranded {
+            return Err(DropReason::ConntrackInvalid);
+        }
+        if is_routed(packet) && decrement_ttl(packet.frame.bytes_mut(), &ip) == Ttl::Expired {
             return Err(DropReason::TtlExpired);
         }
         if !ethernet::set_macs(packet.frame.bytes_mut(), hop.dst_mac, hop.src_mac) {
             return Err(DropReason::Truncated);
         }
         let source_port = self.source_port(&hop.way, packet.tuple);
-        if let Some(gso) = fitting_segment(&packet.frame, &ip, hop.mtu) {
-            self.remember(packet, &hop, source_port);
-            packet.frame.gso = gso;
-            let frame = packet.take_frame(Fate::Forwarded);
-            return self.emit(pass, frame, &ip, &hop.way, source_port);
+        match size {
+            Size::Fits(gso) => {
+                self.remember(packet, &hop, source_port);
+                packet.frame.gso = gso;
+                let frame = packet.take_frame(Fate::Forwarded);
+                self.emit(pass, frame, &ip, &hop.way, source_port)
+            }
+            Size::Fragments => self.fragment(packet, &ip, &hop, source_port, pass),
+        }
+    }
+
+    /// Where a packet goes and how it fits; or why it cannot go on. Changes nothing: `policy` asks before it opens a
+    /// connection.
+    pub(super) fn plan(&self, generation: &Generation, packet: &Packet) -> Result<(Hop, Size), Stranded> {
+        let ip = packet.ip.as_ref().ok_or(DropReason::BadHeader)?;
+        let hop = self.next_hop(generation, packet, ip)?;
+        if is_routed(packet) && ip.ttl <= 1 {
+            return Err(Stranded { reason: DropReason::TtlExpired, owed: Some(IcmpError::TimeExceeded) });
+        }
+        if let Some(gso) = fitting_segment(&packet.frame, ip, hop.mtu) {
+            return Ok((hop, Size::Fits(gso)));
         }
         if ip.family == Family::V6 || ip.dont_fragment {
-            let error = IcmpError::FragmentationNeeded { mtu: hop.mtu };
-            // The sender knows its own MAC, not the one just written.
-            ethernet::set_macs(packet.frame.bytes_mut(), packet.eth_dst, packet.eth_src);
-            self.owe(packet, &ip, error, pass);
-            return Err(DropReason::TooBig);
+            let owed = IcmpError::FragmentationNeeded { mtu: hop.mtu };
+            return Err(Stranded { reason: DropReason::TooBig, owed: Some(owed) });
         }
-        self.fragment(packet, &ip, &hop, source_port, pass)
+        Ok((hop, Size::Fragments))
     }
 
     /// A router fragments what may be fragmented (RFC 791).
@@ -91,7 +136,7 @@ impl Pipeline {
             Err(DropReason::BadHeader)
         };
         let sent = match cut {
-            Ok(()) => self.send_pieces(pass, &mut pieces, ip, &hop.way, source_port),
+            Ok(()) => self.send_pieces(pass, &mut pieces, packet.frame.packets, ip, &hop.way, source_port),
             Err(_) => cut,
         };
         pass.pool.give_all(pieces.drain(..));
@@ -197,6 +242,11 @@ impl Pipeline {
             _ => self.bindings.node().map(|binding| binding.mtu),
         }
     }
+}
+
+/// True for a packet that weir forwards as a router does, rather than as a switch.
+fn is_routed(packet: &Packet) -> bool {
+    packet.vtep.is_some() || matches!(packet.destination, Party::Vtep(_))
 }
 
 fn own_vtep_mac(generation: &Generation, underlay: Family) -> Mac {

@@ -166,7 +166,12 @@ impl Glance {
         start == self.l4_offset() && offset == field
     }
 
-    /// What `offload::detect_partial` would make of the checksum of a packet from a datagram underlay.
+    /// True for a TCP segment that may open a connection.
+    pub(super) fn is_syn(&self) -> bool {
+        self.is_tcp() && self.flags & tcp::SYN != 0
+    }
+
+    /// What `offload::detect_partial` would make of the checksum of a packet from the underlay.
     pub(super) fn detected_checksum(&self) -> Checksum {
         let FlowKey([addresses @ .., _]) = self.key;
         let header_len = self.l4_offset() - ETHERNET as u16;

@@ -98,7 +98,8 @@ impl Pipeline {
         if !self.answer_limit.allow(now) {
             return Err(DropReason::NeighbourIgnored);
         }
-        let frame = packet.take_frame(Fate::Answered);
+        let mut frame = packet.take_frame(Fate::Answered);
+        frame.packets = 0;
         out.push(packet.from, frame);
         Ok(())
     }

@@ -69,6 +69,8 @@ pub(super) struct Packet {
     pub(super) tuple: Option<Tuple>,
     pub(super) signal: Signal,
     pub(super) connection: Option<(ConnId, Dir)>,
+    /// Set by policy on a packet that is allowed and has no way on: it opened no connection.
+    pub(super) stranded: bool,
     /// An ICMP error; `tuple` is then the quoted packet's.
     pub(super) related: bool,
     /// What the classifier said, egress then ingress, where it was asked.
@@ -78,7 +80,8 @@ pub(super) struct Packet {
 }
 
 impl Packet {
-    pub(super) fn new(frame: Frame, from: PortId) -> Self {
+    pub(super) fn new(mut frame: Frame, from: PortId) -> Self {
+        frame.packets = 1;
         Self {
             tag: frame.tag,
             frame,
@@ -98,6 +101,7 @@ impl Packet {
             tuple: None,
             signal: Signal::Other,
             connection: None,
+            stranded: false,
             related: false,
             judged: [None; 2],
         }

@@ -9,7 +9,6 @@ use vxlan::wire::ethernet;
 use vxlan::wire::headers::{self, L4, Network};
 
 use super::Pipeline;
-use super::bindings::Role;
 use super::packet::Packet;
 use crate::drop_reason::DropReason;
 use crate::offload;
@@ -39,9 +38,9 @@ impl Pipeline {
                 if let Some(first) = packet.first {
                     packet.follow(first);
                 }
-                if overlay && self.is_datagram(packet) {
-                    // A UDP socket tells nothing about the packet inside: a kernel sender over veth leaves its
-                    // checksum unfinished and hands whole segments over.
+                if overlay {
+                    // Neither a UDP socket nor a vnet header tells of the packet inside: a kernel sender over veth
+                    // leaves its checksum unfinished and hands whole segments over.
                     offload::detect_partial(&mut packet.frame, &ip);
                     if let Some(mtu) = self.inner_mtu(&ip) {
                         offload::detect_gso(&mut packet.frame, &ip, mtu);
@@ -49,10 +48,6 @@ impl Pipeline {
                 }
             }
         }
-    }
-
-    fn is_datagram(&self, packet: &Packet) -> bool {
-        self.bindings.get(packet.from).is_some_and(|binding| binding.role == Role::UnderlayDatagram)
     }
 }
 

@@ -8,8 +8,9 @@
 //! Two passes. The first collects the questions of the whole batch and puts them to the classifier at once; the
 //! second settles packet by packet, in order, because one packet may open or cut the connection the next one belongs
 //! to; what that leaves without an answer is asked for by itself.
-//! A connection is judged once per generation, by its original direction: egress of the pod that opened it, ingress
-//! of the pod it was opened to. Replies need no rule, and no rule can stop them.
+//! A connection is judged once per generation, and when a packet opens it again, by its original direction: egress of the
+//! pod that opened it, ingress of the pod it was opened to. Replies need no rule, and no rule can stop them. A packet that
+//! `forward` is going to drop opens none.
 
 use std::net::IpAddr;
 
@@ -34,6 +35,15 @@ struct Flow {
     protocol: u8,
     src_port: u16,
     dst_port: u16,
+}
+
+/// Why a connection that stands in the table is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// Another generation allowed it.
+    Generation,
+    /// A packet began a new one in its place.
+    Opened,
 }
 
 /// Questions and answers of one batch; kept for its capacity.
@@ -139,7 +149,7 @@ impl Pipeline {
     ) -> Result<(), DropReason> {
         let judged = self.connections.generation(id).ok_or(DropReason::ConntrackInvalid)?;
         if judged != generation.number
-            && let Err(reason) = self.judge_again(generation, packet, id, dir)
+            && let Err(reason) = self.judge(generation, packet, id, dir, Occasion::Generation)
         {
             self.connections.remove(id);
             *changed = true;
@@ -149,19 +159,28 @@ impl Pipeline {
             return Ok(());
         }
         let bytes = packet.frame.len() as u32;
-        self.connections
+        let updated = self
+            .connections
             .update(id, dir, packet.signal, bytes, now)
             .map_err(|_| DropReason::ConntrackInvalid)?;
+        if updated.reopened
+            && let Err(reason) = self.judge(generation, packet, id, dir, Occasion::Opened)
+        {
+            self.connections.remove(id);
+            *changed = true;
+            return Err(reason);
+        }
         Ok(())
     }
 
-    /// Applies a new generation to an open connection.
-    fn judge_again(
+    /// Asks the classifier about a connection that stands in the table.
+    fn judge(
         &mut self,
         generation: &Generation,
         packet: &Packet,
         id: ConnId,
         dir: Dir,
+        occasion: Occasion,
     ) -> Result<(), DropReason> {
         let flow = self.connection_flow(generation, packet, id, dir).ok_or(DropReason::ConntrackInvalid)?;
         let connection = self.connections.get(id).ok_or(DropReason::ConntrackInvalid)?;
@@ -173,7 +192,13 @@ impl Pipeline {
             let verdict = generation.classifier.classify(&key);
             if verdict.action == Action::Deny {
                 self.deny(generation, &key, verdict);
-                return Err(DropReason::PolicyRevoked);
+                return Err(match occasion {
+                    Occasion::Generation => DropReason::PolicyRevoked,
+                    Occasion::Opened => DropReason::PolicyDeny,
+                });
+            }
+            if occasion == Occasion::Opened {
+                self.denial_log.notes.note(&generation.rules, &key, verdict);
             }
         }
         self.connections.mark_judged(id, generation.number);
@@ -201,6 +226,10 @@ impl Pipeline {
             return Err(DropReason::ConntrackInvalid);
         }
         let tuple = packet.tuple.ok_or(DropReason::BadHeader)?;
+        if self.plan(generation, packet).is_err() {
+            packet.stranded = true;
+            return Ok(());
+        }
         let source = owner(generation, packet.source);
         let destination = owner(generation, packet.destination);
         let bytes = packet.frame.len() as u32;

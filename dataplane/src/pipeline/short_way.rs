@@ -6,7 +6,8 @@
 //! before what follows it begins. A stretch of few known packets between unknown ones goes with them, so that the long
 //! way always has something to work on at once.
 //!
-//! What a known packet still has to show, each time: that it is well-formed (`glance`), that its TTL and size fit, that
+//! What a known packet still has to show, each time: that it is well-formed (`glance`) and no SYN, which may open its
+//! connection anew and has to be judged for it, that its TTL and size fit, that
 //! its connection is there, judged by this generation and agrees with it. Otherwise the long way says what becomes of it.
 
 use vxlan::mtu::Family;
@@ -192,7 +193,8 @@ impl Pipeline {
             return Some(frame);
         };
         let hop = &decision.hop;
-        if decision.routed && glance.ttl <= 1 || glance.ip_len > hop.mtu {
+        // A SYN may open the connection anew, which has to be judged.
+        if decision.routed && glance.ttl <= 1 || glance.ip_len > hop.mtu || glance.is_syn() {
             return Some(frame);
         }
         let bytes = glance.frame_len() as u32;
@@ -208,12 +210,13 @@ impl Pipeline {
         };
         let tag = frame.tag;
         let outcome = if fits {
+            frame.packets = 1;
             if source != Source::Port {
                 frame.pull_front(header::HEADER_BYTES);
                 frame.outer = None;
             }
             frame.truncate(glance.frame_len());
-            if source == Source::Datagrams {
+            if source != Source::Port {
                 frame.checksum = glance.detected_checksum();
             }
             // Only segments can be joined, and only their headers are asked for.

@@ -108,10 +108,11 @@ fn tuple(ip: &IpHeaders, l4: L4) -> Option<Tuple> {
         L4::Tcp { src_port, dst_port, .. }
         | L4::Udp { src_port, dst_port }
         | L4::Sctp { src_port, dst_port, .. } => Tuple::new(ip.src, ip.dst, ip.protocol, src_port, dst_port),
-        L4::Icmp { icmp_type: icmp_type @ (0 | 8), id, .. } => {
+        // Echo is what has code 0: any other code is asked for, and allowed, by itself.
+        L4::Icmp { icmp_type: icmp_type @ (0 | 8), code: 0, id } => {
             Tuple::icmp_echo(ip.src, ip.dst, ip.protocol, id, icmp_type == 8)
         }
-        L4::Icmpv6 { icmp_type: icmp_type @ (128 | 129), id, .. } => {
+        L4::Icmpv6 { icmp_type: icmp_type @ (128 | 129), code: 0, id } => {
             Tuple::icmp_echo(ip.src, ip.dst, ip.protocol, id, icmp_type == 128)
         }
         L4::Icmp { icmp_type, code, .. } | L4::Icmpv6 { icmp_type, code, .. } => {
@@ -127,8 +128,10 @@ fn signal(l4: L4) -> Signal {
         L4::Tcp { flags, .. } => Signal::Tcp { flags },
         L4::Udp { .. } => Signal::Udp,
         L4::Sctp { chunk, .. } => Signal::Sctp { chunk },
-        L4::Icmp { icmp_type: icmp_type @ (0 | 8), .. } => Signal::IcmpEcho { request: icmp_type == 8 },
-        L4::Icmpv6 { icmp_type: icmp_type @ (128 | 129), .. } => {
+        L4::Icmp { icmp_type: icmp_type @ (0 | 8), code: 0, .. } => {
+            Signal::IcmpEcho { request: icmp_type == 8 }
+        }
+        L4::Icmpv6 { icmp_type: icmp_type @ (128 | 129), code: 0, .. } => {
             Signal::IcmpEcho { request: icmp_type == 128 }
         }
         L4::Icmp { .. } | L4::Icmpv6 { .. } | L4::Other | L4::LaterFragment => Signal::Other,

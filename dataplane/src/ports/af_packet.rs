@@ -30,7 +30,7 @@ use std::path::Path;
 
 use super::datagrams::{self, Losses, Receiver};
 use super::tap::within;
-use super::{Capabilities, Port, PortInfo, Received, Sent, interface};
+use super::{Capabilities, Gone, Port, PortInfo, Received, Sent, interface};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::mmsg::{Datagram, Message, Outgoing};
 use crate::sys::netlink::{Link, Netlink};
@@ -203,15 +203,12 @@ impl Port for AfPacketPort {
         }
     }
 
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
-        let frames: &Batch = batch;
-        let datagram = |index: usize| {
-            let frame = frames.get(index)?;
-            Some(Datagram { prefix: Some(vnet::encode(frame)), bytes: frame.bytes(), to: None, class: None })
-        };
-        let (sent, error) = datagrams::send(&mut self.outgoing, self.socket.as_fd(), frames.len(), datagram);
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
+        let (sent, error) = datagrams::send(&mut self.outgoing, self.socket.as_fd(), batch, |frame| {
+            Datagram { prefix: Some(vnet::encode(frame)), bytes: frame.bytes(), to: None, class: None }
+        });
         pool.give_all(batch.drain(..));
-        error.map_or(Ok(sent), Err)
+        error.map_or(Ok(sent), |error| Err(Gone { sent, error }))
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -135,43 +135,43 @@ impl Refusal {
     }
 }
 
-/// Sends the `count` datagrams that `datagram` makes, in order. An error means that the descriptor is dead;
-/// what was not sent has then failed.
+/// Sends what `datagram` makes of each of the `frames`, in order. An error means that the descriptor is dead; what was
+/// not sent has then failed.
 pub(super) fn send<'a>(
     outgoing: &mut Outgoing,
     fd: BorrowedFd<'_>,
-    count: usize,
-    datagram: impl Fn(usize) -> Option<Datagram<'a>>,
+    frames: &'a [Frame],
+    datagram: impl Fn(&'a Frame) -> Datagram<'a>,
 ) -> (Sent, Option<io::Error>) {
     let mut sent = Sent::default();
-    let mut next = 0;
-    while next < count {
-        match outgoing.send(fd, (next..count).map_while(&datagram)) {
-            // Nothing to send where something should be: a frame that cannot be addressed.
+    let mut left = frames;
+    while let Some((first, rest)) = left.split_first() {
+        match outgoing.send(fd, left.iter().map(&datagram)) {
+            // The kernel never takes nothing without a reason. Were it to, the loop has to end.
             Ok(0) => {
-                sent.failed += 1;
-                next += 1;
+                sent.fail([first]);
+                left = rest;
             }
             Ok(taken) => {
                 sent.frames += taken;
-                next += taken;
+                left = left.get(taken..).unwrap_or_default();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => match Refusal::of(&error) {
                 Refusal::QueueFull => {
-                    sent.congested += count - next;
+                    sent.congest(left);
                     break;
                 }
                 Refusal::Congested => {
-                    sent.congested += 1;
-                    next += 1;
+                    sent.congest([first]);
+                    left = rest;
                 }
                 Refusal::Failed => {
-                    sent.failed += 1;
-                    next += 1;
+                    sent.fail([first]);
+                    left = rest;
                 }
                 Refusal::Gone => {
-                    sent.failed += count - next;
+                    sent.fail(left);
                     return (sent, Some(error));
                 }
             },
@@ -192,6 +192,10 @@ mod tests {
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = Address::new(receiver.local_addr().unwrap());
         (receiver, sender, to)
+    }
+
+    fn datagram(frame: &Frame, to: Address) -> Datagram<'_> {
+        Datagram { prefix: None, bytes: frame.bytes(), to: Some(to), class: None }
     }
 
     #[test]
@@ -233,13 +237,16 @@ mod tests {
     fn a_refused_datagram_costs_only_itself() {
         let (receiver, sender, to) = pair();
         let huge = vec![0; 65_535];
-        let datagram = |index: usize| {
-            let bytes = if index % 3 == 1 { &huge[..] } else { b"x" };
-            Some(Datagram { prefix: None, bytes, to: Some(to), class: None })
-        };
-        let (sent, error) = send(&mut Outgoing::new(), sender.as_fd(), 9, datagram);
+        let frames: Vec<Frame> = (1..10)
+            .map(|index| {
+                let mut frame = Frame::from_bytes(if index % 3 == 2 { &huge[..] } else { b"x" });
+                frame.packets = index;
+                frame
+            })
+            .collect();
+        let (sent, error) = send(&mut Outgoing::new(), sender.as_fd(), &frames, |frame| datagram(frame, to));
         assert!(error.is_none());
-        assert_eq!(sent, Sent { frames: 6, congested: 0, failed: 3 });
+        assert_eq!(sent, Sent { frames: 6, failed: 3, failed_packets: 2 + 5 + 8, ..Sent::default() });
         receiver.set_nonblocking(true).unwrap();
         assert_eq!(std::iter::from_fn(|| receiver.recv(&mut [0; 8]).ok()).count(), 6);
     }
@@ -247,8 +254,8 @@ mod tests {
     #[test]
     fn more_datagrams_than_one_call_takes_are_all_sent() {
         let (_receiver, sender, to) = pair();
-        let datagram = |_| Some(Datagram { prefix: None, bytes: b"x", to: Some(to), class: None });
-        let (sent, _) = send(&mut Outgoing::new(), sender.as_fd(), 150, datagram);
+        let frames: Vec<Frame> = (0..150).map(|_| Frame::from_bytes(b"x")).collect();
+        let (sent, _) = send(&mut Outgoing::new(), sender.as_fd(), &frames, |frame| datagram(frame, to));
         assert_eq!(sent.frames, 150);
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use super::{Capabilities, Port, Received, Sent};
+use super::{Capabilities, Gone, Port, Received, Sent};
 use crate::buffer::{Batch, Frame, Pool};
 
 /// One direction of the wire.
@@ -100,11 +100,11 @@ impl Port for MemoryPort {
         Ok(received)
     }
 
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
         let mut sent = Sent::default();
         for frame in batch.drain(..) {
             let Some(empty) = self.out.empties.pop() else {
-                sent.congested += 1;
+                sent.congest([&frame]);
                 pool.give(frame);
                 continue;
             };
@@ -113,7 +113,7 @@ impl Port for MemoryPort {
                 Ok(()) => sent.frames += 1,
                 // Cannot be: whoever holds an empty has a place. Counted all the same.
                 Err(frame) => {
-                    sent.congested += 1;
+                    sent.congest([&frame]);
                     pool.give(frame);
                 }
             }
@@ -179,7 +179,11 @@ mod tests {
         let (mut left, mut right) = pair(3, Capabilities::default());
         let mut pool = Pool::new(8);
         let mut batch = batch_of(&mut pool, 0..5);
-        assert_eq!(left.send(&mut pool, &mut batch).unwrap(), Sent { frames: 3, congested: 2, failed: 0 });
+        batch[4].packets = 1;
+        assert_eq!(
+            left.send(&mut pool, &mut batch).unwrap(),
+            Sent { frames: 3, congested: 2, congested_packets: 1, ..Sent::default() }
+        );
         assert_eq!(free(&mut pool), 8);
         assert_eq!(right.pending(), 3);
         assert_eq!(right.recv(&mut pool, &mut batch, 2).unwrap().frames, 2);

@@ -23,9 +23,11 @@ pub mod tap;
 pub mod udp;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
-use crate::buffer::{Batch, Pool};
+use crate::buffer::{Batch, Frame, Pool};
 
 /// What a port's sending side takes as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +49,53 @@ pub struct Sent {
     pub congested: usize,
     /// Frames it refused for another reason (interface down, frame too large): lost.
     pub failed: usize,
+    /// How many received packets the congested frames [stood for](Frame::packets).
+    pub congested_packets: u64,
+    /// How many the failed frames stood for.
+    pub failed_packets: u64,
+}
+
+impl Sent {
+    /// Counts frames that found the queue full.
+    fn congest<'a>(&mut self, frames: impl IntoIterator<Item = &'a Frame>) {
+        for frame in frames {
+            self.congested += 1;
+            self.congested_packets += u64::from(frame.packets);
+        }
+    }
+
+    /// Counts frames that were refused for another reason.
+    fn fail<'a>(&mut self, frames: impl IntoIterator<Item = &'a Frame>) {
+        for frame in frames {
+            self.failed += 1;
+            self.failed_packets += u64::from(frame.packets);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.congested += other.congested;
+        self.failed += other.failed;
+        self.congested_packets += other.congested_packets;
+        self.failed_packets += other.failed_packets;
+    }
+}
+
+/// A port that is gone, and what it did with the frames of the batch in which it was found to be.
+#[derive(Debug, thiserror::Error)]
+#[error("the port is gone")]
+pub struct Gone {
+    /// What became of each frame; those it was not asked about any more have failed.
+    pub sent: Sent,
+    /// Why it is gone.
+    #[source]
+    pub error: io::Error,
+}
+
+impl From<Gone> for io::Error {
+    fn from(gone: Gone) -> Self {
+        gone.error
+    }
 }
 
 /// What one call of [`Port::recv`] did.
@@ -58,10 +107,15 @@ pub struct Received {
     pub lost: u64,
     /// Frames too large for a buffer, or whose metadata makes no sense: left out of the batch.
     pub malformed: usize,
+    /// Datagrams from a sender that is no peer ([`Port::trust`]), which were not worth taking apart: left out too.
+    pub strangers: u64,
     /// There may be more: the limit or the pool ended the call, not the port. Otherwise the port was drained, and its
     /// descriptors tell when something comes.
     pub more: bool,
 }
+
+/// Who may send over the underlay: whether an address is another node's.
+pub type Peers = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// The interface behind a port, as it was when the port was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +143,12 @@ pub trait Port: Send {
     ///
     /// # Errors
     /// The port is gone; the frames went back to the pool all the same.
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent>;
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone>;
+
+    /// Says from now on who may send over the underlay. What others send may be left out and counted.
+    fn trust(&mut self, peers: &Peers) {
+        let _ = peers;
+    }
 
     /// What [`Port::send`] takes.
     fn capabilities(&self) -> Capabilities;

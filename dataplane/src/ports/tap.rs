@@ -28,7 +28,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use super::datagrams::Refusal;
-use super::{Capabilities, Port, PortInfo, Received, Sent, interface};
+use super::{Capabilities, Gone, Port, PortInfo, Received, Sent, interface};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::netlink::{Link, Netlink};
 use crate::sys::netns::Netns;
@@ -200,7 +200,7 @@ impl Port for TapPort {
         Ok(received)
     }
 
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
         let mut sent = Sent::default();
         let mut gone = None;
         for frame in batch.drain(..) {
@@ -213,14 +213,17 @@ impl Port for TapPort {
             match result {
                 Ok(()) => sent.frames += 1,
                 Err(error) => match Refusal::of(&error) {
-                    Refusal::QueueFull | Refusal::Congested => sent.congested += 1,
-                    Refusal::Failed => sent.failed += 1,
-                    Refusal::Gone => gone = Some(error),
+                    Refusal::QueueFull | Refusal::Congested => sent.congest([&frame]),
+                    Refusal::Failed => sent.fail([&frame]),
+                    Refusal::Gone => {
+                        sent.fail([&frame]);
+                        gone = Some(error);
+                    }
                 },
             }
             pool.give(frame);
         }
-        gone.map_or(Ok(sent), Err)
+        gone.map_or(Ok(sent), |error| Err(Gone { sent, error }))
     }
 
     fn capabilities(&self) -> Capabilities {

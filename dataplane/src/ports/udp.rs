@@ -30,7 +30,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use super::datagrams::{Losses, Receiver, Refusal};
-use super::{Capabilities, Port, Received, Sent};
+use super::{Capabilities, Gone, Peers, Port, Received, Sent};
 use crate::buffer::{Batch, Frame, Outer, Pool};
 use crate::sys::mmsg::Message;
 use crate::sys::udp_socket::{self, Arrival, UdpSocket};
@@ -230,7 +230,9 @@ impl Port for UdpUnderlay {
             });
             total.malformed += received.malformed;
             total.more |= received.more;
-            total.lost += unpacking.unpack(before, batch, pool);
+            let left_out = unpacking.unpack(before, batch, pool);
+            total.lost += left_out.lost;
+            total.strangers += left_out.strangers;
             total.frames += batch.len().saturating_sub(before);
             // Any other error was waiting on the socket and is gone by having been read.
             if let Some(error) = error.filter(|error| Refusal::of(error) == Refusal::Gone) {
@@ -240,10 +242,14 @@ impl Port for UdpUnderlay {
         Ok(total)
     }
 
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
         let (sent, gone) = self.departure.send(&self.families, batch);
         pool.give_all(batch.drain(..));
-        gone.map_or(Ok(sent), Err)
+        gone.map_or(Ok(sent), |error| Err(Gone { sent, error }))
+    }
+
+    fn trust(&mut self, peers: &Peers) {
+        self.unpacking.trust(peers);
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -33,10 +33,6 @@ pub enum IcmpError {
     },
     /// The TTL or hop limit ran out: IPv4 type 11 code 0, IPv6 type 3 code 0.
     TimeExceeded,
-    /// No route: IPv4 type 3 code 0, IPv6 type 1 code 0.
-    NetUnreachable,
-    /// Forbidden: IPv4 type 3 code 13, IPv6 type 1 code 1.
-    AdminProhibited,
 }
 
 /// Makes `reply` the error about `offending`, sent by `from` (the gateway, of the packet's family) and back
@@ -113,8 +109,6 @@ fn head_v4(error: IcmpError) -> [u8; 8] {
     let (kind, code, mtu) = match error {
         IcmpError::FragmentationNeeded { mtu } => (3, 4, mtu),
         IcmpError::TimeExceeded => (11, 0, 0),
-        IcmpError::NetUnreachable => (3, 0, 0),
-        IcmpError::AdminProhibited => (3, 13, 0),
     };
     let [mtu_high, mtu_low] = mtu.to_be_bytes();
     [kind, code, 0, 0, 0, 0, mtu_high, mtu_low]
@@ -124,8 +118,6 @@ fn head_v6(error: IcmpError) -> [u8; 8] {
     let (kind, code, mtu) = match error {
         IcmpError::FragmentationNeeded { mtu } => (2, 0, mtu.max(MAX_IPV6 as u16)),
         IcmpError::TimeExceeded => (3, 0, 0),
-        IcmpError::NetUnreachable => (1, 0, 0),
-        IcmpError::AdminProhibited => (1, 1, 0),
     };
     let [mtu_high, mtu_low] = mtu.to_be_bytes();
     [kind, code, 0, 0, 0, 0, mtu_high, mtu_low]

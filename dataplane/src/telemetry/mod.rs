@@ -4,7 +4,8 @@
 //! until the first fragment of its datagram comes:
 //! `received = forwarded + answered + Σ drops + held`.
 //! A super-packet counts as the one frame the port handed over. What the way out refuses afterwards
-//! (`tx_congested`, `tx_failed`) is taken off `forwarded` again where it was one frame, so that the sum holds.
+//! (`tx_congested`, `tx_failed`) is taken off `forwarded` again, so that the sum holds: frames know how many received
+//! packets they stand for ([`Frame::packets`](crate::buffer::Frame::packets)). An answer that is refused stays an answer.
 
 mod denials;
 mod notes;
@@ -96,6 +97,14 @@ impl PacketCounters {
     pub fn count_drop(&self, reason: DropReason, count: u64) {
         if let Some(counter) = self.drops.get(reason.index()) {
             counter.add(count);
+        }
+    }
+
+    /// Counts `packets` as dropped for `reason` that counted as forwarded until their way out refused them.
+    pub fn refuse(&self, reason: DropReason, packets: u64) {
+        if packets > 0 {
+            self.count_drop(reason, packets);
+            self.forwarded.sub(packets);
         }
     }
 

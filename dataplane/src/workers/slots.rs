@@ -109,7 +109,7 @@ impl Slots {
 mod tests {
     use super::*;
     use crate::buffer::{Batch, Pool};
-    use crate::ports::{Capabilities, Received, Sent};
+    use crate::ports::{Capabilities, Gone, Received, Sent};
     use std::io;
 
     struct Quiet(Vec<RawFd>);
@@ -119,7 +119,7 @@ mod tests {
             Ok(Received::default())
         }
 
-        fn send(&mut self, _: &mut Pool, _: &mut Batch) -> io::Result<Sent> {
+        fn send(&mut self, _: &mut Pool, _: &mut Batch) -> Result<Sent, Gone> {
             Ok(Sent::default())
         }
 

@@ -19,8 +19,8 @@ use super::slots::{Slot, Slots};
 use crate::buffer::{BATCH_FRAMES, Batch, Pool};
 use crate::drop_reason::DropReason;
 use crate::pipeline::{Binding, Outputs, Pipeline, PortId};
-use crate::ports::Port;
-use crate::tables::Subscription;
+use crate::ports::{Gone, Peers, Port};
+use crate::tables::{Generation, Subscription};
 use crate::telemetry::{LoopCounters, PacketCounters, PortCounters};
 use crate::time::Timestamp;
 
@@ -93,6 +93,8 @@ pub(super) struct Worker {
     next_look: Timestamp,
     /// Since when nothing has come.
     idle_since: Option<Timestamp>,
+    /// The other nodes of the generation in force.
+    peers: Option<Peers>,
 }
 
 impl Worker {
@@ -107,6 +109,7 @@ impl Worker {
             next_tick: Timestamp::ZERO,
             next_look: Timestamp::ZERO,
             idle_since: None,
+            peers: None,
         }
     }
 
@@ -119,6 +122,7 @@ impl Worker {
             }
             if let Some(generation) = self.config.subscription.changed() {
                 let number = generation.number;
+                self.introduce(&generation);
                 self.config.pipeline.take_up(generation);
                 self.config.subscription.acknowledge(number);
             }
@@ -130,6 +134,16 @@ impl Worker {
             }
             self.wait(&mut events, now, received);
         }
+    }
+
+    /// Tells the ports who the other nodes are.
+    fn introduce(&mut self, generation: &Arc<Generation>) {
+        let generation = Arc::clone(generation);
+        let peers: Peers = Arc::new(move |peer| generation.fdb.by_underlay(peer).is_some());
+        for (_, slot) in self.slots.iter_mut() {
+            slot.port.trust(&peers);
+        }
+        self.peers = Some(peers);
     }
 
     /// What has to be done every now and then.
@@ -186,6 +200,9 @@ impl Worker {
             match slot.port.recv(&mut self.config.pool, &mut self.batch, BATCH_FRAMES) {
                 Ok(received) => {
                     total += received.frames + received.malformed;
+                    total += usize::from(received.strangers > 0);
+                    self.config.counters.received.add(received.strangers);
+                    self.config.counters.count_drop(DropReason::VtepUnknown, received.strangers);
                     slot.counters.rx_lost.add(received.lost);
                     slot.counters.rx_malformed.add(received.malformed as u64);
                     more = received.more;
@@ -212,29 +229,21 @@ impl Worker {
         let Self { out, slots, config: WorkerConfig { counters, pool, .. }, dead, .. } = self;
         out.drain(|id, batch| {
             let Some(slot) = slots.get_mut(id) else {
-                counters.count_drop(DropReason::PortUnattached, batch.len() as u64);
-                counters.forwarded.sub(batch.len() as u64);
+                let packets = batch.iter().map(|frame| u64::from(frame.packets)).sum();
+                counters.refuse(DropReason::PortUnattached, packets);
                 pool.give_all(batch.drain(..));
                 return;
             };
             slot.counters.tx_bytes.add(batch.iter().map(|frame| frame.len() as u64).sum());
-            let offered = batch.len();
-            let sent = match slot.port.send(pool, batch) {
-                Ok(sent) => sent,
-                Err(error) => {
-                    dead.push((id, error));
-                    crate::ports::Sent { frames: 0, congested: 0, failed: offered }
-                }
-            };
+            let sent = slot.port.send(pool, batch).unwrap_or_else(|Gone { sent, error }| {
+                dead.push((id, error));
+                sent
+            });
             slot.counters.tx_packets.add(sent.frames as u64);
             slot.counters.tx_congested.add(sent.congested as u64);
             slot.counters.tx_failed.add(sent.failed as u64);
-            let lost = (sent.congested + sent.failed) as u64;
-            if lost > 0 {
-                counters.count_drop(DropReason::TxCongested, sent.congested as u64);
-                counters.count_drop(DropReason::TxFailed, sent.failed as u64);
-                counters.forwarded.sub(lost);
-            }
+            counters.refuse(DropReason::TxCongested, sent.congested_packets);
+            counters.refuse(DropReason::TxFailed, sent.failed_packets);
         });
     }
 
@@ -305,9 +314,12 @@ impl Worker {
     fn take_in(
         &mut self,
         binding: Binding,
-        port: Box<dyn Port>,
+        mut port: Box<dyn Port>,
         counters: Arc<PortCounters>,
     ) -> io::Result<PortId> {
+        if let Some(peers) = &self.peers {
+            port.trust(peers);
+        }
         let slot = Slot::new(port, counters, binding.mac.is_some());
         let id = self.config.pipeline.attach(binding);
         for descriptor in &slot.descriptors {
@@ -325,3 +337,6 @@ impl Worker {
         Ok(id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,7 +217,7 @@ impl Sending {
             self.pacer.handed(due, now);
         }
         let outcome = self.port.send(&mut self.pool, &mut self.batch);
-        let sent = outcome.map_err(ReplayError::io(&self.name))?;
+        let sent = outcome.map_err(|gone| ReplayError::io(&self.name)(gone.into()))?;
         self.sent += sent.frames as u64;
         self.congested += sent.congested as u64;
         self.failed += sent.failed as u64;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::buffer::{Batch, Pool};
 use crate::conntrack::ConntrackConfig;
-use crate::ports::{Capabilities, Port, Received, Sent};
+use crate::ports::{Capabilities, Gone, Port, Received, Sent};
 use crate::tables::Publisher;
 use crate::workers::{Placement, WorkersConfig};
 
@@ -20,7 +20,7 @@ impl Port for Silent {
         if self.deleted { Err(io::Error::other("deleted")) } else { Ok(Received::default()) }
     }
 
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
         pool.give_all(batch.drain(..));
         Ok(Sent::default())
     }

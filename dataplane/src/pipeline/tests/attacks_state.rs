@@ -171,3 +171,56 @@ fn tuples_in_a_pattern_find_their_places() {
     assert_eq!(world.pipeline.connections().len(), 2_048);
     assert_eq!(world.counters.dropped(DropReason::ConntrackBucketFull), 0);
 }
+
+#[test]
+fn an_echo_request_with_a_code_opens_no_echo_without_one() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        let (protocol, mut odd) = echo(blue(family), true, 7);
+        let plain = Ip::new(blue(family), bee(family), protocol, odd.clone());
+        odd[1] = 1;
+        let kind = u16::from_be_bytes([odd[0], 1]);
+        world.allow(move |key| key.dst_port == kind);
+        let odd = Ip::new(blue(family), bee(family), protocol, odd);
+        world.inject(world.blue, &odd.frame()).one();
+        world.inject(world.blue, &plain.frame()).dropped(DropReason::PolicyDeny);
+        let (_, answer) = echo(blue(family), false, 7);
+        let answer = Ip::new(bee(family), blue(family), protocol, answer).by_b();
+        world.inject_overlay(&Envelope::from_b(), &answer.frame()).dropped(DropReason::PolicyDeny);
+    }
+}
+
+#[test]
+fn an_echo_that_is_open_opens_no_echo_with_a_code() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        let (protocol, request) = echo(blue(family), true, 7);
+        let plain = Ip::new(blue(family), bee(family), protocol, request.clone());
+        let kind = u16::from_be_bytes([request[0], 0]);
+        world.allow(move |key| key.dst_port == kind);
+        world.inject(world.blue, &plain.frame()).one();
+        let mut odd = request;
+        odd[1] = 1;
+        let odd = Ip::new(blue(family), bee(family), protocol, odd);
+        world.inject(world.blue, &odd.frame()).dropped(DropReason::PolicyDeny);
+        let (_, mut answer) = echo(blue(family), false, 7);
+        answer[1] = 1;
+        let answer = Ip::new(bee(family), blue(family), protocol, answer).by_b();
+        world.inject_overlay(&Envelope::from_b(), &answer.frame()).dropped(DropReason::PolicyDeny);
+    }
+}
+
+#[test]
+fn a_packet_that_has_no_way_on_opens_no_connection() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        let to = |dst, ttl| Ip::new(blue(family), dst, 17, udp(4000, 53, b"query")).ttl(ttl).frame();
+        let expired = to(bee(family), 1);
+        let outcome = world.inject_all(world.blue, &[expired.clone(), expired]);
+        assert_eq!(outcome.drops, [(DropReason::TtlExpired, 2)]);
+        world.inject(world.blue, &to(grey(family), 64)).dropped(DropReason::PortUnattached);
+        assert_eq!(world.pipeline.connections().len(), 0);
+        assert_eq!(world.inject_all(world.blue, &[to(bee(family), 1), to(bee(family), 64)]).forwarded, 1);
+        assert_eq!(world.pipeline.connections().len(), 1);
+    }
+}

@@ -103,3 +103,23 @@ fn a_flood_of_noted_connections_leaves_a_bounded_number_of_lines_and_counts_the_
     assert_eq!(lines.len() as u64 + lost, u64::from(CONNECTIONS), "every other one is counted");
     assert_eq!(world.denials.notes.drain(), (Vec::new(), 0), "and once");
 }
+
+#[test]
+fn a_connection_opened_again_in_the_place_of_one_that_was_over_is_noted_again() {
+    for family in FAMILIES {
+        let mut world = World::new();
+        world.enforce(compiled());
+        let there = |flags| Ip::new(blue(family), green(family), 6, tcp(4000, 80, flags)).frame();
+        let back = |flags| Ip::new(green(family), blue(family), 6, tcp(80, 4000, flags)).by_green().frame();
+        for _ in 0..3 {
+            world.inject(world.blue, &there(SYN)).one();
+            world.inject(world.green, &back(SYN | ACK)).one();
+            world.inject(world.blue, &there(ACK)).one();
+            world.inject(world.green, &back(ACK | RST)).one();
+            let (lines, _) = world.denials.notes.drain();
+            let told: Vec<_> = lines.iter().map(|line| (line.action, line.src_port)).collect();
+            assert_eq!(told, [(Action::Allow, 4000)]);
+        }
+        assert_eq!(world.pipeline.connections().len(), 1, "always in the same place");
+    }
+}

@@ -13,6 +13,7 @@ mod attacks_inner;
 mod attacks_outer;
 mod attacks_pod;
 mod attacks_state;
+mod books;
 mod change;
 mod endings;
 mod forwarding;

@@ -376,8 +376,8 @@ fn plain(way: Way, family: Family, kind: Kind) -> Shot {
 #[test]
 fn the_third_packet_of_a_flow_is_known() {
     for way in [Way::Local, Way::Encap, Way::Decap, Way::Outside] {
-        for (family, kind) in [(Family::V4, Kind::Udp), (Family::V6, Kind::Udp), (Family::V4, Kind::Tcp(SYN))]
-        {
+        for family in FAMILIES {
+            let kind = Kind::Udp;
             let [mut world, _] = worlds(|| plan(false, true));
             // node-b's IPv6 packets come in the IPv4 tunnel too.
             for hits in [0, 0, 1, 2] {
@@ -385,6 +385,17 @@ fn the_third_packet_of_a_flow_is_known() {
                 assert_eq!(world.counters.flow_hits.get(), hits, "{way:?} {family:?} {kind:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_packet_that_may_open_a_connection_again_is_put_to_all_stages() {
+    for way in [Way::Local, Way::Encap, Way::Decap, Way::Outside] {
+        let [mut world, _] = worlds(|| plan(false, true));
+        for _ in 0..4 {
+            take(&mut world, &Step::Shots(vec![plain(way, Family::V4, Kind::Tcp(SYN))]));
+        }
+        assert_eq!(world.counters.flow_hits.get(), 0, "{way:?}");
     }
 }
 

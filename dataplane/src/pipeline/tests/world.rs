@@ -152,6 +152,8 @@ pub(super) struct World {
     pool: Pool,
     borrowed: Batch,
     out: Outputs,
+    /// Which frames their way out refuses.
+    refuses: Box<dyn FnMut(&Frame) -> bool>,
 }
 
 impl World {
@@ -217,6 +219,7 @@ impl World {
             pool: Pool::new(POOL_FRAMES),
             borrowed: Batch::new(),
             out: Outputs::default(),
+            refuses: Box::new(|_| false),
         };
         if plan.started {
             world.publish();
@@ -259,6 +262,11 @@ impl World {
         }
         self.compiled = Some(compiled);
         self.publish();
+    }
+
+    /// From now on the ways out refuse the frames that `refuses` says.
+    pub(super) fn refuse(&mut self, refuses: impl FnMut(&Frame) -> bool + 'static) {
+        self.refuses = Box::new(refuses);
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -348,10 +356,15 @@ impl World {
     #[track_caller]
     fn settle(&mut self, before: &Books) -> Outcome {
         let mut sent = Vec::new();
-        let pool = &mut self.pool;
+        let Self { pool, refuses, counters, .. } = self;
         self.out.drain(|port, batch| {
             for frame in batch.drain(..) {
                 assert!(!frame.is_hollow(), "a hollow frame was sent");
+                if refuses(&frame) {
+                    counters.refuse(DropReason::TxFailed, u64::from(frame.packets));
+                    pool.give(frame);
+                    continue;
+                }
                 sent.push(Sent {
                     port,
                     bytes: frame.bytes().to_vec(),

@@ -3,20 +3,35 @@
 //! The kernel hands datagrams of equal length from one sender over as one (`UDP_GRO`): the sender offered them as one
 //! (`UDP_SEGMENT`), or the network card received them in a row. Each becomes a frame of its own again, in order; the
 //! first stays where the kernel wrote it, the others are copied. Where the pool runs dry the rest is lost and counted.
+//!
+//! Anybody can send a train, and it takes dozens of frames: one from a stranger is not taken apart but left out whole,
+//! and each of its datagrams counted. So a stranger takes no frame from the nodes.
 
 use crate::buffer::{Batch, Frame, Pool};
+use crate::ports::Peers;
 
 /// Messages received at once while trains arrive. Each may stand for dozens of frames, and the pool is everybody's.
 const TRAINS_AT_ONCE: usize = 16;
 
 /// What is known of the messages received last.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Unpacking {
     /// Of each message that was kept: the length of its datagrams, where it is several.
     segments: Vec<Option<usize>>,
     /// Whether there were trains among the last messages.
     trains: bool,
     whole: Batch,
+    /// Who may send, once somebody has said so.
+    peers: Option<Peers>,
+}
+
+/// Datagrams of trains that are not in the batch.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// There were no frames for them.
+    pub(super) lost: u64,
+    /// Their sender is no peer.
+    pub(super) strangers: u64,
 }
 
 impl Unpacking {
@@ -25,14 +40,18 @@ impl Unpacking {
         if self.trains { TRAINS_AT_ONCE } else { usize::MAX }
     }
 
+    pub(super) fn trust(&mut self, peers: &Peers) {
+        self.peers = Some(Peers::clone(peers));
+    }
+
     /// Remembers a message that is kept.
     pub(super) fn note(&mut self, segment: Option<usize>) {
         self.segments.push(segment);
     }
 
-    /// Takes apart what stands in the batch from `start` on, which was noted in that order. How many frames were lost.
-    pub(super) fn unpack(&mut self, start: usize, batch: &mut Batch, pool: &mut Pool) -> u64 {
-        let mut lost = 0;
+    /// Takes apart what stands in the batch from `start` on, which was noted in that order.
+    pub(super) fn unpack(&mut self, start: usize, batch: &mut Batch, pool: &mut Pool) -> LeftOut {
+        let mut left_out = LeftOut::default();
         let is_train =
             |(segment, frame): (&Option<usize>, &Frame)| segment.is_some_and(|segment| frame.len() > segment);
         let received = batch.get(start..).unwrap_or_default();
@@ -44,14 +63,20 @@ impl Unpacking {
             for (frame, segment) in self.whole.drain(..).zip(&self.segments) {
                 match segment {
                     Some(segment) if frame.len() > *segment => {
-                        lost += take_apart(frame, *segment, batch, pool);
+                        let peer = frame.outer.map(|outer| outer.peer);
+                        if self.peers.as_ref().is_some_and(|peers| !peer.is_some_and(|peer| peers(peer))) {
+                            left_out.strangers += frame.len().div_ceil((*segment).max(1)) as u64;
+                            pool.give(frame);
+                        } else {
+                            left_out.lost += take_apart(frame, *segment, batch, pool);
+                        }
                     }
                     _ => batch.push(frame),
                 }
             }
         }
         self.segments.clear();
-        lost
+        left_out
     }
 }
 
@@ -100,7 +125,7 @@ mod tests {
         for segment in [None, Some(2), Some(9)] {
             unpacking.note(segment);
         }
-        assert_eq!(unpacking.unpack(1, &mut batch, &mut pool), 0);
+        assert_eq!(unpacking.unpack(1, &mut batch, &mut pool), LeftOut::default());
         assert_eq!(texts(&batch), [&b"before"[..], b"one", b"aa", b"bb", b"c", b"two"]);
         assert!(batch.iter().all(|frame| frame.outer.is_some_and(|outer| outer.tos == 3)));
         assert_eq!(unpacking.patience(), TRAINS_AT_ONCE);
@@ -111,11 +136,26 @@ mod tests {
     }
 
     #[test]
+    fn a_strangers_train_takes_no_frame_of_the_pool_and_each_of_its_datagrams_is_counted() {
+        let (mut unpacking, mut pool) = (Unpacking::default(), Pool::new(2));
+        let node = IpAddr::from([192, 0, 2, 1]);
+        let peers: Peers = std::sync::Arc::new(move |peer| peer == node);
+        unpacking.trust(&peers);
+        let mut strange = frame(b"abcdefg");
+        strange.outer = strange.outer.map(|outer| Outer { peer: [192, 0, 2, 66].into(), ..outer });
+        let mut batch = vec![strange, frame(b"xyz")];
+        unpacking.note(Some(2));
+        unpacking.note(Some(1));
+        assert_eq!(unpacking.unpack(0, &mut batch, &mut pool), LeftOut { lost: 0, strangers: 4 });
+        assert_eq!(texts(&batch), [b"x", b"y", b"z"]);
+    }
+
+    #[test]
     fn what_the_pool_has_no_frames_for_is_lost_and_counted() {
         let (mut unpacking, mut pool) = (Unpacking::default(), Pool::new(2));
         let mut batch = vec![frame(b"abcdef")];
         unpacking.note(Some(1));
-        assert_eq!(unpacking.unpack(0, &mut batch, &mut pool), 3);
+        assert_eq!(unpacking.unpack(0, &mut batch, &mut pool), LeftOut { lost: 3, strangers: 0 });
         assert_eq!(texts(&batch), [b"a", b"b", b"c"]);
     }
 }

@@ -85,20 +85,18 @@ impl Departure {
         for (index, frame) in batch.iter().enumerate() {
             match way(families, frame, index) {
                 Some(way) => ways.push(way),
-                None => total.failed += 1,
+                None => total.fail([frame]),
             }
         }
         ways.sort_unstable();
         for group in ways.chunk_by(|a, b| (a.family, a.sender) == (b.family, b.sender)) {
             let socket = group.first().and_then(|way| families.get(way.family)?.senders.get(way.sender));
             let Some(socket) = socket else {
-                total.failed += group.len();
+                total.fail(group.iter().filter_map(|way| batch.get(way.frame)));
                 continue;
             };
             let (sent, error) = self.send_group(socket, group, batch);
-            total.frames += sent.frames;
-            total.congested += sent.congested;
-            total.failed += sent.failed;
+            total.add(&sent);
             gone = error.or(gone);
         }
         self.ways = ways;
@@ -113,7 +111,11 @@ impl Departure {
         let mut gone = None;
         let mut next = 0;
         while let Some((&first, rest)) = cars.get(next..).and_then(<[Cars]>::split_first) {
-            let left = || first.count + rest.iter().map(|cars| cars.count).sum::<usize>();
+            let frames = |cars: &Cars| {
+                let ways = group.get(cars.first..cars.first + cars.count).unwrap_or_default();
+                ways.iter().filter_map(|way| batch.get(way.frame))
+            };
+            let left = || std::iter::once(&first).chain(rest).flat_map(frames);
             let refusal = match self.offer(socket, &first, rest, group, batch) {
                 // Nothing to send where something should be: a frame that cannot be addressed.
                 Ok(0) => Refusal::Failed,
@@ -135,20 +137,20 @@ impl Departure {
             };
             match refusal {
                 Refusal::Gone => {
-                    sent.failed += left();
+                    sent.fail(left());
                     break;
                 }
                 Refusal::QueueFull => {
-                    sent.congested += left();
+                    sent.congest(left());
                     break;
                 }
-                Refusal::Congested => sent.congested += first.count,
+                Refusal::Congested => sent.congest(frames(&first)),
                 Refusal::Failed if first.count > 1 => {
                     let last = if self.trains_run { next + 1 } else { cars.len() };
                     uncouple(&mut cars, next..last);
                     continue;
                 }
-                Refusal::Failed => sent.failed += 1,
+                Refusal::Failed => sent.fail(frames(&first)),
             }
             next += 1;
         }

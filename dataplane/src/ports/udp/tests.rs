@@ -42,7 +42,7 @@ fn a_datagram_arrives_with_peer_source_port_and_traffic_class() {
     let (mut one, mut two) = (underlay(1, |_| ()), underlay(2, |_| ()));
     let (mut pool, peer) = (Pool::new(64), IpAddr::V4(loopback(2)));
     let mut batch = vec![frame(peer, 49_155, 0xba, b"vxlan"), frame(peer, 50_000, 0, &vec![7; 60_000])];
-    assert_eq!(one.send(&mut pool, &mut batch).unwrap(), Sent { frames: 2, congested: 0, failed: 0 });
+    assert_eq!(one.send(&mut pool, &mut batch).unwrap(), Sent { frames: 2, ..Sent::default() });
     assert!(batch.is_empty());
     let mut batch = receive(&mut two, &mut pool, 2);
     batch.sort_by_key(Frame::len);
@@ -85,7 +85,7 @@ fn a_frame_that_cannot_go_out_costs_no_other() {
         Frame::from_bytes(b"no outer"),
         frame(peer, 1, 0, b"two"),
     ];
-    assert_eq!(port.send(&mut pool, &mut batch).unwrap(), Sent { frames: 2, congested: 0, failed: 4 });
+    assert_eq!(port.send(&mut pool, &mut batch).unwrap(), Sent { frames: 2, failed: 4, ..Sent::default() });
     assert_eq!(receive(&mut port, &mut pool, 2).len(), 2);
 }
 
@@ -189,7 +189,7 @@ fn a_train_arrives_frame_by_frame_in_order() {
     let (mut pool, peer) = (Pool::new(512), IpAddr::V4(loopback(21)));
     let contents = |n: u8| vec![n; if n == 99 { 40 } else { 1200 }];
     let mut batch: Batch = (0..100).map(|n| frame(peer, 49_200, 0, &contents(n))).collect();
-    assert_eq!(one.send(&mut pool, &mut batch).unwrap(), Sent { frames: 100, congested: 0, failed: 0 });
+    assert_eq!(one.send(&mut pool, &mut batch).unwrap(), Sent { frames: 100, ..Sent::default() });
     let batch = receive(&mut two, &mut pool, 100);
     assert_eq!(batch.len(), 100);
     for (n, frame) in (0..).zip(&batch) {

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    EthernetFrame, Icmpv4Packet, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr, Icmpv6TimeExceeded,
-    Ipv4Packet, Ipv6Packet,
+    EthernetFrame, Icmpv4Packet, Icmpv6Packet, Icmpv6Repr, Icmpv6TimeExceeded, Ipv4Packet, Ipv6Packet,
 };
 
 use super::{
@@ -15,12 +14,7 @@ use super::{
 use crate::buffer::Frame;
 use crate::respond::{IcmpError, embedded, icmp_error, is_icmp_error};
 
-const ERRORS: [IcmpError; 4] = [
-    IcmpError::FragmentationNeeded { mtu: 1_450 },
-    IcmpError::TimeExceeded,
-    IcmpError::NetUnreachable,
-    IcmpError::AdminProhibited,
-];
+const ERRORS: [IcmpError; 2] = [IcmpError::FragmentationNeeded { mtu: 1_450 }, IcmpError::TimeExceeded];
 
 fn reply_to(bytes: &[u8], error: IcmpError) -> Option<Frame> {
     let offending = frame(bytes);
@@ -33,9 +27,7 @@ fn reply_to(bytes: &[u8], error: IcmpError) -> Option<Frame> {
 #[test]
 fn rfc792_errors_quote_the_packet_and_carry_the_mtu() {
     let offending = udp_frame(false, 100);
-    for (error, kind, code, mtu) in
-        [(ERRORS[0], 3, 4, 1_450_u16), (ERRORS[1], 11, 0, 0), (ERRORS[2], 3, 0, 0), (ERRORS[3], 3, 13, 0)]
-    {
+    for (error, kind, code, mtu) in [(ERRORS[0], 3, 4, 1_450_u16), (ERRORS[1], 11, 0, 0)] {
         let reply = reply_to(&offending, error).expect("reply");
         let ethernet = EthernetFrame::new_checked(reply.bytes()).expect("ethernet");
         assert_eq!((ethernet.dst_addr().0, ethernet.src_addr().0), (POD_MAC.0, OUR_MAC.0));
@@ -68,12 +60,6 @@ fn rfc4443_errors_quote_the_packet_and_carry_the_mtu() {
             }
             (IcmpError::TimeExceeded, Icmpv6Repr::TimeExceeded { reason, .. }) => {
                 assert_eq!(reason, Icmpv6TimeExceeded::HopLimitExceeded);
-            }
-            (IcmpError::NetUnreachable, Icmpv6Repr::DstUnreachable { reason, .. }) => {
-                assert_eq!(reason, Icmpv6DstUnreachable::NoRoute);
-            }
-            (IcmpError::AdminProhibited, Icmpv6Repr::DstUnreachable { reason, .. }) => {
-                assert_eq!(reason, Icmpv6DstUnreachable::AdminProhibit);
             }
             (error, repr) => panic!("{error:?} became {repr:?}"),
         }
@@ -183,7 +169,7 @@ fn later_fragments_are_not_answered_and_first_ones_are() {
 proptest! {
     #[test]
     fn every_error_is_a_valid_packet_whose_quote_is_found_again(
-        v6: bool, payload in 0_usize..3_000, error in 0_usize..4,
+        v6: bool, payload in 0_usize..3_000, error in 0_usize..2,
     ) {
         let offending = udp_frame(v6, payload);
         let reply = reply_to(&offending, ERRORS[error]).expect("reply");

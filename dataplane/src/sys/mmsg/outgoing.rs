@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::{mem, ptr};
 
 use super::MESSAGES;
@@ -65,7 +65,7 @@ impl Outgoing {
         fd: BorrowedFd<'_>,
         datagrams: impl Iterator<Item = Datagram<'a>>,
     ) -> io::Result<usize> {
-        let mut count: libc::c_uint = 0;
+        let mut count = 0;
         let slots = self
             .headers
             .iter_mut()
@@ -83,33 +83,20 @@ impl Outgoing {
             second.iov_base = datagram.bytes.as_ptr().cast_mut().cast();
             second.iov_len = datagram.bytes.len();
 
-            let message = &mut header.msg_hdr;
-            message.msg_iov = iovecs.as_mut_ptr();
-            message.msg_iovlen = 2;
-            message.msg_name = ptr::null_mut();
-            message.msg_namelen = 0;
-            if let Some(to) = datagram.to {
+            let to = datagram.to.map(|to| {
                 *address = to;
-                message.msg_namelen = address.bytes().len() as libc::socklen_t;
-                message.msg_name = address.room().as_mut_ptr().cast();
-            }
-            message.msg_control = ptr::null_mut();
-            message.msg_controllen = 0;
-            if let Some((level, kind, value)) = datagram.class {
-                message.msg_controllen = control.write_int(level, kind, i32::from(value)) as _;
-                message.msg_control = control.0.as_mut_ptr().cast();
-            }
-            message.msg_flags = 0;
+                &mut *address
+            });
+            let control = datagram.class.map(|(level, kind, value)| {
+                let used = control.write_int(level, kind, i32::from(value));
+                (control, used)
+            });
+            super::address(&mut header.msg_hdr, iovecs, to, control);
             count += 1;
         }
-        if count == 0 {
-            return Ok(0);
-        }
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: the first `count` headers point to memory that is readable for the lengths they state: arrays of
-        // `self` (invariant 1) and bytes that outlive the call by `'a`. The kernel writes to `msg_len` alone.
-        let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), self.headers.as_mut_ptr(), count, flags as _) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        // SAFETY: each of the `count` headers is of `self` and points to memory that is readable for the lengths it
+        // states: arrays of `self` (invariant 1) and bytes that outlive the call by `'a`.
+        unsafe { super::send(fd, &mut self.headers, count) }
     }
 }
 

@@ -16,7 +16,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::{mem, ptr};
 
 use super::MESSAGES;
@@ -77,7 +77,7 @@ impl Trains {
         fd: BorrowedFd<'_>,
         trains: impl Iterator<Item = Train<I>>,
     ) -> io::Result<usize> {
-        let mut count: libc::c_uint = 0;
+        let mut count = 0;
         let slots = self
             .headers
             .iter_mut()
@@ -97,24 +97,13 @@ impl Trains {
             if frames > 1 {
                 used = control.write(used, libc::SOL_UDP, libc::UDP_SEGMENT, &train.segment.to_ne_bytes());
             }
-            let message = &mut header.msg_hdr;
-            message.msg_iov = iovecs.as_mut_ptr();
-            message.msg_iovlen = frames as _;
-            message.msg_namelen = address.bytes().len() as libc::socklen_t;
-            message.msg_name = address.room().as_mut_ptr().cast();
-            message.msg_controllen = used as _;
-            message.msg_control = control.0.as_mut_ptr().cast();
-            message.msg_flags = 0;
+            let parts = iovecs.get_mut(..frames).unwrap_or_default();
+            super::address(&mut header.msg_hdr, parts, Some(address), Some((control, used)));
             count += 1;
         }
-        if count == 0 {
-            return Ok(0);
-        }
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: the first `count` headers point to memory that is readable for the lengths they state: arrays of
-        // `self` (invariant 1) and bytes that outlive the call by `'a`. The kernel writes to `msg_len` alone.
-        let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), self.headers.as_mut_ptr(), count, flags as _) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        // SAFETY: each of the `count` headers is of `self` and points to memory that is readable for the lengths it
+        // states: arrays of `self` (invariant 1) and bytes that outlive the call by `'a`.
+        unsafe { super::send(fd, &mut self.headers, count) }
     }
 }
 

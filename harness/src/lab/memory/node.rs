@@ -150,16 +150,14 @@ impl Node {
         let mut outcome = Ok(());
         out.drain(|id, batch| {
             let Some((_, port)) = ports.iter_mut().find(|(known, _)| *known == id) else {
-                counters.count_drop(DropReason::PortUnattached, batch.len() as u64);
+                let packets = batch.iter().map(|frame| u64::from(frame.packets)).sum();
+                counters.refuse(DropReason::PortUnattached, packets);
                 pool.give_all(batch.drain(..));
                 return;
             };
             match port.send(pool, batch) {
-                Ok(sent) => {
-                    counters.count_drop(DropReason::TxCongested, sent.congested as u64);
-                    counters.forwarded.sub(sent.congested as u64);
-                }
-                Err(error) => outcome = Err(error),
+                Ok(sent) => counters.refuse(DropReason::TxCongested, sent.congested_packets),
+                Err(gone) => outcome = Err(gone.into()),
             }
         });
         outcome
