@@ -80,7 +80,9 @@ mod tests {
                 assert!(pairs.iter().all(|pair| pair.src.is_ipv4() == v4 && pair.dst.is_ipv4() == v4));
                 assert!(pairs.iter().all(|pair| pair.source != pair.destination));
                 let mut sources = BTreeMap::new();
-                pairs.iter().for_each(|pair| *sources.entry(pair.src).or_insert(0) += 1);
+                for pair in &pairs {
+                    *sources.entry(pair.src).or_insert(0) += 1;
+                }
                 let first = sources.values().max().copied().unwrap_or(0);
                 assert!((least..=most).contains(&first), "{skew:?}: {first}");
             }
