@@ -22,6 +22,7 @@ mod identity;
 mod looks;
 mod port_class;
 
+mod budget;
 mod catalogue;
 
 mod bits;
