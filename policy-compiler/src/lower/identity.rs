@@ -12,8 +12,9 @@
 
 use super::TooLarge;
 use super::budget::Budget;
-use super::catalogue::{Catalogue, Numbering, Resolved};
+use super::catalogue::{Catalogue, Resolved};
 use crate::api::{IpBlock, Labels};
+use crate::classifier::numbering::Numbering;
 use crate::classifier::trie::{Trie, TrieTable};
 use crate::cluster::View;
 use crate::model::Peer;
