@@ -78,7 +78,9 @@ fn objects(text: &str) -> Vec<Object> {
 }
 
 fn upsert(compiler: &mut Compiler, text: &str) {
-    objects(text).into_iter().for_each(|object| compiler.upsert(object));
+    for object in objects(text) {
+        compiler.upsert(object);
+    }
 }
 
 struct Cost {
