@@ -20,6 +20,7 @@ mod cell;
 
 mod identity;
 mod looks;
+mod marks;
 mod port_class;
 
 mod budget;
