@@ -34,7 +34,8 @@ pub struct Options {
     pub on_invalid: OnInvalid,
     /// With [`Scope::Node`]: further addresses of the own node (its gateway addresses and the like).
     pub node_addresses: Vec<IpAddr>,
-    /// Ceiling of the classifier's tables in bytes; computed before they are built.
+    /// Ceiling of the classifier's tables in bytes, and of what is kept beside them to change them. Held before each
+    /// part is built or while it grows; the work of a compilation is bounded in proportion.
     pub memory_ceiling: usize,
     /// Judge as if staged policies were in force: to see beforehand what they would do.
     pub staged: bool,

@@ -7,11 +7,10 @@
 //! [`RuleInterner::bytes`] counts, before it is made.
 
 use super::key::RuleId;
+use super::numbering::Numbering;
 use super::rules::{RuleInfo, RuleKind, Step};
 use crate::api::{ObjectKey, Provenance};
 use crate::model::{Action, Direction};
-use ahash::AHashMap;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -32,47 +31,25 @@ impl Way {
     pub(crate) const DIRECT: Self = Self(0);
 }
 
-/// Gives equal things one number, in order of first sight.
-#[derive(Debug, Clone)]
-struct Numbered<T> {
-    numbers: AHashMap<T, u32>,
-    things: Vec<T>,
-}
-
-impl<T: Hash + Eq + Clone> Numbered<T> {
-    fn new() -> Self {
-        Self { numbers: AHashMap::new(), things: Vec::new() }
-    }
-
-    /// The number, and whether it is new.
-    fn number(&mut self, thing: T) -> (u32, bool) {
-        match self.numbers.entry(thing) {
-            Entry::Occupied(slot) => (*slot.get(), false),
-            Entry::Vacant(slot) => {
-                let number = u32::try_from(self.things.len()).unwrap_or(u32::MAX);
-                self.things.push(slot.key().clone());
-                (*slot.insert(number), true)
-            }
-        }
-    }
-
-    fn get(&self, number: u32) -> Option<&T> {
-        self.things.get(number as usize)
-    }
+/// The number of a thing, and whether it is new.
+fn number<T: Hash + Eq + Clone>(of: &mut Numbering<T>, thing: T) -> (u32, bool) {
+    let before = of.len();
+    let number = of.number(thing);
+    (u32::try_from(number).unwrap_or(u32::MAX), number == before)
 }
 
 /// Reasons, steps and ways by number.
 #[derive(Debug, Clone)]
 pub(crate) struct RuleInterner {
-    bases: Numbered<RuleInfo>,
-    steps: Numbered<Step>,
+    bases: Numbering<RuleInfo>,
+    steps: Numbering<Step>,
     /// The way before and the last step; number 1 is the first.
-    ways: Numbered<(Way, StepId)>,
+    ways: Numbering<(Way, StepId)>,
     /// Bytes of each way's steps when written out, by number.
     way_bytes: Vec<usize>,
     /// Whether a step of the way asks to note the connection, by number.
     way_noted: Vec<bool>,
-    rules: Numbered<(Base, Way)>,
+    rules: Numbering<(Base, Way)>,
     bytes: usize,
 }
 
@@ -80,12 +57,12 @@ impl RuleInterner {
     /// With [`RuleKind::UnknownSubject`] as id 0.
     pub(crate) fn new() -> Self {
         let mut interner = Self {
-            bases: Numbered::new(),
-            steps: Numbered::new(),
-            ways: Numbered::new(),
+            bases: Numbering::new(),
+            steps: Numbering::new(),
+            ways: Numbering::new(),
             way_bytes: vec![0],
             way_noted: vec![false],
-            rules: Numbered::new(),
+            rules: Numbering::new(),
             bytes: 0,
         };
         interner.direct(RuleInfo::direct(Action::Deny, Direction::Ingress, RuleKind::UnknownSubject));
@@ -94,18 +71,18 @@ impl RuleInterner {
 
     /// The number of a reason, which has no way of its own yet.
     pub(crate) fn base(&mut self, info: RuleInfo) -> Base {
-        Base(self.bases.number(info).0)
+        Base(number(&mut self.bases, info).0)
     }
 
     pub(crate) fn step(&mut self, step: Step) -> StepId {
-        StepId(self.steps.number(step).0)
+        StepId(number(&mut self.steps, step).0)
     }
 
     /// The way that goes on with a step.
     pub(crate) fn way(&mut self, before: Way, step: StepId) -> Way {
-        let (number, new) = self.ways.number((before, step));
+        let (number, new) = number(&mut self.ways, (before, step));
         if new {
-            let step = self.steps.get(step.0);
+            let step = self.steps.get(step.0 as usize);
             let noted = matches!(step, Some(Step::Logged { .. })) || self.is_noted(before);
             self.way_noted.push(noted);
             let step = step.map_or(0, step_bytes);
@@ -122,9 +99,9 @@ impl RuleInterner {
 
     /// The id of a reason reached on a way.
     pub(crate) fn rule(&mut self, base: Base, way: Way) -> RuleId {
-        let (number, new) = self.rules.number((base, way));
+        let (number, new) = number(&mut self.rules, (base, way));
         if new {
-            let base = self.bases.get(base.0).map_or(0, info_bytes);
+            let base = self.bases.get(base.0 as usize).map_or(0, info_bytes);
             let way = self.way_bytes.get(way.0 as usize).copied().unwrap_or(0);
             self.bytes = self.bytes.saturating_add(base).saturating_add(way);
         }
@@ -139,7 +116,7 @@ impl RuleInterner {
 
     /// How many ids there are.
     pub(crate) fn len(&self) -> usize {
-        self.rules.things.len()
+        self.rules.len()
     }
 
     /// Bytes of the table so far, about.
@@ -149,14 +126,16 @@ impl RuleInterner {
 
     /// What an id stands for, written out.
     pub(crate) fn info(&self, id: RuleId) -> Option<RuleInfo> {
-        let &(base, mut way) = self.rules.get(id.0)?;
+        let &(base, mut way) = self.rules.get(id.0 as usize)?;
         let mut via = Vec::new();
-        while let Some(&(before, step)) = way.0.checked_sub(1).and_then(|number| self.ways.get(number)) {
-            via.push(self.steps.get(step.0)?.clone());
+        while let Some(&(before, step)) =
+            way.0.checked_sub(1).and_then(|number| self.ways.get(number as usize))
+        {
+            via.push(self.steps.get(step.0 as usize)?.clone());
             way = before;
         }
         via.reverse();
-        Some(RuleInfo { via, ..self.bases.get(base.0)?.clone() })
+        Some(RuleInfo { via, ..self.bases.get(base.0 as usize)?.clone() })
     }
 
     /// All ids, written out.

@@ -9,6 +9,7 @@ pub(crate) mod draft;
 pub(crate) mod flat;
 pub(crate) mod linear;
 pub(crate) mod matrix;
+pub(crate) mod numbering;
 
 // Vector code is only vector code where all of it is inlined, and rows of sixteen are indexed by their lane.
 #[allow(clippy::inline_always, clippy::unused_self, clippy::many_single_char_names, reason = "as said")]

@@ -17,13 +17,6 @@ const TAGS: u32 = BLOCK_TAG | SKIP_TAG;
 const ROOT: usize = 1 << 16;
 const BLOCK: usize = 1 << 8;
 
-/// Bytes of the root table.
-pub(crate) const ROOT_BYTES: usize = ROOT * 4;
-/// Bytes of one further block.
-pub(crate) const BLOCK_BYTES: usize = BLOCK * 4;
-/// Bytes that one prefix takes at most.
-pub(crate) const MOST_PER_PREFIX: usize = 2 * (BLOCK_BYTES + size_of::<Skip>());
-
 /// Bytes that have to be these for an address to be further inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(align(64))]
@@ -305,7 +298,14 @@ impl TrieView<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK_BYTES, MOST_PER_PREFIX, ROOT_BYTES, Trie, TrieTable};
+    use super::{BLOCK, ROOT, Skip, Trie, TrieTable};
+
+    /// Bytes of the root table.
+    const ROOT_BYTES: usize = ROOT * 4;
+    /// Bytes of one further block.
+    const BLOCK_BYTES: usize = BLOCK * 4;
+    /// Bytes that one prefix takes at most.
+    const MOST_PER_PREFIX: usize = 2 * (BLOCK_BYTES + size_of::<Skip>());
 
     impl TrieTable {
         fn lookup_v4(&self, address: u32) -> Option<u32> {

@@ -7,8 +7,9 @@ mod nodes;
 mod shelves;
 mod view;
 
+pub(crate) use nodes::Places;
 pub use shelves::{ByAddress, Shelves};
-pub(crate) use view::{CutOff, LivePod, View};
+pub(crate) use view::{CutOff, LivePod, View, pod_name, wait_reason};
 
 use ipnet::IpNet;
 use std::fmt;

@@ -12,15 +12,15 @@ use std::net::IpAddr;
 
 /// What an address of a pod is held against.
 #[derive(Debug, Default)]
-pub(super) struct Places<'o> {
+pub(crate) struct Places {
     of_nodes: BTreeSet<IpAddr>,
-    pod_cidrs: BTreeMap<&'o str, &'o [IpNet]>,
+    pod_cidrs: BTreeMap<String, Vec<IpNet>>,
 }
 
-impl<'o> Places<'o> {
+impl Places {
     /// `scope`: the own node, with further addresses of it in `extra`. Without one, only nodes that flannel has
     /// annotated are held to their podCIDRs: other networks give pods addresses from elsewhere.
-    pub(super) fn new(nodes: &[&'o Node], scope: Option<&str>, extra: &[IpAddr]) -> Self {
+    pub(super) fn new(nodes: &[&Node], scope: Option<&str>, extra: &[IpAddr]) -> Self {
         let mut places = Self::default();
         places.of_nodes.extend(extra);
         for node in nodes {
@@ -29,7 +29,7 @@ impl<'o> Places<'o> {
             places.of_nodes.extend(node.flannel.public_ipv6.map(IpAddr::V6));
             places.of_nodes.extend(node.pod_cidrs.iter().flat_map(|cidr| gateway_addresses(*cidr)));
             if scope.is_some() || node.flannel.is_there() {
-                places.pod_cidrs.insert(&node.meta.key.name, &node.pod_cidrs);
+                places.pod_cidrs.insert(node.meta.key.name.clone(), node.pod_cidrs.clone());
             }
         }
         places
@@ -37,7 +37,7 @@ impl<'o> Places<'o> {
 
     /// Why no pod of the pod's node can have the address. Of a node that nobody knows, or that names no CIDR of this
     /// family, anything is believed that is no node's.
-    pub(super) fn misplaced(&self, pod: &Pod, address: IpAddr) -> Option<Misplacement> {
+    pub(crate) fn misplaced(&self, pod: &Pod, address: IpAddr) -> Option<Misplacement> {
         if self.of_nodes.contains(&address) {
             return Some(Misplacement::OfANode);
         }

@@ -93,11 +93,24 @@ pub(crate) struct View<'o> {
     pub(crate) own_node: BTreeMap<&'o str, BTreeSet<IpAddr>>,
     /// Labels of every Node.
     pub(crate) node_labels: BTreeMap<&'o str, &'o Labels>,
+    /// What addresses of pods are held against.
+    pub(crate) places: Places,
     pub(crate) cluster: Cluster,
 }
 
-fn pod_name(pod: &Pod) -> PodName {
+pub(crate) fn pod_name(pod: &Pod) -> PodName {
     PodName { namespace: pod.meta.key.namespace.clone(), name: pod.meta.key.name.clone() }
+}
+
+/// Why the pod is no possible peer, if it is none.
+pub(crate) fn wait_reason(pod: &Pod) -> Option<WaitReason> {
+    if pod.is_finished() {
+        Some(WaitReason::Finished)
+    } else if pod.host_network {
+        Some(WaitReason::HostNetwork)
+    } else {
+        pod.pod_ips.is_empty().then_some(WaitReason::NoAddress)
+    }
 }
 
 impl<'o> View<'o> {
@@ -128,10 +141,10 @@ impl<'o> View<'o> {
             owners: BTreeMap::new(),
             own_node: BTreeMap::new(),
             node_labels: BTreeMap::new(),
+            places: Places::new(&nodes, scope, extra),
             cluster: Cluster::default(),
         };
-        let places = Places::new(&nodes, scope, extra);
-        view.add_pods(&pods, &namespaces, &accounts, &places, scope);
+        view.add_pods(&pods, &namespaces, &accounts, scope);
         view.add_owners();
         view.add_nodes(&nodes, &pods);
         if let Some(scope) = scope {
@@ -152,7 +165,6 @@ impl<'o> View<'o> {
         pods: &[&'o Pod],
         namespaces: &[&'o Namespace],
         accounts: &[&'o ServiceAccount],
-        places: &Places<'_>,
         scope: Option<&str>,
     ) {
         let mut labels: BTreeMap<&str, Arc<Labels>> = BTreeMap::new();
@@ -178,16 +190,7 @@ impl<'o> View<'o> {
         let no_labels = Arc::new(Labels::new());
         for &pod in pods {
             let in_scope = scope.is_none_or(|scope| pod.node_name == scope);
-            let reason = if pod.is_finished() {
-                Some(WaitReason::Finished)
-            } else if pod.host_network {
-                Some(WaitReason::HostNetwork)
-            } else if pod.pod_ips.is_empty() {
-                Some(WaitReason::NoAddress)
-            } else {
-                None
-            };
-            if let Some(reason) = reason {
+            if let Some(reason) = wait_reason(pod) {
                 if in_scope {
                     self.cluster.waiting.push(Waiting { name: pod_name(pod), reason });
                 }
@@ -205,8 +208,8 @@ impl<'o> View<'o> {
                 self.cut_offs.push(unreadable_object(&pod.meta));
             }
             let mut addresses = pod.pod_ips.clone();
-            addresses.retain(|address| places.misplaced(pod, *address).is_none());
-            let misplaced = pod.pod_ips.iter().filter_map(|ip| Some((*ip, places.misplaced(pod, *ip)?)));
+            addresses.retain(|address| self.places.misplaced(pod, *address).is_none());
+            let misplaced = pod.pod_ips.iter().filter_map(|ip| Some((*ip, self.places.misplaced(pod, *ip)?)));
             if let Some((address, reason)) = misplaced.min() {
                 let (name, node) = (pod_name(pod), pod.node_name.clone());
                 self.cluster.misplaced.push((name.clone(), address, reason));

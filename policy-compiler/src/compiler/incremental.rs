@@ -1,22 +1,27 @@
 //! From one compilation to the next without building everything anew.
 //!
-//! What changed since the last one is known object by object. A change of a pod or a policy that touches nothing but
-//! itself is made in the tables there are; of other objects, those that say what they said before. Everything else (nodes,
-//! namespaces with pods, tiers, network sets, anything unreadable, two pods with one address) is a full build: rare, and
-//! the same result. When in doubt it is a full build: this file only ever says that a change is plain.
+//! What changed since the last one is known object by object. A change of a pod that is its own affair, and of a policy, is
+//! made in the tables there are; other objects may change in what no policy sees, and namespaces and service accounts that
+//! nothing depends on may come and go. Everything else (nodes, namespaces with pods, tiers, network sets, unreadable pods,
+//! two pods with one address) is a full build: rare, and the same result. When in doubt it is a full build: this file
+//! only ever says that a change is plain.
 //!
-//! Cost of a plain change: what it touches, and a copy of the pieces of tables that it lies in.
+//! Cost of a plain change of a pod: what it touches, and a copy of the pieces of tables that it lies in. A change of
+//! policies reads the tiers and the settings of all objects besides, and tries its selectors on the looks of the
+//! namespaces they are about; the list of all that is wrong is written anew each time. Work that grows beyond that is
+//! bounded (see `lower::budget`): what would take more is a full build as well.
 
 use super::{Compiled, Options, Scope};
 use crate::api::{Diagnostic, Kind, Namespace, Node, Object, ObjectKey, Pod, ServiceAccount};
 use crate::classifier::RuleTable;
-use crate::cluster::{Cluster, LivePod, PodName, Subject, View, WaitReason, Waiting};
+use crate::cluster::{
+    Cluster, LivePod, NodeView, Places, PodName, Subject, View, Waiting, pod_name, wait_reason,
+};
 use crate::lower::{PodNumber, Refused, Session, TooLarge};
 use crate::model::Model;
 use crate::semantics::tiers::Tiers;
 use crate::semantics::{self, Context};
 use ahash::{AHashMap, AHashSet};
-use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,25 +44,18 @@ pub(super) struct State {
     plain: AHashMap<PodName, PodNumber>,
     /// The same the other way round.
     names: AHashMap<PodNumber, PodName>,
+    /// What addresses of pods are held against.
     places: Places,
+    /// Addresses of pods on the host network: a node's, unless a pod has one for its own.
+    host_pods: AHashSet<IpAddr>,
+    /// Namespaces of live pods, with how many.
+    namespaces: AHashMap<String, usize>,
     circumstances: Circumstances,
     /// Objects about which something is to be said.
     diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     problems: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     /// Other errors of the full build; no plain change touches what they are about.
     conflicts: Vec<Diagnostic>,
-}
-
-/// Addresses that make a pod a matter for a full build.
-#[derive(Debug, Default)]
-struct Places {
-    /// Every node's, and those of pods on the host network.
-    of_nodes: AHashSet<IpAddr>,
-    /// Those that Node objects say themselves.
-    by_node: AHashMap<String, BTreeSet<IpAddr>>,
-    pod_cidrs: AHashMap<String, Vec<IpNet>>,
-    /// Namespaces of live pods, with how many.
-    namespaces: AHashMap<String, usize>,
 }
 
 /// What policies of other languages depend on beside themselves.
@@ -84,7 +82,7 @@ impl Circumstances {
 impl State {
     /// A full build. The view's cluster is taken; `conflicts` are errors that are no single object's.
     pub(super) fn new<'o>(
-        objects: impl Iterator<Item = &'o Object> + Clone,
+        objects: impl Iterator<Item = &'o Object>,
         view: &mut View<'_>,
         model: &Model,
         context: &Context<'_>,
@@ -101,13 +99,19 @@ impl State {
             .collect();
         let mut diagnostics = BTreeMap::new();
         let mut problems = BTreeMap::new();
-        for object in objects.clone() {
+        let mut host_pods = AHashSet::new();
+        for object in objects {
+            if let Object::Pod(pod) = object
+                && pod.host_network
+            {
+                host_pods.extend(&pod.pod_ips);
+            }
             note(&mut diagnostics, object.key(), object.diagnostics().to_vec());
             note(&mut problems, object.key(), semantics::problems(std::iter::once(object), context));
         }
-        let mut places = Places::new(objects, options);
+        let mut namespaces: AHashMap<String, usize> = AHashMap::new();
         for live in &view.pods {
-            *places.namespaces.entry(live.namespace().to_owned()).or_default() += 1;
+            *namespaces.entry(live.namespace().to_owned()).or_default() += 1;
         }
         Ok(Self {
             scope: scope.clone(),
@@ -117,7 +121,9 @@ impl State {
             cluster: std::mem::take(&mut view.cluster),
             names: plain.iter().map(|(name, &number)| (number, name.clone())).collect(),
             plain,
-            places,
+            places: std::mem::take(&mut view.places),
+            host_pods,
+            namespaces,
             circumstances: Circumstances::new(context),
             diagnostics,
             problems,
@@ -152,7 +158,7 @@ impl State {
     ) -> Option<(Self, Compiled)> {
         // A node that nothing but its pods speaks of may be unknown from one moment to the next.
         if let Scope::Node(node) = scope
-            && !self.places.by_node.contains_key(node)
+            && self.node(node).is_none()
         {
             return None;
         }
@@ -186,7 +192,7 @@ impl State {
                     let (before, after) = (pod(before.as_ref()), pod(after));
                     if let (Some(before), Some(after)) = (before, after)
                         && says_the_same(before, after)
-                        && (wait_reason(after).is_some() || self.plain.contains_key(&name_of(after)))
+                        && (wait_reason(after).is_some() || self.plain.contains_key(&pod_name(after)))
                     {
                         continue;
                     }
@@ -200,7 +206,7 @@ impl State {
                         && !before.meta.has_errors()
                         && !after.meta.has_errors() => {}
                 (Some(Object::Namespace(one)), None) | (None, Some(Object::Namespace(one))) => {
-                    let pods = self.places.namespaces.get(&one.meta.key.name).copied().unwrap_or(0);
+                    let pods = self.namespaces.get(&one.meta.key.name).copied().unwrap_or(0);
                     if pods > 0 || one.meta.has_errors() || has_network_sets(objects, &one.meta.key.name) {
                         return Err(Refused::NotHere);
                     }
@@ -259,6 +265,11 @@ impl State {
         })
     }
 
+    fn node(&self, name: &str) -> Option<&NodeView> {
+        let nodes = &self.cluster.nodes;
+        nodes.get(nodes.binary_search_by(|one| one.name.as_str().cmp(name)).ok()?)
+    }
+
     fn in_scope(&self, pod: &Pod) -> bool {
         match &self.scope {
             Scope::All => true,
@@ -268,7 +279,7 @@ impl State {
 
     /// A pod that was there is no more, or not as it was.
     fn leave(&mut self, pod: &Pod) -> Result<(), Refused> {
-        let name = name_of(pod);
+        let name = pod_name(pod);
         self.leaves_nodes_alone(pod)?;
         if wait_reason(pod).is_some() {
             if self.in_scope(pod)
@@ -279,7 +290,7 @@ impl State {
             return Ok(());
         }
         // What was this pod's would be a node's again.
-        if pod.pod_ips.iter().any(|address| self.places.of_nodes.contains(address)) {
+        if pod.pod_ips.iter().any(|address| self.host_pods.contains(address)) {
             return Err(Refused::NotHere);
         }
         let number = self.plain.remove(&name).ok_or(Refused::NotHere)?;
@@ -291,7 +302,7 @@ impl State {
         for address in &pod.pod_ips {
             self.cluster.pod_addresses.remove(address);
         }
-        if let Some(pods) = self.places.namespaces.get_mut(&name.namespace) {
+        if let Some(pods) = self.namespaces.get_mut(&name.namespace) {
             *pods = pods.saturating_sub(1);
         }
         self.session.remove_pod(number, place)
@@ -299,7 +310,7 @@ impl State {
 
     /// A pod is there that was not, or not as it is.
     fn come(&mut self, pod: &Pod, objects: &BTreeMap<ObjectKey, Object>) -> Result<(), Refused> {
-        let name = name_of(pod);
+        let name = pod_name(pod);
         self.leaves_nodes_alone(pod)?;
         if pod.meta.has_errors() {
             return Err(Refused::NotHere);
@@ -338,7 +349,7 @@ impl State {
         for &address in &pod.pod_ips {
             self.cluster.pod_addresses.insert(address, name.clone());
         }
-        *self.places.namespaces.entry(name.namespace.clone()).or_default() += 1;
+        *self.namespaces.entry(name.namespace.clone()).or_default() += 1;
         self.names.insert(number, name.clone());
         self.plain.insert(name, number);
         Ok(())
@@ -354,16 +365,11 @@ impl State {
         let readable = namespace.is_none_or(|namespace| !namespace.meta.has_errors())
             && account.is_none_or(|account| !account.meta.has_errors());
         let taken = |address: &IpAddr| {
-            self.places.of_nodes.contains(address)
+            self.host_pods.contains(address)
                 || self.cluster.pod_addresses.contains_key(address)
                 || self.cluster.conflicts.iter().any(|(conflict, _)| conflict == address)
         };
-        let cidrs = self.places.pod_cidrs.get(&pod.node_name).map(Vec::as_slice).unwrap_or_default();
-        let placed = |address: &IpAddr| {
-            let mut family =
-                cidrs.iter().filter(|cidr| cidr.addr().is_ipv4() == address.is_ipv4()).peekable();
-            family.peek().is_none() || family.any(|cidr| cidr.contains(address))
-        };
+        let placed = |address: &IpAddr| self.places.misplaced(pod, *address).is_none();
         let distinct: BTreeSet<bool> = pod.pod_ips.iter().map(IpAddr::is_ipv4).collect();
         let own = distinct.len() == pod.pod_ips.len() && !pod.pod_ips.iter().any(taken);
         if readable && own && pod.pod_ips.iter().all(placed) { Ok(()) } else { Err(Refused::NotHere) }
@@ -372,34 +378,9 @@ impl State {
     /// Whether the pod adds no address to its node, because it is not on the host network or its Node says them itself.
     fn leaves_nodes_alone(&self, pod: &Pod) -> Result<(), Refused> {
         let silent = !pod.host_network || pod.is_finished() || pod.node_name.is_empty();
-        let known = self.places.by_node.get(&pod.node_name);
-        let says = |address: &IpAddr| known.is_some_and(|known| known.contains(address));
+        let known = self.node(&pod.node_name);
+        let says = |address: &IpAddr| known.is_some_and(|known| known.addresses.contains(address));
         if silent || pod.pod_ips.iter().all(says) { Ok(()) } else { Err(Refused::NotHere) }
-    }
-}
-
-impl Places {
-    fn new<'o>(objects: impl Iterator<Item = &'o Object>, options: &Options) -> Self {
-        let mut places = Self::default();
-        places.of_nodes.extend(&options.node_addresses);
-        for object in objects {
-            match object {
-                Object::Node(node) => {
-                    let name = &node.meta.key.name;
-                    let gateways =
-                        node.pod_cidrs.iter().flat_map(|cidr| cidr.hosts().take(2).chain([cidr.network()]));
-                    places.of_nodes.extend(gateways);
-                    places.of_nodes.extend(&node.addresses);
-                    places.of_nodes.extend(node.flannel.public_ip.map(IpAddr::V4));
-                    places.of_nodes.extend(node.flannel.public_ipv6.map(IpAddr::V6));
-                    places.by_node.entry(name.clone()).or_default().extend(&node.addresses);
-                    places.pod_cidrs.insert(name.clone(), node.pod_cidrs.clone());
-                }
-                Object::Pod(pod) if pod.host_network => places.of_nodes.extend(&pod.pod_ips),
-                _ => {}
-            }
-        }
-        places
     }
 }
 
@@ -430,21 +411,6 @@ fn find<'o>(
 
 fn pod(object: Option<&Object>) -> Option<&Pod> {
     if let Some(Object::Pod(pod)) = object { Some(pod) } else { None }
-}
-
-fn name_of(pod: &Pod) -> PodName {
-    PodName { namespace: pod.meta.key.namespace.clone(), name: pod.meta.key.name.clone() }
-}
-
-/// Why the pod is no possible peer, if it is none.
-fn wait_reason(pod: &Pod) -> Option<WaitReason> {
-    if pod.is_finished() {
-        Some(WaitReason::Finished)
-    } else if pod.host_network {
-        Some(WaitReason::HostNetwork)
-    } else {
-        pod.pod_ips.is_empty().then_some(WaitReason::NoAddress)
-    }
 }
 
 /// Whether a changed pod changed in nothing that counts.

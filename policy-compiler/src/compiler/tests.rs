@@ -330,3 +330,23 @@ fn tables_over_the_ceiling_are_refused_before_they_are_built() {
     let compiled = compile(&compiler, &Scope::All);
     assert!(compiled.classifier.memory_bytes() < 2 << 20);
 }
+
+#[test]
+fn a_pod_outside_the_cidrs_of_a_node_without_flannel_comes_by_a_change() {
+    let node = "{apiVersion: v1, kind: Node, metadata: {name: n}, spec: {podCIDR: 10.42.0.0/24}}";
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {nodeName: n}, status: {podIP: 10.99.0.5}}";
+    let known = pod.replace("name: a", "name: c").replace("10.99.0.5", "10.42.0.9");
+    let other = pod.replace("name: a", "name: b").replace("10.99.0.5", "10.42.0.1");
+    let mut compiler = compiler(OnInvalid::Refuse, &[node, &known]);
+    compile(&compiler, &Scope::All);
+    for object in parse("state.yaml", pod).objects {
+        compiler.upsert(object);
+    }
+    assert_eq!(compile(&compiler, &Scope::All).cluster.subjects.len(), 2);
+    assert_eq!(compiler.full_builds(), 1);
+    // The gateway's address is the node's all the same.
+    for object in parse("state.yaml", &other).objects {
+        compiler.upsert(object);
+    }
+    assert!(compiler.compile(&Scope::All).is_err());
+}

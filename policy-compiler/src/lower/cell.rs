@@ -6,6 +6,7 @@
 
 use super::TooLarge;
 use super::bits::Bits;
+use super::budget::Budget;
 use super::catalogue::{Catalogue, DESTINATION, Entry, Outcome, Resolved, SOURCE, side};
 use super::identity::Seen;
 use super::port_class::PortClasses;
@@ -20,8 +21,10 @@ use ahash::AHashMap;
 /// Rules of a row that match an address, in order: numbers in the catalogue.
 pub(crate) type Matching = Vec<usize>;
 
-/// Steps of work allowed per byte of the ceiling: what is shared in the end still has to be found out.
-const WORK_PER_BYTE: usize = 64;
+/// Sets of classes and passes over all of them that a rule or a cell takes whatever is in it.
+const FEW_SETS: usize = 4;
+
+const BY_SOURCE: &str = "rules by source port";
 
 /// The cells and fans made so far.
 #[derive(Debug)]
@@ -37,8 +40,9 @@ pub(crate) struct Cells {
     pub(crate) fans: Draft<u32>,
     /// What all other tables take.
     pub(crate) around: usize,
-    ceiling: usize,
-    work: usize,
+    pub(crate) budget: Budget,
+    /// Bytes of the lists of matching rules that cells were made for since all was built.
+    matching: usize,
 }
 
 impl Cells {
@@ -46,7 +50,7 @@ impl Cells {
         classes: [PortClasses; 2],
         not_isolated: [Base; 2],
         around: usize,
-        ceiling: usize,
+        budget: Budget,
     ) -> Self {
         Self {
             classes,
@@ -56,8 +60,8 @@ impl Cells {
             data: Draft::default(),
             fans: Draft::default(),
             around,
-            ceiling,
-            work: 0,
+            budget,
+            matching: 0,
         }
     }
 
@@ -74,20 +78,13 @@ impl Cells {
     /// Holds everything against the ceiling.
     pub(crate) fn check(&self, part: &'static str, catalogue: &Catalogue) -> Result<(), TooLarge> {
         let needed = self.around.saturating_add(self.used_bytes()).saturating_add(catalogue.interner.bytes());
-        if needed > self.ceiling { Err(TooLarge { part, needed }) } else { Ok(()) }
+        self.budget.holds(needed, part)
     }
 
-    /// New work is allowed anew.
-    pub(crate) fn rest(&mut self) {
-        self.work = 0;
-    }
-
-    fn toil(&mut self, steps: usize) -> Result<(), TooLarge> {
-        self.work = self.work.saturating_add(steps);
-        if self.work > self.ceiling.saturating_mul(WORK_PER_BYTE) {
-            return Err(TooLarge { part: "rules by source port", needed: usize::MAX });
-        }
-        Ok(())
+    /// Holds one more list of matching rules against the ceiling, which all of them share.
+    pub(crate) fn keep_matching(&mut self, rules: usize, part: &'static str) -> Result<(), TooLarge> {
+        self.matching = self.matching.saturating_add(rules.saturating_mul(size_of::<usize>()));
+        self.budget.holds(self.matching, part)
     }
 
     /// The cell that is one verdict throughout.
@@ -131,34 +128,43 @@ impl Cells {
         if asking.is_empty() {
             return Ok(vec![self.cell(row, matching, seen, catalogue)?]);
         }
-        let covered: Vec<Bits> = asking
-            .iter()
-            .filter_map(|&number| entries.get(number))
-            .map(|entry| self.covered(SOURCE, entry, row, seen, catalogue))
-            .collect();
         let count = self.classes[SOURCE].count;
-        self.toil(count.saturating_mul(asking.len()))?;
-        let mut known: AHashMap<Vec<usize>, u32> = AHashMap::new();
+        // What is kept until all are done: for each class the asking rules that cover it, twice.
+        self.budget.holds(count.saturating_mul(Bits::bytes(asking.len())).saturating_mul(2), BY_SOURCE)?;
+        let mut covering = vec![Bits::none(asking.len()); count];
+        for (place, &number) in asking.iter().enumerate() {
+            let Some(entry) = catalogue.entries.get(number) else { continue };
+            self.budget.toil(self.effort(SOURCE, entry).saturating_add(count), BY_SOURCE)?;
+            for class in self.covered(SOURCE, entry, row, seen, catalogue).iter() {
+                if let Some(covering) = covering.get_mut(class) {
+                    covering.set(place);
+                }
+            }
+        }
+        let mut known: AHashMap<Bits, u32> = AHashMap::new();
         let mut cells = Vec::with_capacity(count);
-        for class in 0..count {
-            let missing: Vec<usize> = asking
-                .iter()
-                .zip(&covered)
-                .filter(|(_, bits)| !bits.has(class))
-                .map(|(&rule, _)| rule)
-                .collect();
-            let cell = if let Some(&cell) = known.get(&missing) {
+        for covering in covering {
+            self.budget.toil(Bits::bytes(asking.len()) / 8, BY_SOURCE)?;
+            let cell = if let Some(&cell) = known.get(&covering) {
                 cell
             } else {
-                let left: Matching =
-                    matching.iter().copied().filter(|rule| !missing.contains(rule)).collect();
+                self.budget.toil(matching.len(), BY_SOURCE)?;
+                let left = covered_only(matching, &asking, &covering);
                 let cell = self.cell(row, &left, seen, catalogue)?;
-                known.insert(missing, cell);
+                known.insert(covering, cell);
                 cell
             };
             cells.push(cell);
         }
         Ok(cells)
+    }
+
+    /// Steps to find out what a rule covers: a set of classes for each of its ranges and a few more.
+    fn effort(&self, end: usize, entry: &Entry) -> usize {
+        let filter = &entry.ports[end];
+        let lists = filter.only.iter().chain([&filter.not]);
+        let ranges: usize = lists.map(|list| list.ranges.len() + list.names.len()).sum();
+        (ranges + FEW_SETS).saturating_mul(Bits::bytes(self.classes[end].count) / 8 + 1)
     }
 
     /// The classes of an end's ports that a rule covers.
@@ -175,7 +181,8 @@ impl Cells {
         catalogue: &mut Catalogue,
     ) -> Result<u32, TooLarge> {
         let count = self.classes[DESTINATION].count;
-        self.toil(count.saturating_add(matching.len()))?;
+        let rules: usize = row.tiers.iter().map(|tier| tier.rules.len()).sum();
+        self.budget.toil(count.saturating_mul(FEW_SETS).saturating_add(rules), "rules by port")?;
         let mut walk =
             Walk { cell: vec![0; count], ways: vec![Way::DIRECT; count], undecided: Bits::all(count) };
         let mut matching = matching.as_slice();
@@ -189,8 +196,13 @@ impl Cells {
                 matching = matching.get(1..).unwrap_or_default();
                 let Some(entry) = catalogue.entries.get(number) else { continue };
                 let outcome = entry.outcome;
+                self.budget.toil(self.effort(DESTINATION, entry), "rules by port")?;
                 let mut matched = self.covered(DESTINATION, entry, row, seen, catalogue);
                 matched.keep(&in_tier);
+                if !matches!(outcome, Outcome::Decided(..)) {
+                    // The class stays undecided: each such rule meets it again.
+                    self.budget.toil(matched.iter().count(), "rules by port")?;
+                }
                 let interner = &mut catalogue.interner;
                 match outcome {
                     Outcome::Logged(step) => walk.note(&matched, step, interner),
@@ -230,7 +242,7 @@ impl Cells {
 
     fn around_and(&self, bytes: usize, part: &'static str) -> Result<(), TooLarge> {
         let needed = self.around.saturating_add(self.used_bytes()).saturating_add(bytes);
-        if needed > self.ceiling { Err(TooLarge { part, needed }) } else { Ok(()) }
+        self.budget.holds(needed, part)
     }
 
     /// Takes port classes that are finer than those before: `parents` has the class before of each.
@@ -240,6 +252,10 @@ impl Cells {
         parents: &[Vec<usize>; 2],
     ) -> Result<(), TooLarge> {
         let [destinations, sources] = parents;
+        // As much as it would take to find all cells anew; those of a full build are found with the finer classes.
+        let finer = destinations.len().max(sources.len().saturating_mul(2));
+        let all = self.known.len().saturating_add(self.known_fans.len());
+        self.budget.toil(all.saturating_mul(finer).saturating_mul(FEW_SETS), "port classes")?;
         let before = [self.classes[DESTINATION].count, self.classes[SOURCE].count];
         self.classes = classes;
         let spread = |old: &[u32], parents: &[usize]| -> Vec<u32> {
@@ -268,6 +284,14 @@ impl Cells {
         }
         self.around_and(0, "cells")
     }
+}
+
+/// The matching rules without those of the asking ones that do not cover a class. The asking ones stand in the same order.
+fn covered_only(matching: &Matching, asking: &[usize], covering: &Bits) -> Matching {
+    let mut asking = asking.iter().enumerate().peekable();
+    let covers =
+        |rule: &usize| asking.next_if(|(_, asks)| *asks == rule).is_none_or(|(place, _)| covering.has(place));
+    matching.iter().copied().filter(covers).collect()
 }
 
 /// Positions have to leave the bit free that tells fans from cells.

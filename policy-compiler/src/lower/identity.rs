@@ -11,9 +11,12 @@
 //! of its addresses from others these get another identity. No rule before the new ones knows the atom.
 
 use super::TooLarge;
-use super::catalogue::{Catalogue, Numbering, Resolved};
+use super::budget::Budget;
+use super::catalogue::{Catalogue, Resolved};
+use super::marks::{CutOut, Family, Mark, Prefix, blocks, mask, prefix};
 use crate::api::{IpBlock, Labels};
-use crate::classifier::trie::{BLOCK_BYTES, MOST_PER_PREFIX, ROOT_BYTES, Trie, TrieTable};
+use crate::classifier::numbering::Numbering;
+use crate::classifier::trie::{Trie, TrieTable};
 use crate::cluster::View;
 use crate::model::Peer;
 use ipnet::IpNet;
@@ -31,6 +34,12 @@ pub(crate) enum Owner {
     CutOff(usize),
 }
 
+/// What is said of lists of blocks that are too long together.
+const BLOCKS: &str = "overlapping ipBlocks";
+
+/// What is said of lists of selectors that are too long together.
+pub(crate) const SELECTORS: &str = "selectors of pods";
+
 /// What rules see of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct PodClass {
@@ -38,6 +47,21 @@ pub(crate) struct PodClass {
     pub(crate) atoms: Vec<usize>,
     /// What port names stand for.
     pub(crate) names: Vec<Resolved>,
+}
+
+impl PodClass {
+    /// Words of its lists: those of a name are two.
+    fn words(&self) -> usize {
+        self.atoms.len() + 2 * self.names.len()
+    }
+}
+
+/// What rules see of all pods, once for all of which they see the same.
+#[derive(Debug, Default)]
+pub(crate) struct PodClasses {
+    pub(crate) distinct: Vec<PodClass>,
+    /// The position in `distinct` of each pod's.
+    pub(crate) of_pod: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +73,12 @@ struct Identity {
     nodes: Vec<usize>,
     /// They are a node's on which subjects run.
     own: bool,
+}
+
+impl Identity {
+    fn words(&self) -> usize {
+        self.blocks.len() + self.nodes.len()
+    }
 }
 
 /// An identity, ready to be matched.
@@ -75,87 +105,6 @@ impl Seen {
     }
 }
 
-/// Address bits left-aligned, length.
-type Prefix = (u128, u8);
-
-/// What stands at a prefix.
-#[derive(Debug, Default)]
-struct Mark {
-    enter: Vec<usize>,
-    leave: Vec<usize>,
-    owner: Option<Owner>,
-    nodes: Vec<usize>,
-    own: bool,
-    identity: usize,
-}
-
-impl Mark {
-    fn is_empty(&self) -> bool {
-        self.enter.is_empty()
-            && self.leave.is_empty()
-            && self.owner.is_none()
-            && self.nodes.is_empty()
-            && !self.own
-    }
-}
-
-/// The prefixes of a family.
-#[derive(Debug)]
-struct Family {
-    v4: bool,
-    marks: BTreeMap<Prefix, Mark>,
-    trie: Trie,
-}
-
-impl Family {
-    fn new(v4: bool) -> Self {
-        let marks = BTreeMap::from([((0, 0), Mark::default())]);
-        Self { v4, marks, trie: Trie::new(0) }
-    }
-
-    /// The longest marked prefix around one, itself left out.
-    fn around(&self, (address, len): Prefix) -> Option<&Mark> {
-        (0..len).rev().find_map(|len| self.marks.get(&(address & mask(len), len)))
-    }
-
-    fn insert(&mut self, (address, len): Prefix, identity: usize) -> Result<(), TooLarge> {
-        let done = u32::try_from(identity).ok().and_then(|identity| {
-            if self.v4 {
-                self.trie.insert(&((address >> 96) as u32).to_be_bytes(), len, identity)
-            } else {
-                self.trie.insert(&address.to_be_bytes(), len, identity)
-            }
-        });
-        done.ok_or(TooLarge { part: "trie", needed: usize::MAX })
-    }
-
-    /// What the trie takes at most when it is built.
-    fn bytes(&self) -> usize {
-        let mut blocks = 0_usize;
-        for level in (16_u8..128).step_by(8) {
-            let mut last = None;
-            let deeper = self.marks.keys().filter(|(_, len)| *len > level);
-            for head in deeper.map(|(address, _)| address & mask(level)) {
-                if last != Some(head) {
-                    blocks += 1;
-                    last = Some(head);
-                }
-            }
-        }
-        let most = if self.v4 { usize::MAX } else { self.marks.len().saturating_mul(MOST_PER_PREFIX) };
-        ROOT_BYTES.saturating_add(blocks.saturating_mul(BLOCK_BYTES).min(most))
-    }
-
-    /// Builds the trie from the marks.
-    fn build(&mut self) -> Result<(), TooLarge> {
-        self.trie = Trie::new(0);
-        let mut prefixes: Vec<(u8, u128, usize)> =
-            self.marks.iter().map(|(&(address, len), mark)| (len, address, mark.identity)).collect();
-        prefixes.sort_unstable();
-        prefixes.into_iter().try_for_each(|(len, address, identity)| self.insert((address, len), identity))
-    }
-}
-
 /// All prefixes, classes and identities.
 #[derive(Debug)]
 pub(crate) struct Identities {
@@ -174,18 +123,8 @@ pub(crate) struct Identities {
     pub(crate) seen: Vec<Seen>,
     /// Identities that are new since somebody asked.
     new: BTreeSet<usize>,
-}
-
-/// The bits of a prefix of this length.
-fn mask(len: u8) -> u128 {
-    u128::MAX.checked_shl(128_u32.saturating_sub(u32::from(len))).unwrap_or(0)
-}
-
-fn prefix(net: IpNet) -> (usize, Prefix) {
-    match net.network() {
-        IpAddr::V4(address) => (0, (u128::from(address.to_bits()) << 96, net.prefix_len())),
-        IpAddr::V6(address) => (1, (address.to_bits(), net.prefix_len())),
-    }
+    /// Words of the lists of classes and identities in use. Those in a [`Numbering`] are there twice.
+    words: usize,
 }
 
 impl Identities {
@@ -205,41 +144,59 @@ impl Identities {
             profiles,
             seen: vec![Seen::default()],
             new: BTreeSet::new(),
+            words: 0,
         }
     }
 
-    /// `classes`: that of each of the view's pods. `own`: the nodes that subjects run on.
+    /// `own`: the nodes that subjects run on. The class of each of the view's pods is returned.
     pub(crate) fn build(
         view: &View<'_>,
         catalogue: &Catalogue,
-        classes: Vec<PodClass>,
+        classes: PodClasses,
         own: &BTreeSet<&str>,
-        ceiling: usize,
+        budget: &mut Budget,
     ) -> Result<(Self, Vec<usize>), TooLarge> {
         let mut built = Self::new();
         for (number, atom) in catalogue.atoms.things().iter().enumerate() {
             let Peer::Addresses(block) = atom else { continue };
             built.mark_block(number, block);
         }
-        let classes: Vec<usize> = classes.into_iter().map(|class| built.add_to_class(class)).collect();
+        let classes = built.add_classes(classes);
         for (&address, &(position, cut_off)) in &view.owners {
             let class = classes.get(position).copied().unwrap_or(0);
             built.mark(IpNet::from(address)).owner = Some(cut_off.map_or(Owner::Pods(class), Owner::CutOff));
         }
         built.mark_nodes(view, catalogue, own);
-        built.walk(ceiling)?;
-        for (family, part) in built.families.iter_mut().zip(["IPv4 trie", "IPv6 trie"]) {
-            let needed = family.bytes();
-            if needed > ceiling {
-                return Err(TooLarge { part, needed });
-            }
-            family.build()?;
+        built.walk(budget)?;
+        for family in &mut built.families {
+            family.build(budget)?;
         }
         for number in 0..built.kinds.len() {
             built.see(number);
+            built.fits(budget)?;
         }
         built.new.clear();
         Ok((built, classes))
+    }
+
+    fn add_classes(&mut self, classes: PodClasses) -> Vec<usize> {
+        let numbers: Vec<usize> =
+            classes.distinct.into_iter().map(|class| self.number_of_class(class)).collect();
+        let number = |position: &usize| numbers.get(*position).copied().unwrap_or(0);
+        let of_pod: Vec<usize> = classes.of_pod.iter().map(number).collect();
+        for &class in &of_pod {
+            self.count_pod(class);
+        }
+        of_pod
+    }
+
+    /// Bytes of the lists of what holds of pods and addresses.
+    pub(crate) fn list_bytes(&self) -> usize {
+        self.words.saturating_mul(size_of::<usize>())
+    }
+
+    fn fits(&self, budget: &Budget) -> Result<(), TooLarge> {
+        budget.holds(self.list_bytes(), BLOCKS)
     }
 
     pub(crate) fn tries(&self) -> [&Trie; 2] {
@@ -298,9 +255,9 @@ impl Identities {
         }
     }
 
-    /// Gives every prefix its identity. `budget`: bytes that inherited sets may take.
-    fn walk(&mut self, mut budget: usize) -> Result<(), TooLarge> {
-        let Self { families, kinds, prefixes, .. } = self;
+    /// Gives every prefix its identity.
+    fn walk(&mut self, budget: &mut Budget) -> Result<(), TooLarge> {
+        let Self { families, kinds, prefixes, words, .. } = self;
         for family in families {
             // The prefixes around the current one, outermost first: prefix, blocks.
             let mut around: Vec<(Prefix, Vec<usize>)> = Vec::new();
@@ -309,12 +266,15 @@ impl Identities {
                     around.pop();
                 }
                 let inherited = around.last().map(|(_, blocks)| &blocks[..]).unwrap_or_default();
+                budget.toil(1 + inherited.len() + mark.leave.len(), BLOCKS)?;
                 let blocks = blocks(inherited, mark);
-                let bytes = blocks.len() * size_of::<usize>();
-                budget = budget
-                    .checked_sub(bytes)
-                    .ok_or(TooLarge { part: "overlapping ipBlocks", needed: usize::MAX })?;
-                mark.identity = kinds.number(identity(mark, blocks.clone()));
+                let identity = identity(mark, blocks.clone());
+                let (before, length) = (kinds.len(), identity.words());
+                mark.identity = kinds.number(identity);
+                if kinds.len() > before {
+                    *words += 2 * length;
+                    budget.holds(words.saturating_mul(size_of::<usize>()), BLOCKS)?;
+                }
                 prefixes.resize(prefixes.len().max(kinds.len()), 0);
                 if let Some(count) = prefixes.get_mut(mark.identity) {
                     *count += 1;
@@ -328,6 +288,9 @@ impl Identities {
     /// The number of an identity for one more prefix.
     fn take(&mut self, identity: Identity) -> usize {
         let known = self.kinds.find(&identity);
+        if known.is_none() {
+            self.words += 2 * identity.words();
+        }
         let number = known.unwrap_or_else(|| self.kinds.reuse(identity, &mut self.free));
         self.prefixes.resize(self.prefixes.len().max(number + 1), 0);
         if let Some(count) = self.prefixes.get_mut(number) {
@@ -344,6 +307,7 @@ impl Identities {
         let Some(count) = self.prefixes.get_mut(number) else { return };
         *count = count.saturating_sub(1);
         if *count == 0 {
+            self.words = self.words.saturating_sub(2 * self.kinds.get(number).map_or(0, Identity::words));
             self.kinds.forget(number);
             self.free.push(number);
             self.new.remove(&number);
@@ -369,7 +333,9 @@ impl Identities {
         if number >= self.seen.len() {
             self.seen.resize(number + 1, Seen::default());
         }
+        self.words += seen.atoms.len();
         if let Some(slot) = self.seen.get_mut(number) {
+            self.words = self.words.saturating_sub(slot.atoms.len());
             *slot = seen;
         }
         self.new.insert(number);
@@ -377,12 +343,24 @@ impl Identities {
 
     /// The class of one more pod.
     pub(crate) fn add_to_class(&mut self, class: PodClass) -> usize {
-        let number = self.classes.reuse(class, &mut self.free_classes);
-        self.class_pods.resize(self.class_pods.len().max(number + 1), 0);
-        if let Some(pods) = self.class_pods.get_mut(number) {
+        let number = self.number_of_class(class);
+        self.count_pod(number);
+        number
+    }
+
+    fn number_of_class(&mut self, class: PodClass) -> usize {
+        if let Some(number) = self.classes.find(&class) {
+            return number;
+        }
+        self.words += 2 * class.words();
+        self.classes.reuse(class, &mut self.free_classes)
+    }
+
+    fn count_pod(&mut self, class: usize) {
+        self.class_pods.resize(self.class_pods.len().max(class + 1), 0);
+        if let Some(pods) = self.class_pods.get_mut(class) {
             *pods += 1;
         }
-        number
     }
 
     /// A pod is no longer of a class.
@@ -390,6 +368,7 @@ impl Identities {
         let Some(pods) = self.class_pods.get_mut(class) else { return };
         *pods = pods.saturating_sub(1);
         if *pods == 0 {
+            self.words = self.words.saturating_sub(2 * self.classes.get(class).map_or(0, PodClass::words));
             self.classes.forget(class);
             self.free_classes.push(class);
         }
@@ -404,25 +383,43 @@ impl Identities {
     }
 
     /// Adds a new atom to classes, and so to all their identities. No rule of a row there is knows the atom.
-    pub(crate) fn add_to_classes(&mut self, classes: &BTreeSet<usize>, atom: usize) {
+    pub(crate) fn add_to_classes(
+        &mut self,
+        classes: &BTreeSet<usize>,
+        atom: usize,
+        budget: &mut Budget,
+    ) -> Result<(), TooLarge> {
+        if classes.is_empty() {
+            return Ok(());
+        }
         for &class in classes {
             if let Some(mut grown) = self.classes.get(class).cloned() {
+                budget.toil(3 * grown.words(), SELECTORS)?;
                 // Higher than all before it.
                 grown.atoms.push(atom);
+                self.words += 2;
                 self.classes.rename(class, grown);
             }
         }
+        budget.toil(self.kinds.len(), SELECTORS)?;
         for (identity, seen) in self.kinds.things().iter().zip(&mut self.seen) {
             if matches!(identity.owner, Owner::Pods(class) if classes.contains(&class))
                 && let Err(place) = seen.atoms.binary_search(&atom)
             {
+                self.words += 1;
                 seen.atoms.insert(place, atom);
             }
         }
+        self.fits(budget)
     }
 
     /// Gives an address to somebody else, or to nobody.
-    pub(crate) fn set_owner(&mut self, address: IpAddr, owner: Option<Owner>) -> Result<(), TooLarge> {
+    pub(crate) fn set_owner(
+        &mut self,
+        address: IpAddr,
+        owner: Option<Owner>,
+        budget: &mut Budget,
+    ) -> Result<(), TooLarge> {
         let (number, place) = prefix(IpNet::from(address));
         let around = self.families[number].around(place).map_or(0, |mark| mark.identity);
         let mark = self.families[number].marks.entry(place);
@@ -434,20 +431,21 @@ impl Identities {
             self.families[number].marks.remove(&place);
             if let Some(before) = before {
                 if before != around {
-                    self.families[number].insert(place, around)?;
+                    self.families[number].insert(place, around, budget)?;
                 }
                 self.give_back(before);
             }
             return Ok(());
         }
         let inherited = self.kinds.get(around).map(|identity| &identity.blocks[..]).unwrap_or_default();
+        budget.toil(1 + inherited.len() + mark.leave.len(), BLOCKS)?;
         let wanted = identity(mark, blocks(inherited, mark));
         let after = self.take(wanted);
         if let Some(mark) = self.families[number].marks.get_mut(&place) {
             mark.identity = after;
         }
         if before != Some(after) {
-            self.families[number].insert(place, after)?;
+            self.families[number].insert(place, after, budget)?;
         }
         if let Some(before) = before {
             self.give_back(before);
@@ -456,8 +454,14 @@ impl Identities {
     }
 
     /// Adds a new atom that is a block. No rule of a row there is knows the atom.
-    pub(crate) fn add_block(&mut self, atom: usize, block: &IpBlock) -> Result<(), TooLarge> {
+    pub(crate) fn add_block(
+        &mut self,
+        atom: usize,
+        block: &IpBlock,
+        budget: &mut Budget,
+    ) -> Result<(), TooLarge> {
         let (number, cidr) = prefix(block.cidr);
+        budget.toil(block.except.len(), BLOCKS)?;
         for net in std::iter::once(&block.cidr).chain(&block.except) {
             let (number, place) = prefix(*net);
             let family = &mut self.families[number];
@@ -472,45 +476,43 @@ impl Identities {
         if !self.mark_block(atom, block) {
             return Ok(());
         }
-        let excepts: Vec<Prefix> = block
-            .except
-            .iter()
-            .map(|except| prefix(*except))
-            .filter(|(family, _)| *family == number)
-            .map(|(_, except)| except)
-            .collect();
-        let outside = |(address, len): Prefix| {
-            excepts.iter().any(|&(except, of)| of <= len && (except ^ address) & mask(of) == 0)
-        };
+        let excepts = block.except.iter().map(|except| prefix(*except));
+        let excepts = excepts.filter(|(family, _)| *family == number).map(|(_, except)| except);
+        let mut outside = CutOut::new(excepts.collect());
         let last = cidr.0 | !mask(cidr.1);
-        let inside: Vec<(Prefix, usize)> = self.families[number]
-            .marks
-            .range(cidr..=(last, 128))
-            .map(|(&place, mark)| (place, mark.identity))
-            .collect();
+        let mut inside: Vec<(Prefix, usize)> = Vec::new();
         let mut holding: BTreeMap<usize, usize> = BTreeMap::new();
-        for (_, identity) in inside.iter().filter(|(place, _)| !outside(*place)) {
-            *holding.entry(*identity).or_default() += 1;
+        for (&place, mark) in self.families[number].marks.range(cidr..=(last, 128)) {
+            budget.toil(1, BLOCKS)?;
+            if !outside.holds(place) {
+                inside.push((place, mark.identity));
+                *holding.entry(mark.identity).or_default() += 1;
+            }
         }
-        let mut changed = false;
         let mut others: BTreeMap<usize, usize> = BTreeMap::new();
         for (&old, &count) in &holding {
             let Some(mut grown) = self.kinds.get(old).cloned() else { continue };
+            budget.toil(3 * grown.words(), BLOCKS)?;
             // Higher than all before it.
             grown.blocks.push(atom);
             if self.prefixes.get(old) == Some(&count) {
+                self.words += 2;
                 self.kinds.rename(old, grown);
                 if let Some(seen) = self.seen.get_mut(old)
                     && let Err(place) = seen.atoms.binary_search(&atom)
                 {
+                    self.words += 1;
                     seen.atoms.insert(place, atom);
                 }
             } else {
                 others.insert(old, self.take(grown));
-                changed = true;
             }
         }
-        for &(place, old) in inside.iter().filter(|(place, _)| !outside(*place)) {
+        self.fits(budget)?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        for (place, old) in inside {
             let Some(&new) = others.get(&old) else { continue };
             if let Some(mark) = self.families[number].marks.get_mut(&place) {
                 mark.identity = new;
@@ -524,9 +526,6 @@ impl Identities {
         for &new in others.values() {
             self.give_back(new);
         }
-        if !changed {
-            return Ok(());
-        }
         let mut prefixes: Vec<(u8, u128, usize)> = self.families[number]
             .marks
             .range(cidr..=(last, 128))
@@ -534,15 +533,10 @@ impl Identities {
             .collect();
         prefixes.sort_unstable();
         let family = &mut self.families[number];
-        prefixes.into_iter().try_for_each(|(len, address, identity)| family.insert((address, len), identity))
+        prefixes
+            .into_iter()
+            .try_for_each(|(len, address, identity)| family.insert((address, len), identity, budget))
     }
-}
-
-fn blocks(inherited: &[usize], mark: &Mark) -> Vec<usize> {
-    let mut blocks: Vec<usize> =
-        inherited.iter().filter(|block| !mark.leave.contains(block)).chain(&mark.enter).copied().collect();
-    blocks.sort_unstable();
-    blocks
 }
 
 fn identity(mark: &Mark, blocks: Vec<usize>) -> Identity {

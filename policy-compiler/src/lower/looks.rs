@@ -4,10 +4,13 @@
 //! looks in the namespaces they are about. A new look costs the atoms and policies of its namespace and those about many
 //! namespaces; a new policy costs the looks of its namespaces.
 
+use super::TooLarge;
+use super::budget::{Budget, SELECTOR};
 use super::catalogue::Catalogue;
-use crate::api::Labels;
+use super::identity::SELECTORS;
+use crate::api::{Labels, Requirement, Selector};
 use crate::cluster::LivePod;
-use crate::model::{Applies, Attributes, Namespaces, Peer, PodSelection};
+use crate::model::{Applies, Attributes, Expression, Namespaces, Peer, PodSelection, Test};
 use ahash::AHashMap;
 use std::sync::Arc;
 
@@ -44,6 +47,11 @@ pub(crate) struct LookEntry {
 }
 
 impl LookEntry {
+    /// Words of its lists of atoms and policies.
+    fn words(&self) -> usize {
+        self.selected.iter().fold(self.atoms.len(), |sum, selected| sum + selected.len())
+    }
+
     pub(crate) fn attributes(&self) -> Attributes<'_> {
         Attributes {
             namespace: &self.look.namespace,
@@ -74,6 +82,8 @@ pub(crate) struct Looks {
     matching: About,
     known_atoms: usize,
     known_policies: usize,
+    /// Words of the lists of all looks.
+    words: usize,
 }
 
 /// What additions to the catalogue mean for looks.
@@ -90,14 +100,25 @@ impl Looks {
         self.list.get(number)
     }
 
+    /// Bytes of the lists of what holds of looks.
+    pub(crate) fn list_bytes(&self) -> usize {
+        self.words.saturating_mul(size_of::<usize>())
+    }
+
     /// The look of one more pod.
-    pub(crate) fn add(&mut self, live: &LivePod<'_>, pod: usize, catalogue: &Catalogue) -> usize {
+    pub(crate) fn add(
+        &mut self,
+        live: &LivePod<'_>,
+        pod: usize,
+        catalogue: &Catalogue,
+        budget: &mut Budget,
+    ) -> Result<usize, TooLarge> {
         let look = Look::of(live);
         if let Some(&number) = self.numbers.get(&look) {
             if let Some(entry) = self.list.get_mut(number) {
                 entry.pods.push(pod);
             }
-            return number;
+            return Ok(number);
         }
         let mut entry = LookEntry {
             look: look.clone(),
@@ -109,15 +130,20 @@ impl Looks {
         };
         for about in self.named.get(&look.namespace).into_iter().chain([&self.matching]) {
             for &atom in &about.atoms {
-                if matches!(catalogue.atoms.get(atom), Some(Peer::Pods(some)) if some.matches(&entry.attributes()))
-                {
+                let Some(Peer::Pods(selection)) = catalogue.atoms.get(atom) else { continue };
+                budget.toil(effort(selection), SELECTORS)?;
+                if selection.matches(&entry.attributes()) {
                     entry.atoms.push(atom);
                 }
             }
             for &policy in &about.policies {
+                let selection = catalogue.policies.get(policy).map(|policy| &policy.subject);
+                budget.toil(selection.map_or(0, effort), SELECTORS)?;
                 select(&mut entry, policy, catalogue);
             }
         }
+        self.words += entry.words();
+        budget.holds(self.list_bytes(), SELECTORS)?;
         entry.atoms.sort_unstable();
         let number = self.free.pop().unwrap_or(self.list.len());
         if let Some(slot) = self.list.get_mut(number) {
@@ -127,7 +153,7 @@ impl Looks {
         }
         self.of_namespace.entry(look.namespace.clone()).or_default().push(number);
         self.numbers.insert(look, number);
-        number
+        Ok(number)
     }
 
     /// A pod that looked so is no more.
@@ -137,6 +163,7 @@ impl Looks {
             entry.pods.swap_remove(place);
         }
         if entry.pods.is_empty() {
+            self.words = self.words.saturating_sub(entry.words());
             self.numbers.remove(&entry.look);
             if let Some(looks) = self.of_namespace.get_mut(&entry.look.namespace) {
                 looks.retain(|&one| one != number);
@@ -149,21 +176,24 @@ impl Looks {
     }
 
     /// Takes note of what was added to the catalogue.
-    pub(crate) fn extend(&mut self, catalogue: &Catalogue) -> Affected {
+    pub(crate) fn extend(
+        &mut self,
+        catalogue: &Catalogue,
+        budget: &mut Budget,
+    ) -> Result<Affected, TooLarge> {
         let mut affected = Affected::default();
         for (number, atom) in catalogue.atoms.things().iter().enumerate().skip(self.known_atoms) {
             let Peer::Pods(selection) = atom else { continue };
             self.about(selection).atoms.push(number);
-            let mut looks = Vec::new();
-            for look in self.in_namespaces(selection) {
-                if let Some(entry) = self.list.get_mut(look)
-                    && selection.matches(&entry.attributes())
-                {
-                    // Higher than all before it.
-                    entry.atoms.push(number);
-                    looks.push(look);
-                }
-            }
+            let mut looks = self.in_namespaces(selection);
+            budget.toil(effort(selection).saturating_mul(looks.len()), SELECTORS)?;
+            looks.retain(|&look| {
+                let entry = self.list.get_mut(look).filter(|entry| selection.matches(&entry.attributes()));
+                // Higher than all before it.
+                entry.map(|entry| entry.atoms.push(number)).is_some()
+            });
+            self.words += looks.len();
+            budget.holds(self.list_bytes(), SELECTORS)?;
             affected.atoms.push((number, looks));
         }
         self.known_atoms = catalogue.atoms.len();
@@ -172,29 +202,47 @@ impl Looks {
                 continue;
             }
             self.about(&policy.subject).policies.push(number);
-            for look in self.in_namespaces(&policy.subject) {
-                if self.list.get_mut(look).is_some_and(|entry| select(entry, number, catalogue)) {
+            let looks = self.in_namespaces(&policy.subject);
+            budget.toil(effort(&policy.subject).saturating_mul(looks.len()), SELECTORS)?;
+            for look in looks {
+                let Some(entry) = self.list.get_mut(look) else { continue };
+                let before = entry.words();
+                if select(entry, number, catalogue) {
+                    self.words += entry.words() - before;
                     affected.selected.push(look);
                 }
             }
+            budget.holds(self.list_bytes(), SELECTORS)?;
         }
         self.known_policies = catalogue.policies.len();
-        affected
+        Ok(affected)
     }
 
     /// Forgets a policy; the looks it selected.
-    pub(crate) fn drop_policy(&mut self, number: usize, catalogue: &Catalogue) -> Vec<usize> {
-        let Some(policy) = catalogue.policies.get(number) else { return Vec::new() };
-        self.about(&policy.subject).policies.retain(|&one| one != number);
+    pub(crate) fn drop_policy(
+        &mut self,
+        number: usize,
+        catalogue: &Catalogue,
+        budget: &mut Budget,
+    ) -> Result<Vec<usize>, TooLarge> {
+        let Some(policy) = catalogue.policies.get(number) else { return Ok(Vec::new()) };
+        let about = self.about(&policy.subject);
+        budget.toil(about.policies.len(), SELECTORS)?;
+        about.policies.retain(|&one| one != number);
         let mut looks = self.in_namespaces(&policy.subject);
+        let Self { list, words, .. } = self;
+        let mut tried = looks.len();
         looks.retain(|&look| {
-            self.list.get_mut(look).is_some_and(|entry| {
-                let before: usize = entry.selected.iter().map(Vec::len).sum();
+            list.get_mut(look).is_some_and(|entry| {
+                let before = entry.words();
+                tried += before - entry.atoms.len();
                 entry.selected.iter_mut().for_each(|selected| selected.retain(|&one| one != number));
-                entry.selected.iter().map(Vec::len).sum::<usize>() != before
+                *words = words.saturating_sub(before - entry.words());
+                entry.words() != before
             })
         });
-        looks
+        budget.toil(tried, SELECTORS)?;
+        Ok(looks)
     }
 
     fn about(&mut self, selection: &PodSelection) -> &mut About {
@@ -210,6 +258,32 @@ impl Looks {
             Namespaces::Named(name) => self.of_namespace.get(name).cloned().unwrap_or_default(),
             Namespaces::Matching(_) => self.of_namespace.values().flatten().copied().collect(),
         }
+    }
+}
+
+/// Steps to try a selection on a look: each of its values may be compared.
+fn effort(selection: &PodSelection) -> usize {
+    let namespaces = match &selection.namespaces {
+        Namespaces::Named(_) => 1,
+        Namespaces::Matching(selector) => values(selector),
+    };
+    terms(&selection.pods).saturating_add(namespaces).saturating_mul(SELECTOR)
+}
+
+fn values(selector: &Selector) -> usize {
+    let of = |requirement: &Requirement| match requirement {
+        Requirement::In(_, values) | Requirement::NotIn(_, values) => 1 + values.len(),
+        Requirement::Exists(_) | Requirement::DoesNotExist(_) => 1,
+    };
+    selector.requirements.iter().map(of).sum()
+}
+
+fn terms(expression: &Expression) -> usize {
+    match expression {
+        Expression::Is(_, Test::In(values)) => 1 + values.len(),
+        Expression::Is(..) => 1,
+        Expression::Not(part) => terms(part),
+        Expression::All(parts) | Expression::Any(parts) => 1 + parts.iter().map(terms).sum::<usize>(),
     }
 }
 

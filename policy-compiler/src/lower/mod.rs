@@ -20,8 +20,10 @@ mod cell;
 
 mod identity;
 mod looks;
+mod marks;
 mod port_class;
 
+mod budget;
 mod catalogue;
 
 mod bits;

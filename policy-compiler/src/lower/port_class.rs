@@ -6,7 +6,8 @@
 
 use super::TooLarge;
 use super::bits::Bits;
-use super::catalogue::{Numbering, Range};
+use super::catalogue::Range;
+use crate::classifier::numbering::Numbering;
 use crate::model::Protocol;
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,6 +19,9 @@ use ahash::AHashMap;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// What is said of rules that are too many for so many identities.
+const BY_IDENTITY: &str = "rules by identity";
+
 /// A tier of a row: only tiers in which a policy applies.
 #[derive(Debug)]
 pub(crate) struct RowTier {
@@ -53,6 +56,8 @@ pub(crate) struct Row {
     rules: Vec<(usize, bool)>,
     /// Some rule asks for port names of the other end.
     names_matter: bool,
+    /// Steps to try all its rules on an identity.
+    effort: usize,
     /// Whether an address is the subject's own node's matters.
     own_matters: bool,
     default: u32,
@@ -85,6 +90,7 @@ impl Row {
         if let Some(rules) = seen.cut_off.and_then(|position| fixed.cut_off.get(position)) {
             return cells.whole(pack(Action::Deny, rules[side(self.key.direction)], false));
         }
+        cells.budget.toil(self.effort, BY_IDENTITY)?;
         let own = self.own_matters && seen.own;
         let names = self.names_matter && seen.profile != 0;
         if !own
@@ -115,6 +121,7 @@ impl Row {
         if let Some(choice) = self.known.get(&key) {
             return Ok(choice.clone());
         }
+        cells.keep_matching(key.0.len(), BY_IDENTITY)?;
         let choice = cells.choice(self, &key.0, seen, catalogue)?;
         self.known.insert(key, choice.clone());
         Ok(choice)
@@ -152,6 +159,17 @@ fn positive(formula: &Formula) -> Option<Vec<usize>> {
             Some(atoms)
         }
         Formula::Not(_) | Formula::All(_) => None,
+    }
+}
+
+/// Steps to try a formula: its atoms, and what they stand in.
+fn effort(formula: &Formula) -> usize {
+    match formula {
+        Formula::Atom(_) | Formula::OwnNode => 1,
+        Formula::Not(part) => 1 + effort(part),
+        Formula::All(parts) | Formula::Any(parts) => {
+            parts.iter().fold(1, |sum, part| sum.saturating_add(effort(part)))
+        }
     }
 }
 
@@ -357,7 +375,10 @@ impl Rows {
             let Some(row) = row else { continue };
             let known: Vec<usize> = match members.as_ref().filter(|_| new_rows.contains(&number)) {
                 Some(members) => match row.special(members, catalogue) {
-                    Some(special) => special.into_iter().collect(),
+                    Some(special) => {
+                        cells.budget.toil(row.effort.saturating_add(special.len()), BY_IDENTITY)?;
+                        special.into_iter().collect()
+                    }
                     None => (0..seen.len()).collect(),
                 },
                 None => new_identities.iter().copied().collect(),
@@ -435,11 +456,13 @@ fn row(key: RowKey, catalogue: &mut Catalogue, fixed: &FixedRules) -> Row {
     let at = side(key.direction);
     let mut tiers: Vec<RowTier> = Vec::new();
     let Catalogue { tiers: entries, policies, interner, .. } = catalogue;
+    // Both are in the row's order.
+    let mut left_out = key.left_out.iter().peekable();
     let applied: Vec<&PolicyEntry> = key.policies.iter().filter_map(|&number| policies.get(number)).collect();
     for applied in applied.chunk_by(|one, next| one.tier == next.tier) {
         let Some(tier) = applied.first().and_then(|policy| entries.get(policy.tier)) else { continue };
         let rules = applied.iter().flat_map(|policy| policy.rules[at].iter().copied());
-        let rules = rules.filter(|rule| !key.left_out.contains(rule)).collect();
+        let rules = rules.filter(|rule| left_out.next_if_eq(&rule).is_none()).collect();
         let isolating = applied.iter().filter(|policy| policy.applies[at] == Applies::Isolating);
         let mut names: Vec<PolicyName> = isolating.map(|policy| policy.name.clone()).collect();
         names.dedup();
@@ -453,6 +476,7 @@ fn row(key: RowKey, catalogue: &mut Catalogue, fixed: &FixedRules) -> Row {
         cut_off: key.cut_off.and_then(|position| fixed.cut_off.get(position)).map(|rules| rules[at]),
         rules: Vec::new(),
         names_matter: false,
+        effort: 1,
         own_matters: key.direction == Direction::Ingress,
         default: 0,
         known: AHashMap::new(),
@@ -464,6 +488,8 @@ fn row(key: RowKey, catalogue: &mut Catalogue, fixed: &FixedRules) -> Row {
         row.rules.push((rule, matches(catalogue, rule, &unknown, false)));
         if let Some(entry) = catalogue.entries.get(rule) {
             row.names_matter |= entry.ports[entry.remote_end()].names().next().is_some();
+            // Twice: for what matches, and for what is not the default.
+            row.effort = row.effort.saturating_add(2 * (1 + entry.peers.as_ref().map_or(0, effort)));
             row.own_matters |= entry.peers.as_ref().is_some_and(uses_own);
         }
     }

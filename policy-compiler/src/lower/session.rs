@@ -12,9 +12,10 @@
 //! What a change cannot do (a node, a namespace, a new kind of tier) is not tried here: that is a full build too.
 
 use super::TooLarge;
+use super::budget::Budget;
 use super::catalogue::{Catalogue, Resolved};
 use super::cell::Cells;
-use super::identity::{Identities, Owner, PodClass};
+use super::identity::{Identities, Owner, PodClass, PodClasses, SELECTORS};
 use super::looks::Looks;
 use super::port_class::{self, PortClasses};
 use super::rows::{FixedRules, Rows, SubjectView};
@@ -26,6 +27,7 @@ use crate::classifier::{RuleId, RuleInfo, RuleTable};
 use crate::cluster::{LivePod, View};
 use crate::model::{Action, Model, Peer, Policy, PolicyName};
 use ahash::AHashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -61,7 +63,6 @@ struct PodEntry {
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    ceiling: usize,
     catalogue: Catalogue,
     of_object: AHashMap<PolicyName, Vec<usize>>,
     looks: Looks,
@@ -78,7 +79,7 @@ pub(crate) struct Session {
     built: [usize; 3],
 }
 
-/// A pod's number and, if it is a subject, its place among them.
+/// A pod's position in the session's list, from when it comes until it leaves; others may have it afterwards.
 pub(crate) type PodNumber = usize;
 
 impl Session {
@@ -91,15 +92,27 @@ impl Session {
             of_object.entry(policy.name.clone()).or_default().push(number);
         }
         let fixed = FixedRules::new(&view.cut_offs, &mut catalogue.interner);
+        let mut budget = Budget::new(ceiling);
         let mut looks = Looks::default();
-        looks.extend(&catalogue);
+        looks.extend(&catalogue, &mut budget)?;
         let mut pods = Vec::with_capacity(view.pods.len());
-        let mut classes = Vec::with_capacity(view.pods.len());
+        let mut classes = PodClasses::default();
+        let mut known: AHashMap<(usize, Vec<Resolved>), usize> = AHashMap::new();
+        let mut words = 0_usize;
         for (number, live) in view.pods.iter().enumerate() {
-            let look = looks.add(live, number, &catalogue);
+            let look = looks.add(live, number, &catalogue, &mut budget)?;
             let names = catalogue.resolve(&live.pod.named_ports);
-            let atoms = looks.get(look).map(|look| look.atoms.clone()).unwrap_or_default();
-            classes.push(PodClass { atoms, names: names.clone() });
+            let class = match known.entry((look, names.clone())) {
+                Slot::Occupied(slot) => *slot.get(),
+                Slot::Vacant(slot) => {
+                    let atoms = looks.get(look).map(|look| look.atoms.clone()).unwrap_or_default();
+                    words = words.saturating_add(2 * atoms.len());
+                    budget.holds(words.saturating_mul(size_of::<usize>()), SELECTORS)?;
+                    classes.distinct.push(PodClass { atoms, names: names.clone() });
+                    *slot.insert(classes.distinct.len() - 1)
+                }
+            };
+            classes.of_pod.push(class);
             pods.push(Some(PodEntry::new(live, look, names)));
         }
         let own: BTreeSet<&str> = view
@@ -108,7 +121,7 @@ impl Session {
             .filter_map(|&position| view.pods.get(position))
             .map(|live| live.pod.node_name.as_str())
             .collect();
-        let (identities, classes) = Identities::build(view, &catalogue, classes, &own, ceiling)?;
+        let (identities, classes) = Identities::build(view, &catalogue, classes, &own, &mut budget)?;
         for (pod, class) in pods.iter_mut().flatten().zip(classes) {
             pod.class = class;
         }
@@ -126,9 +139,8 @@ impl Session {
             sources_of(&classes),
             classes[0].count,
         );
-        let cells = Cells::new(classes, fixed.not_isolated, 0, ceiling);
+        let cells = Cells::new(classes, fixed.not_isolated, 0, budget);
         let mut session = Self {
-            ceiling,
             catalogue,
             of_object,
             looks,
@@ -157,6 +169,7 @@ impl Session {
         session.flat.subjects = Arc::new(subjects);
         session.fill()?;
         session.built = session.size();
+        session.cells.budget.next_change();
         Ok(session)
     }
 
@@ -173,7 +186,10 @@ impl Session {
         ];
         let needed = parts.iter().fold(0_usize, |sum, (_, bytes)| sum.saturating_add(*bytes));
         self.cells.around = needed;
-        if needed > self.ceiling {
+        let budget = &self.cells.budget;
+        budget.holds(self.looks.list_bytes(), SELECTORS)?;
+        budget.holds(self.identities.list_bytes(), "what holds of addresses")?;
+        if needed > budget.ceiling() {
             let part = parts.iter().max_by_key(|(_, bytes)| *bytes).map_or("tables", |(part, _)| *part);
             return Err(TooLarge { part, needed });
         }
@@ -250,8 +266,8 @@ impl Session {
             return Ok(());
         }
         let classes = [
-            port_class::build(destinations.things(), self.ceiling)?,
-            port_class::build(sources.things(), self.ceiling)?,
+            port_class::build(destinations.things(), self.cells.budget.ceiling())?,
+            port_class::build(sources.things(), self.cells.budget.ceiling())?,
         ];
         let parents = [classes[0].parents(&before[0]), classes[1].parents(&before[1])];
         self.flat.ports = Arc::new(PortTable::new(&classes[0].tables));
@@ -270,7 +286,7 @@ impl Session {
             return Err(Refused::NotHere);
         }
         let number = self.free_pods.pop().unwrap_or(self.pods.len());
-        let look = self.looks.add(live, number, &self.catalogue);
+        let look = self.looks.add(live, number, &self.catalogue, &mut self.cells.budget)?;
         let names = self.catalogue.resolve(&live.pod.named_ports);
         let mut entry = PodEntry::new(live, look, names);
         entry.class = self.identities.add_to_class(self.class_of(&entry));
@@ -282,7 +298,7 @@ impl Session {
         }
         self.refine()?;
         for &address in &live.pod.pod_ips {
-            self.identities.set_owner(address, Some(Owner::Pods(class)))?;
+            self.identities.set_owner(address, Some(Owner::Pods(class)), &mut self.cells.budget)?;
         }
         if let Some(place) = place {
             let rows = self.add_rows(number)?;
@@ -299,7 +315,7 @@ impl Session {
         };
         self.free_pods.push(number);
         for &address in &entry.addresses {
-            self.identities.set_owner(address, None)?;
+            self.identities.set_owner(address, None, &mut self.cells.budget)?;
         }
         self.identities.remove_from_class(entry.class);
         self.looks.remove(entry.look, number);
@@ -325,7 +341,7 @@ impl Session {
             if let Some(policy) = self.catalogue.policies.get_mut(number) {
                 policy.gone = true;
             }
-            touched.extend(self.looks.drop_policy(number, &self.catalogue));
+            touched.extend(self.looks.drop_policy(number, &self.catalogue, &mut self.cells.budget)?);
         }
         let atoms = self.catalogue.atoms.len();
         let mut numbers = Vec::new();
@@ -337,14 +353,17 @@ impl Session {
         if !numbers.is_empty() {
             self.of_object.insert(object.clone(), numbers);
         }
-        let affected = self.looks.extend(&self.catalogue);
+        let affected = self.looks.extend(&self.catalogue, &mut self.cells.budget)?;
         touched.extend(affected.selected);
         for (atom, looks) in affected.atoms {
             self.add_atom(atom, &looks)?;
         }
         for number in atoms..self.catalogue.atoms.len() {
             match self.catalogue.atoms.get(number) {
-                Some(Peer::Addresses(block)) => self.identities.add_block(number, block)?,
+                Some(Peer::Addresses(block)) => {
+                    self.identities.add_block(number, block, &mut self.cells.budget)?;
+                    self.few_are_new()?;
+                }
                 Some(Peer::Nodes(_)) => return Err(Refused::NotHere),
                 _ => {}
             }
@@ -369,13 +388,17 @@ impl Session {
 
     /// Writes what changes brought into the tables.
     pub(crate) fn finish(&mut self) -> Result<(), Refused> {
-        if self.identities.new_count() > MAX_NEW_IDENTITIES.max(self.identities.seen.len() / 16) {
-            return Err(Refused::NotHere);
-        }
-        self.cells.rest();
+        self.few_are_new()?;
         self.admit()?;
         self.fill()?;
+        self.cells.budget.next_change();
         Ok(())
+    }
+
+    /// Whether a full build would not be cheaper than writing the columns of all identities that are new.
+    fn few_are_new(&self) -> Result<(), Refused> {
+        let many = MAX_NEW_IDENTITIES.max(self.identities.seen.len() / 16);
+        if self.identities.new_count() > many { Err(Refused::NotHere) } else { Ok(()) }
     }
 
     fn class_of(&self, pod: &PodEntry) -> PodClass {
@@ -386,7 +409,9 @@ impl Session {
     /// A new atom holds of these looks.
     fn add_atom(&mut self, atom: usize, looks: &[usize]) -> Result<(), Refused> {
         let mut of_class: BTreeMap<usize, Vec<PodNumber>> = BTreeMap::new();
+        let budget = &mut self.cells.budget;
         for &number in looks.iter().filter_map(|&look| self.looks.get(look)).flat_map(|look| &look.pods) {
+            budget.toil(1, SELECTORS)?;
             if let Some(Some(pod)) = self.pods.get(number) {
                 of_class.entry(pod.class).or_default().push(number);
             }
@@ -401,11 +426,11 @@ impl Session {
             // Higher than all before it.
             grown.atoms.push(atom);
             for number in pods {
+                self.cells.budget.toil(3 * grown.atoms.len(), SELECTORS)?;
                 self.move_pod(number, grown.clone())?;
             }
         }
-        self.identities.add_to_classes(&whole, atom);
-        Ok(())
+        Ok(self.identities.add_to_classes(&whole, atom, &mut self.cells.budget)?)
     }
 
     /// Finds out what names stand for that rules did not use before.
@@ -437,13 +462,10 @@ impl Session {
         let before = std::mem::replace(&mut pod.class, after);
         let addresses = if pod.cut_off.is_some() { Vec::new() } else { pod.addresses.clone() };
         for address in addresses {
-            self.identities.set_owner(address, Some(Owner::Pods(after)))?;
+            self.identities.set_owner(address, Some(Owner::Pods(after)), &mut self.cells.budget)?;
         }
         self.identities.remove_from_class(before);
-        if self.identities.new_count() > MAX_NEW_IDENTITIES.max(self.identities.seen.len() / 16) {
-            return Err(Refused::NotHere);
-        }
-        Ok(())
+        self.few_are_new()
     }
 }
 
