@@ -29,6 +29,7 @@ pub use book::Book;
 pub use compare::{Change, Comparison, compare};
 pub use environment::Environment;
 pub use latency::Latency;
+pub(crate) use latency::LONGEST_NS;
 pub use run::{Better, Curve, Figure, Point, Ratio, Run, SCHEMA, Series};
 pub use spread::Spread;
 use unit::scale;
