@@ -26,6 +26,7 @@ mod stamp;
 mod tally;
 mod template;
 mod tokens;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -37,3 +38,4 @@ pub use shape::{Ends, Kind, Shape, ShapeError, Sizes, SizesError};
 pub use stamp::{Mark, Stamp};
 pub use tally::{Counts, Tally};
 pub use tokens::Tokens;
+pub use wire::{Arrived, LoadReport, Order, Passed, Wire};

@@ -99,7 +99,10 @@ mod tests {
             for (flow, &found) in counts.iter().enumerate() {
                 let expected = weight(flow) / sum * count as f64;
                 // Five standard deviations.
-                assert!((found as f64 - expected).abs() < 5.0 * expected.sqrt(), "{exponent}: {flow}: {found}");
+                assert!(
+                    (found as f64 - expected).abs() < 5.0 * expected.sqrt(),
+                    "{exponent}: {flow}: {found}"
+                );
             }
         }
     }

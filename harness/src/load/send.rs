@@ -168,7 +168,8 @@ pub fn send(
         }
     }
     offered.seconds = begin.elapsed().as_secs_f64();
-    offered.left_out = if rate == Rate::Max { 0 } else { tokens.left_out().min(intended.saturating_sub(made)) };
+    offered.left_out =
+        if rate == Rate::Max { 0 } else { tokens.left_out().min(intended.saturating_sub(made)) };
     offered.made(generator.written());
     Ok(offered)
 }

@@ -179,7 +179,9 @@ pub struct Shape {
 #[non_exhaustive]
 pub enum ShapeError {
     /// Addresses that cannot talk.
-    #[error("source {from} and destination {to} are of different families: expected two IPv4 or two IPv6 addresses")]
+    #[error(
+        "source {from} and destination {to} are of different families: expected two IPv4 or two IPv6 addresses"
+    )]
     Families {
         /// Source.
         from: IpNet,

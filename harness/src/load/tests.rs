@@ -197,7 +197,13 @@ fn shapes_that_cannot_be_sent_are_refused() {
         Shape { popularity: Popularity::Zipf(-1.0), ..good.clone() },
         Shape { denied_port: 8001, ..good.clone() },
         Shape { dst_port: 65_500, ..good.clone() },
-        Shape { tunnel: Some(OuterConfig { dst: "fd00::1".parse().unwrap(), ..outer(OuterChecksum::Zero, false) }), ..good },
+        Shape {
+            tunnel: Some(OuterConfig {
+                dst: "fd00::1".parse().unwrap(),
+                ..outer(OuterChecksum::Zero, false)
+            }),
+            ..good
+        },
     ] {
         assert!(Generator::new(&shape, 0).is_err(), "{shape:?}");
     }
