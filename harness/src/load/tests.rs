@@ -163,7 +163,9 @@ fn shares_and_flows_are_those_asked_for() {
     let flows: BTreeSet<_> = frames.iter().map(|frame| flow(&shape, frame).1).collect();
     assert_eq!(flows.len(), 500);
     let mut sizes = BTreeMap::new();
-    frames.iter().for_each(|frame| *sizes.entry(frame.len() + 4).or_insert(0) += 1);
+    for frame in &frames {
+        *sizes.entry(frame.len() + 4).or_insert(0) += 1;
+    }
     assert_eq!(sizes, BTreeMap::from([(64, 7_000), (594, 4_000), (1518, 1_000)]));
 }
 
@@ -221,7 +223,9 @@ fn what_a_port_refuses_was_not_offered_and_what_it_took_arrives() {
     let mut tally = Tally::new(generator.mark());
     let (mut pool, mut batch) = (Pool::new(200), Batch::new());
     assert_eq!(far.recv(&mut pool, &mut batch, 200).unwrap().frames, 100);
-    batch.iter().for_each(|frame| tally.take(frame.bytes(), clock.now()));
+    for frame in &batch {
+        tally.take(frame.bytes(), clock.now());
+    }
     tally.take(batch[0].bytes(), clock.now());
     tally.take(&[0; 60], clock.now());
     assert_eq!((tally.received(), tally.allowed().duplicated, tally.foreign()), (100, 1, 1));

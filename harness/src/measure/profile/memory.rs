@@ -22,7 +22,7 @@ use dataplane::time::Timestamp;
 use ipnet::IpNet;
 
 use super::waits::Waits;
-use super::{Order, Taken, Testbed};
+use super::{MARGIN, Order, Taken, Testbed};
 use crate::bench::{self, Direction, Node, Underlay};
 use crate::load::{Ends, Generator, Rate, Shape, Tally};
 
@@ -101,6 +101,10 @@ impl Testbed for MemoryBed {
 
     fn largest(&self) -> usize {
         LARGEST
+    }
+
+    fn highest(&self, flood: &Taken) -> f64 {
+        flood.received_rate() * MARGIN
     }
 
     fn burst_rate(&self, most: f64) -> Rate {

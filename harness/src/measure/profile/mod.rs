@@ -57,6 +57,16 @@ pub struct Taken {
     pub latency: Histogram<u64>,
 }
 
+impl Taken {
+    /// Frames that arrived, per second of sending.
+    fn received_rate(&self) -> f64 {
+        self.received as f64 / self.seconds.max(1e-9)
+    }
+}
+
+/// How much more than a flood brought through is tried: some devices do less when they are flooded.
+const MARGIN: f64 = 1.5;
+
 /// A device with a generator and a counter.
 pub trait Testbed {
     /// What it is called in the report.
@@ -67,6 +77,9 @@ pub trait Testbed {
 
     /// The largest frame that it can carry, with FCS.
     fn largest(&self) -> usize;
+
+    /// The highest load to be tried, after what a flood came to.
+    fn highest(&self, flood: &Taken) -> f64;
 
     /// At which rate bursts come, where loads up to `most` were tried.
     fn burst_rate(&self, most: f64) -> Rate;

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::{Order, Taken, Testbed};
+use super::{MARGIN, Order, Taken, Testbed};
 use crate::load::{Rate, Shape, Wire};
 
 /// A device between two interfaces.
@@ -34,6 +34,12 @@ impl Testbed for PairBed {
 
     fn largest(&self) -> usize {
         self.wire.largest(self.shape.tunnel_bytes())
+    }
+
+    /// No more than the generator can send: that is the line rate here.
+    fn highest(&self, flood: &Taken) -> f64 {
+        let sent = flood.offered as f64 / flood.seconds.max(1e-9);
+        sent.min(flood.received_rate() * MARGIN)
     }
 
     fn burst_rate(&self, _most: f64) -> Rate {

@@ -18,8 +18,6 @@ const WARM: f64 = 1_000.0;
 const BETWEEN_FRAMES: f64 = 20.0;
 /// Trials after which a search gives up.
 const TRIALS: usize = 120;
-/// How much more than a flood brought through is tried.
-const MARGIN: f64 = 1.1;
 /// Trials that a search takes, about: for the time left.
 const USUAL_TRIALS: u32 = 24;
 
@@ -227,7 +225,7 @@ impl Runner<'_> {
             let error = ProfileError::Deaf { sizes: shape.sizes, offered: flood.offered };
             return Err(End::Error(error));
         }
-        let most = (flood.received as f64 / flood.seconds.max(1e-9) * MARGIN).max(2.0 * WARM);
+        let most = self.bed.highest(&flood).max(2.0 * WARM);
         let limits = Limits { least: (most / 1e4).max(10.0), most, trials: TRIALS };
         let goals = self.plan.goals();
         let name = format!("{group}, search");
@@ -330,9 +328,9 @@ impl Runner<'_> {
                 let taken = self.trial(&name, shape, rate, self.plan.longest_burst, length)?;
                 // What was not sent was no part of the burst.
                 if taken.received >= length {
-                    whole = length
+                    whole = length;
                 } else {
-                    cut = length
+                    cut = length;
                 }
                 length =
                     if cut > longest { length.saturating_mul(4).min(longest) } else { whole.midpoint(cut) };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::{MemoryBed, Order, Plan, ProfileError, Taken, Testbed, run};
+use super::{MARGIN, MemoryBed, Order, Plan, ProfileError, Taken, Testbed, run};
 use crate::bench::Direction;
 use crate::load::{Ends, Kind, Rate, Shape, Sizes};
 use crate::report::Run;
@@ -45,6 +45,10 @@ impl Testbed for Leaky {
 
     fn largest(&self) -> usize {
         1518
+    }
+
+    fn highest(&self, flood: &Taken) -> f64 {
+        flood.received_rate() * MARGIN
     }
 
     fn burst_rate(&self, _most: f64) -> Rate {
