@@ -1,9 +1,10 @@
-//! `weir load` and `weir bench rfc2544` on a real device: the kernel's bridge between two interfaces.
+//! `weir load` and `weir bench rfc2544` on a real device: the kernel's bridge between interfaces.
 //!
 //! ```text
 //!  tester ── near ═ veth ═ one ─┐
 //!                               bridge          two network namespaces
-//!  tester ── far  ═ veth ═ two ─┘
+//!  tester ── far  ═ veth ═ two ─┤
+//!  tester ── aside ═ veth ═ three
 //! ```
 //! Figures are not judged here, sums are.
 
@@ -19,7 +20,7 @@ use harness::report::{Run, directory};
 use serde_json::Value;
 use support::{WEIR, text, turn_alone, weir};
 
-/// A tester with two interfaces and the bridge between them; gone when dropped.
+/// A tester with three interfaces and the bridge between them; gone when dropped.
 struct Bridge {
     names: [String; 2],
     tester: Netns,
@@ -33,11 +34,11 @@ impl Bridge {
         let made = device.run(|| {
             let netlink = Netlink::open().unwrap();
             netlink.add_bridge("bridge").unwrap();
-            for (own, other) in [("one", "near"), ("two", "far")] {
+            for (own, other) in [("one", "near"), ("two", "far"), ("three", "aside")] {
                 netlink.add_veth(own, other, Some(&tester)).unwrap();
             }
             let bridge = netlink.link("bridge").unwrap().unwrap().index;
-            for own in ["one", "two"] {
+            for own in ["one", "two", "three"] {
                 let index = netlink.link(own).unwrap().unwrap().index;
                 netlink.set_master(index, Some(bridge)).unwrap();
                 netlink.set_up(index, true).unwrap();
@@ -48,7 +49,7 @@ impl Bridge {
         tester
             .run(|| {
                 let netlink = Netlink::open().unwrap();
-                for name in ["near", "far", "lo"] {
+                for name in ["near", "far", "aside", "lo"] {
                     let index = netlink.link(name).unwrap().unwrap().index;
                     netlink.set_up(index, true).unwrap();
                 }
@@ -59,14 +60,8 @@ impl Bridge {
         Self { names, tester }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(WEIR);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
     fn weir(&self, arguments: &[&str]) -> Output {
-        self.tester.run(|| self.command(arguments).output().unwrap()).unwrap()
+        self.tester.run(|| weir(arguments)).unwrap()
     }
 
     fn has_drop(&self, interface: &str) -> bool {
@@ -196,6 +191,8 @@ fn the_profile_measures_a_bridge_and_its_books_add_up() {
         "--duration",
         "0.1",
         "--no-connections",
+        "--monitor",
+        "aside",
         "-o",
         "json",
         "--out",
@@ -210,8 +207,11 @@ fn the_profile_measures_a_bridge_and_its_books_add_up() {
     assert!(flood.offered > 0 && flood.received > 0 && flood.excess == 0, "{flood:?}");
     assert!(run.find("64 bytes", "device between near and far", "PDR").is_some(), "{:?}", run.series);
     assert!(run.curves.iter().any(|curve| curve.group == "64 bytes, frame loss rate"));
+    let held = run.find("address learning", "device", "addresses held");
+    let held = held.unwrap_or_else(|| panic!("{:?}", run.notes));
+    assert!(held.rounds[0] >= 1024.0, "a bridge of the kernel learns: {held:?}");
     assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
-    assert!(!bridge.has_drop("far"));
+    assert!(!bridge.has_drop("far") && !bridge.has_drop("aside"));
 }
 
 #[test]

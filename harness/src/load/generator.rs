@@ -82,6 +82,7 @@ impl Generator {
         let number = if denied { &mut self.written.denied } else { &mut self.written.allowed };
         let stamp = Stamp { mark: self.mark, denied, number: *number as u32, sent: now as u32 };
         *number = number.saturating_add(1);
+        let made = self.written.allowed.saturating_add(self.written.denied).saturating_sub(1);
         let above = flow / SRC_PORTS;
         let (source, dst_port) = (above % self.sources, above / self.sources % DST_PORTS);
         let patch = Patch {
@@ -93,6 +94,7 @@ impl Generator {
                 self.shape.dst_port.saturating_add(dst_port as u16)
             },
             stamp: stamp.to_bytes(),
+            mac: self.shape.macs.map(|macs| (macs.destination, macs.of(made))),
         };
         if let Some(template) = self.templates.get(self.next) {
             template.write(frame, &patch);

@@ -34,7 +34,7 @@ mod tests;
 pub use generator::{Generator, Written};
 pub use popularity::Popularity;
 pub use send::{Clock, Offered, Rate, RateError, send};
-pub use shape::{Ends, Kind, Shape, ShapeError, Sizes, SizesError};
+pub use shape::{Ends, Kind, Macs, Shape, ShapeError, Sizes, SizesError};
 pub use stamp::{Mark, Stamp};
 pub use tally::{Counts, Tally};
 pub use tokens::Tokens;

@@ -136,6 +136,26 @@ impl Ends {
     }
 }
 
+/// MACs that are counted through, frame by frame: `02:57` and four bytes that count up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Macs {
+    /// Destination MACs instead of source MACs.
+    pub destination: bool,
+    /// Where they begin.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl Macs {
+    /// That of frame `number`.
+    pub(super) fn of(self, number: u64) -> Mac {
+        let place = number.checked_rem(u64::from(self.count)).unwrap_or(0) as u32;
+        let [a, b, c, d] = self.first.wrapping_add(place).to_be_bytes();
+        Mac([2, 0x57, a, b, c, d])
+    }
+}
+
 /// What kind of traffic it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -170,6 +190,8 @@ pub struct Shape {
     pub dst_port: u16,
     /// Destination port of denied frames.
     pub denied_port: u16,
+    /// MACs other than those of the ends.
+    pub macs: Option<Macs>,
     /// What chooses.
     pub seed: u64,
 }
@@ -217,6 +239,7 @@ impl Shape {
             denied: 0.0,
             dst_port: 8000,
             denied_port: 7000,
+            macs: None,
             seed: 1,
         }
     }

@@ -10,6 +10,7 @@
 
 use dataplane::buffer::Frame;
 use vxlan::encap::write_outer;
+use vxlan::mac::Mac;
 use vxlan::wire::checksum::update16;
 
 use super::shape::{ETHERNET, FCS, Kind, Shape, ShapeError};
@@ -29,6 +30,8 @@ pub(super) struct Patch {
     pub(super) src_port: u16,
     pub(super) dst_port: u16,
     pub(super) stamp: [u8; STAMP_BYTES],
+    /// Whether it is the destination's, and which.
+    pub(super) mac: Option<(bool, Mac)>,
 }
 
 /// A frame to be patched.
@@ -108,6 +111,12 @@ impl Template {
                 words.put(self.ip + 10, update16(header, old, new));
                 // Address and header checksum cancel out; the transport's checksum is what is left.
                 outer_sum = update16(outer_sum, new, old);
+            }
+        }
+        if let Some((destination, Mac([m0, m1, m2, m3, m4, m5]))) = patch.mac {
+            let at = self.ip - ETHERNET + if destination { 0 } else { 6 };
+            for (number, word) in [[m0, m1], [m2, m3], [m4, m5]].into_iter().enumerate() {
+                outer_sum = words.replace(at + 2 * number, u16::from_be_bytes(word), outer_sum);
             }
         }
         sum = words.replace(self.l4, patch.src_port, sum);

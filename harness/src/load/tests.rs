@@ -13,7 +13,7 @@ use vxlan::mac::Mac;
 use vxlan::wire::checksum;
 use vxlan::{Vni, decap};
 
-use super::{Clock, Ends, Generator, Kind, Popularity, Rate, Shape, Sizes, Stamp, Tally, send};
+use super::{Clock, Ends, Generator, Kind, Macs, Popularity, Rate, Shape, Sizes, Stamp, Tally, send};
 
 fn ends(v6: bool, prefix: u8) -> Ends {
     let (src, dst) = if v6 {
@@ -59,9 +59,15 @@ fn shape() -> impl Strategy<Value = Shape> {
     let sizes = prop_oneof![(64_usize..=1518).prop_map(Sizes::Fixed), Just(Sizes::Imix)];
     let kind = prop_oneof![Just(Kind::Flows), Just(Kind::RandomFlows), Just(Kind::SynFlood)];
     let popularity = prop_oneof![Just(Popularity::Uniform), (0.1..2.0).prop_map(Popularity::Zipf)];
+    let macs = (any::<bool>(), any::<u32>(), 1_u32..50).prop_map(|(destination, first, count)| Macs {
+        destination,
+        first,
+        count,
+    });
+    let macs = prop::option::of(macs);
     let numbers = (1_u32..200_000, 0.0..1e6, 0.0..1.0_f64, any::<u64>());
-    (any::<bool>(), 0_u8..=12, tunnel, sizes, kind, popularity, numbers).prop_map(
-        |(v6, prefix, tunnel, sizes, kind, popularity, (flows, new_flows, denied, seed))| Shape {
+    (any::<bool>(), 0_u8..=12, tunnel, sizes, kind, popularity, numbers, macs).prop_map(
+        |(v6, prefix, tunnel, sizes, kind, popularity, (flows, new_flows, denied, seed), macs)| Shape {
             sizes,
             tunnel,
             kind,
@@ -70,6 +76,7 @@ fn shape() -> impl Strategy<Value = Shape> {
             new_flows,
             denied,
             seed,
+            macs,
             ..Shape::between(ends(v6, prefix))
         },
     )
@@ -131,6 +138,11 @@ proptest! {
             prop_assert_eq!(inner.len() + 4, size.max(least));
             prop_assert!(shape.ends.src.contains(&src) && dst == shape.ends.dst);
             prop_assert!(frame.len() - 14 <= shape.mtu_needed().max(64 + shape.tunnel_bytes()));
+            if let Some(macs) = shape.macs {
+                let at = if macs.destination { 0 } else { 6 };
+                let expected = macs.first.wrapping_add(number as u32 % macs.count).to_be_bytes();
+                prop_assert_eq!(&inner[at + 2..at + 6], expected);
+            }
             let dst_port = u16::from_be_bytes([l4[2], l4[3]]);
             prop_assert!(dst_port == shape.denied_port || (8000..8100).contains(&dst_port));
             if shape.kind == Kind::SynFlood {

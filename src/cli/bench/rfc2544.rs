@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::ValueEnum;
 use harness::bench::Direction;
 use harness::load::interface::refuse_default_route;
-use harness::load::{Sizes, Wire};
-use harness::measure::profile::{self, MemoryBed, PairBed, Plan, ProfileError, Progress, Testbed};
-use harness::report::directory;
+use harness::load::{Shape, Sizes, Wire};
+use harness::measure::profile::{self, Learning, MemoryBed, PairBed, Plan, ProfileError, Progress, Testbed};
+use harness::report::{Run, directory};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Outcome;
@@ -26,6 +27,9 @@ const QUICK_WIRES: Duration = Duration::from_millis(250);
 /// How long nothing has to come before a device has drained (RFC 2544 section 23).
 const DRAIN: Duration = Duration::from_secs(2);
 const QUICK_DRAIN: Duration = Duration::from_millis(50);
+/// Most addresses taught at once.
+const ADDRESSES: u32 = 1 << 17;
+const QUICK_ADDRESSES: u32 = 1 << 13;
 
 /// Throughput, latency, frame loss rate and bursts of a device, as RFC 2544 has them
 ///
@@ -50,6 +54,9 @@ pub(super) struct Args {
     /// Interface at which frames come out of it
     #[arg(long, value_name = "INTERFACE", requires = "tx")]
     rx: Option<String>,
+    /// Another interface at the device: try how fast, and how many, addresses are learned (RFC 2889)
+    #[arg(long, value_name = "INTERFACE", requires = "tx")]
+    monitor: Option<String>,
     /// Short trials: some minutes instead of hours, and not conformant
     #[arg(long)]
     quick: bool,
@@ -107,6 +114,21 @@ impl Args {
         plan
     }
 
+    fn drain(&self) -> Duration {
+        if self.quick { QUICK_DRAIN } else { DRAIN }
+    }
+
+    /// The trials of address learning, where there is a monitor.
+    fn learn(&self, run: &mut Run, shape: &Shape, interrupt: &AtomicBool) -> anyhow::Result<()> {
+        let (Some(tx), Some(rx), Some(monitor), false) = (&self.tx, &self.rx, &self.monitor, run.interrupted)
+        else {
+            return Ok(());
+        };
+        let mut learning = Learning::open(tx, rx, monitor, self.drain(), shape)?;
+        let addresses = if self.quick { QUICK_ADDRESSES } else { ADDRESSES };
+        Ok(learning.run(run, addresses, interrupt)?)
+    }
+
     fn bed(&self) -> anyhow::Result<Box<dyn Testbed>> {
         let (Some(tx), Some(rx)) = (&self.tx, &self.rx) else {
             let direction = match self.direction {
@@ -123,9 +145,9 @@ impl Args {
         if !self.force {
             refuse_default_route(tx)?;
             refuse_default_route(rx)?;
+            self.monitor.as_deref().map_or(Ok(()), refuse_default_route)?;
         }
-        let drain = if self.quick { QUICK_DRAIN } else { DRAIN };
-        let wire = Wire::open(tx, Some(rx), drain)?;
+        let wire = Wire::open(tx, Some(rx), self.drain())?;
         let shape = self.traffic.shape(&wire)?;
         Ok(Box::new(PairBed::new(wire, shape)))
     }
@@ -152,9 +174,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let outcome = profile::run(&mut *bed, &args.plan(), &interrupt, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
+    let shape = bed.shape().clone();
     // The listening interface is given back before anything else can fail.
     drop(bed);
-    let run = match outcome {
+    let mut run = match outcome {
         Ok(run) => run,
         Err(ProfileError::Nothing) => {
             eprintln!("{}", ProfileError::Nothing);
@@ -162,6 +185,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
         Err(error) => return Err(error.into()),
     };
+    // What was measured before is kept.
+    if let Err(error) = args.learn(&mut run, &shape, &interrupt) {
+        run.notes.push(format!("Address learning could not be tried: {error}"));
+    }
     directory::write(&run, &out)?;
     args.output.print(&run, table)?;
     eprintln!("left in {}: result.json, CSV, histograms, report.html", out.display());

@@ -15,6 +15,7 @@
 //! frames are in no percentile and stated beside. [`Plan::rfc2544`] has the RFC's lengths of trials; every other plan
 //! is shorter, and its report says that it is not conformant.
 
+mod learning;
 mod memory;
 mod pair;
 mod runner;
@@ -32,6 +33,7 @@ use crate::load::{Rate, Shape, Sizes};
 
 pub use crate::load::Order;
 
+pub use learning::Learning;
 pub use memory::MemoryBed;
 pub use pair::PairBed;
 pub use runner::{ProfileError, Progress, run};
