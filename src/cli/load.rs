@@ -31,7 +31,7 @@ const BENCHMARK_V6: (&str, &str) = ("2001:2::1/128", "2001:2:0:1::1");
 /// Frames are made from a seed: sizes, flows, families and tunnel as asked for. What is reported as sent is what the
 /// kernel took. With --listen, the datagrams carry numbers and times, by which those that come back are known: lost,
 /// duplicated, reordered, and how long they took. While it listens, the kernel does not see what arrives at that
-/// interface. Needs CAP_NET_RAW, and CAP_NET_ADMIN to listen.
+/// interface (killed, it leaves that so: `tc qdisc del dev INTERFACE clsact`). Needs CAP_NET_RAW, and CAP_NET_ADMIN to listen.
 ///
 /// Exits 1 if nothing could be sent, or nothing came back; 130 on Ctrl-C, with what was counted until then.
 #[derive(Debug, clap::Args)]

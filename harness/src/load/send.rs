@@ -26,7 +26,7 @@ const SPIN: Duration = Duration::from_micros(200);
 /// Longest sleep: an interrupt is seen after it.
 const NAP: Duration = Duration::from_millis(20);
 /// What is later than this is left out.
-const CATCH_UP: Duration = Duration::from_millis(5);
+const CATCH_UP: Duration = Duration::from_millis(10);
 
 /// How fast.
 #[derive(Debug, Clone, Copy, PartialEq)]

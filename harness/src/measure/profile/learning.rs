@@ -7,8 +7,8 @@
 //! ```
 //! An address is learned if the frame to it is not seen at the monitor. Before the first trial frames to addresses that
 //! nobody ever had have to be seen there, or the monitor is deaf and nothing would be shown. Questions are asked
-//! slowly, so that the monitor misses none. Quantities: the highest rate in addresses per second at which all of
-//! [`TAUGHT`] were learned, raised by doubling; and the most addresses learned at once at half that rate, likewise: a lower
+//! slowly, so that the monitor misses none. Quantities: the highest rate in addresses per second at which all of a
+//! thousand were learned, raised by doubling; and the most addresses learned at once at half that rate, likewise: a lower
 //! bound where the trials end before the device does. Weir itself learns nothing and floods nothing.
 
 use std::io;
@@ -41,7 +41,9 @@ pub struct Learning {
 struct Learned {
     /// Addresses per second, as sent.
     rate: f64,
-    /// Whether all were sent and none was asked for in vain.
+    /// Addresses that were asked for: of a count that could not be sent in time, the first ones.
+    asked: u64,
+    /// Whether none was asked for in vain.
     all: bool,
 }
 
@@ -81,12 +83,13 @@ impl Learning {
             }
             rate *= 2.0;
         }
-        let (mut held, mut count) = (0, TAUGHT);
+        let (mut held, mut count) = (0_u64, TAUGHT);
         while best > 0.0 && count <= addresses && !stop.load(Ordering::SeqCst) {
-            if !self.trial(count, best / 2.0, stop)?.all {
+            let learned = self.trial(count, best / 2.0, stop)?;
+            if !learned.all {
                 break;
             }
-            held = count;
+            held = held.max(learned.asked);
             count = count.saturating_mul(2);
         }
         run.interrupted |= stop.load(Ordering::SeqCst);
@@ -94,12 +97,12 @@ impl Learning {
             run.add("address learning", "device", Figure::more(quantity, unit), value);
         };
         add("learning rate", "address/s", best);
-        add("addresses held", "address", f64::from(held));
+        add("addresses held", "address", held as f64);
         if !bounded {
             run.notes
                 .push("Address learning: the generator's rate was reached before the device's.".to_owned());
         }
-        if held.saturating_mul(2) > addresses {
+        if count > addresses {
             run.notes
                 .push(format!("Address learning: no more than {addresses} addresses were tried at once."));
         }
@@ -111,11 +114,12 @@ impl Learning {
         self.used = self.used.wrapping_add(count);
         let macs = Some(Macs { destination: false, first, count });
         let shape = Shape { macs, ..self.shape.clone() };
-        let frames = u64::from(count);
-        let passed = self.teach.pass(&order(&shape, rate, frames, stop))?;
-        let (asked, flooded) = self.ask(first, count, stop)?;
-        let all = passed.offered.sent == frames && asked == frames && flooded == 0;
-        Ok(Learned { rate: passed.offered.rate(), all })
+        let passed = self.teach.pass(&order(&shape, rate, u64::from(count), stop))?;
+        let taught = u32::try_from(passed.offered.sent).unwrap_or(count);
+        let (asked, flooded) = self.ask(first, taught, stop)?;
+        // Those that were refused are missing somewhere among the others.
+        let all = passed.offered.refused() == 0 && asked > 0 && flooded == 0;
+        Ok(Learned { rate: passed.offered.rate(), asked, all })
     }
 
     /// Frames sent to so many addresses, and those of them that were flooded.

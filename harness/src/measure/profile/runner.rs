@@ -252,6 +252,13 @@ impl Runner<'_> {
         }
         for one in &found {
             self.found(&group, shape, one);
+            if let Some(upper) = one.upper.filter(|upper| not_offered(&outcomes, upper.load)) {
+                self.run.notes.push(format!(
+                    "{group}: {} ends where the generator could not send {:.0} packet/s in time, not at a loss of the \
+                     device.",
+                    one.goal.name, upper.load
+                ));
+            }
         }
         Ok((found, most))
     }
@@ -379,6 +386,13 @@ impl Runner<'_> {
         self.run.books.push(Book { group: name.to_owned(), subject, round, excess, received, ..book });
         Ok(taken)
     }
+}
+
+/// Whether most trials at that load lost nothing of what could be offered.
+fn not_offered(outcomes: &[Outcome], load: f64) -> bool {
+    let at = || outcomes.iter().filter(|outcome| outcome.trial.load.to_bits() == load.to_bits());
+    let short = at().filter(|outcome| outcome.lost() == 0 && outcome.loss_ratio() > 0.0).count();
+    short.saturating_mul(2) > at().count()
 }
 
 fn point(outcome: &Outcome) -> Point {

@@ -19,6 +19,8 @@ struct Leaky {
     trials: usize,
     /// Interrupts itself in this trial.
     ends: Option<usize>,
+    /// What the generator can send.
+    generator: f64,
 }
 
 impl Leaky {
@@ -30,7 +32,7 @@ impl Leaky {
             src: "198.18.0.1/32".parse().unwrap(),
             dst: [198, 19, 0, 1].into(),
         };
-        Self { knee, queue, shape: Shape::between(ends), trials: 0, ends: None }
+        Self { knee, queue, shape: Shape::between(ends), trials: 0, ends: None, generator: f64::INFINITY }
     }
 }
 
@@ -70,8 +72,9 @@ impl Testbed for Leaky {
             Rate::PerSecond(rate) => rate,
             Rate::Max => knee * 3.0,
         };
-        let offered = (rate * order.duration.as_secs_f64()).floor().min(order.frames as f64);
-        let seconds = offered / rate;
+        let sent = rate.min(self.generator);
+        let offered = (sent * order.duration.as_secs_f64()).floor().min(order.frames as f64);
+        let seconds = offered / sent;
         let received = offered.min((knee * seconds + self.queue).floor()) as u64;
         let mut latency = Histogram::new(3).unwrap();
         latency.record_n(1_000, received).unwrap();
@@ -135,6 +138,15 @@ fn an_interrupt_keeps_what_was_measured() {
     let mut bed = Leaky { ends: Some(1), ..Leaky::new(1e5, 10.0) };
     let nothing = run(&mut bed, &plan(&[64]), &AtomicBool::new(false), &mut |_| {});
     assert!(matches!(nothing, Err(ProfileError::Nothing)));
+}
+
+#[test]
+fn a_limit_of_the_generator_is_not_taken_for_one_of_the_device() {
+    let mut bed = Leaky { generator: 50_000.0, ..Leaky::new(250_000.0, 10.0) };
+    let run = run(&mut bed, &plan(&[64]), &AtomicBool::new(false), &mut |_| {}).unwrap();
+    assert!(figure(&run, "64 bytes", "NDR") <= 50_000.0);
+    let said = run.notes.iter().filter(|note| note.contains("NDR ends where the generator could not send"));
+    assert!(said.count() > 0, "{:?}", run.notes);
 }
 
 #[test]
