@@ -224,7 +224,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let mut wire = Wire::open(&args.to, args.listen.as_deref(), DRAIN)?;
     let shape = Shape {
-        sizes: if args.imix { Sizes::Imix } else { args.size },
+        sizes: if args.imix { Sizes::IMIX } else { args.size },
         kind: match (args.syn_flood, args.random_flows) {
             (true, _) => Kind::SynFlood,
             (_, true) => Kind::RandomFlows,

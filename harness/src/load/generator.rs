@@ -41,7 +41,7 @@ impl Generator {
     /// The shape cannot be sent.
     pub fn new(shape: &Shape, trial: u32) -> Result<Self, ShapeError> {
         shape.check()?;
-        let templates = shape.sizes.all().iter().map(|&size| Template::new(shape, size));
+        let templates = shape.sizes.all().into_iter().map(|size| Template::new(shape, size));
         Ok(Self {
             templates: templates.collect::<Result<_, _>>()?,
             next: 0,

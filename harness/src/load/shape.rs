@@ -28,16 +28,14 @@ const MOST_SOURCES: u64 = 1 << 16;
 const MOST_FLOWS: u32 = 5_000_000;
 /// Largest size: what 802.3 allows without a tag.
 const LARGEST: usize = 1518;
-/// 7 : 4 : 1, spread so that no size comes in a row.
-const IMIX: [usize; 12] = [64, 594, 64, 64, 594, 64, LARGEST, 64, 594, 64, 594, 64];
 
 /// Frame sizes with FCS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sizes {
     /// All of one size.
     Fixed(usize),
-    /// 7 : 4 : 1 of 64, 594 and 1518 bytes.
-    Imix,
+    /// 7 : 4 : 1 of 64 bytes, 594, and these: 1518, or less where no more fits.
+    Imix(usize),
 }
 
 /// Why it is no frame size.
@@ -57,17 +55,23 @@ impl Sizes {
         Self::Fixed(LARGEST),
     ];
 
-    /// The sizes in their order, to be repeated.
-    pub(super) fn all(&self) -> &[usize] {
+    /// 7 : 4 : 1 of 64, 594 and 1518 bytes.
+    pub const IMIX: Self = Self::Imix(LARGEST);
+
+    /// The sizes in their order, to be repeated; none comes thrice in a row.
+    pub(super) fn all(self) -> Vec<usize> {
         match self {
-            Self::Fixed(size) => std::slice::from_ref(size),
-            Self::Imix => &IMIX,
+            Self::Fixed(size) => vec![size],
+            Self::Imix(most) => vec![64, 594, 64, 64, 594, 64, most, 64, 594, 64, 594, 64],
         }
     }
 
     /// The largest one.
-    pub fn largest(&self) -> usize {
-        self.all().iter().copied().max().unwrap_or(LARGEST)
+    pub fn largest(self) -> usize {
+        match self {
+            Self::Fixed(size) => size,
+            Self::Imix(most) => most.max(594),
+        }
     }
 
     /// These sizes with none below `least` or above `most`.
@@ -75,7 +79,7 @@ impl Sizes {
     pub fn within(self, least: usize, most: usize) -> Self {
         match self {
             Self::Fixed(size) => Self::Fixed(size.min(most).max(least)),
-            Self::Imix => Self::Imix,
+            Self::Imix(size) => Self::Imix(size.min(most).max(594)),
         }
     }
 }
@@ -84,7 +88,8 @@ impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(size) => write!(f, "{size}"),
-            Self::Imix => f.write_str("imix"),
+            Self::Imix(LARGEST) => f.write_str("imix"),
+            Self::Imix(most) => write!(f, "imix to {most}"),
         }
     }
 }
@@ -94,7 +99,7 @@ impl FromStr for Sizes {
 
     fn from_str(text: &str) -> Result<Self, SizesError> {
         if text.eq_ignore_ascii_case("imix") {
-            return Ok(Self::Imix);
+            return Ok(Self::IMIX);
         }
         let size = text.parse().ok().filter(|size| (64..=LARGEST).contains(size));
         size.map(Self::Fixed).ok_or_else(|| SizesError(text.to_owned()))

@@ -56,7 +56,7 @@ fn shape() -> impl Strategy<Value = Shape> {
         any::<bool>().prop_map(|v6| Some(outer(OuterChecksum::Compute, v6))),
         Just(Some(outer(OuterChecksum::Zero, false))),
     ];
-    let sizes = prop_oneof![(64_usize..=1518).prop_map(Sizes::Fixed), Just(Sizes::Imix)];
+    let sizes = prop_oneof![(64_usize..=1518).prop_map(Sizes::Fixed), Just(Sizes::IMIX)];
     let kind = prop_oneof![Just(Kind::Flows), Just(Kind::RandomFlows), Just(Kind::SynFlood)];
     let popularity = prop_oneof![Just(Popularity::Uniform), (0.1..2.0).prop_map(Popularity::Zipf)];
     let macs = (any::<bool>(), any::<u32>(), 1_u32..50).prop_map(|(destination, first, count)| Macs {
@@ -66,8 +66,9 @@ fn shape() -> impl Strategy<Value = Shape> {
     });
     let macs = prop::option::of(macs);
     let numbers = (1_u32..200_000, 0.0..1e6, 0.0..1.0_f64, any::<u64>());
-    (any::<bool>(), 0_u8..=12, tunnel, sizes, kind, popularity, numbers, macs).prop_map(
-        |(v6, prefix, tunnel, sizes, kind, popularity, (flows, new_flows, denied, seed), macs)| Shape {
+    let ends = (any::<bool>(), 0_u8..=12).prop_map(|(v6, prefix)| ends(v6, prefix));
+    (ends, tunnel, sizes, kind, popularity, numbers, macs).prop_map(
+        |(ends, tunnel, sizes, kind, popularity, (flows, new_flows, denied, seed), macs)| Shape {
             sizes,
             tunnel,
             kind,
@@ -75,9 +76,9 @@ fn shape() -> impl Strategy<Value = Shape> {
             popularity,
             new_flows,
             denied,
-            seed,
             macs,
-            ..Shape::between(ends(v6, prefix))
+            seed,
+            ..Shape::between(ends)
         },
     )
 }
@@ -168,7 +169,7 @@ fn flow(shape: &Shape, frame: &[u8]) -> (IpAddr, u16, u16) {
 
 #[test]
 fn shares_and_flows_are_those_asked_for() {
-    let shape = Shape { flows: 500, denied: 0.25, sizes: Sizes::Imix, ..Shape::between(ends(false, 0)) };
+    let shape = Shape { flows: 500, denied: 0.25, sizes: Sizes::IMIX, ..Shape::between(ends(false, 0)) };
     let frames = frames(&shape, 12_000);
     let denied = frames.iter().filter(|frame| flow(&shape, frame).2 == 7000).count();
     assert!(denied.abs_diff(3_000) < 250, "{denied}");

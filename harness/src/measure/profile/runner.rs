@@ -14,6 +14,8 @@ use crate::report::{Book, Curve, Environment, Figure, Latency, Point, Run};
 
 /// Rate at which a device is warmed up, in frames per second.
 const WARM: f64 = 1_000.0;
+/// How long new connections are opened before their rate is searched.
+const FILL: Duration = Duration::from_millis(500);
 /// Preamble, start delimiter and gap of a frame on the wire.
 const BETWEEN_FRAMES: f64 = 20.0;
 /// Trials after which a search gives up.
@@ -74,8 +76,8 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Run, ProfileError> {
     let begin = Instant::now();
-    let title = if plan.conformant { "RFC 2544" } else { "RFC 2544, shortened: not conformant" };
-    let mut run = Run::begin(title, bed.shape().seed, Environment::now());
+    let title = if plan.conformant { "RFC 2544" } else { "RFC 2544, shortened and not conformant" };
+    let mut run = Run::begin(&format!("{title}: {}", bed.name()), bed.shape().seed, Environment::now());
     if !plan.conformant {
         run.notes.push(format!(
             "Not conformant: trials of {:.2} s instead of 60 s, latency over {:.2} s instead of 120 s, {} bursts instead \
@@ -168,12 +170,6 @@ impl Runner<'_> {
         for &sizes in &self.plan.sizes {
             let least = self.bed.shape().least_size();
             let fitting = sizes.within(least, largest);
-            if sizes.largest() > largest && sizes == Sizes::Imix {
-                self.run
-                    .notes
-                    .push(format!("imix is left out: frames of more than {largest} bytes do not fit."));
-                continue;
-            }
             if fitting != sizes {
                 let text =
                     format!("{sizes} bytes became {fitting}: what a stamp needs and the device carries.");
@@ -185,7 +181,7 @@ impl Runner<'_> {
         if let (true, Some(&sizes)) = (self.plan.connections, self.plan.sizes.first()) {
             let sizes = sizes.within(self.bed.shape().least_size(), largest);
             let shape = Shape { sizes, kind: Kind::RandomFlows, ..self.bed.shape().clone() };
-            self.throughput("connection rate, each frame a new flow".to_owned(), &shape)?;
+            self.throughput(format!("{sizes} bytes, each a new connection"), &shape)?;
         }
         Ok(())
     }
@@ -202,12 +198,13 @@ impl Runner<'_> {
                     let rate = Rate::PerSecond(bound.load * share / 100.0);
                     let taken = self.trial(&name, shape, rate, self.plan.latency, u64::MAX)?;
                     let lost = taken.offered.saturating_sub(taken.received);
-                    self.run.latencies.push(Latency::of(&name, &self.subject, &taken.latency, lost));
+                    let (group, subject) = (format!("{group}, latency"), format!("at {share:.0} % of NDR"));
+                    self.run.latencies.push(Latency::of(&group, &subject, &taken.latency, lost));
                     for (quantile, figure) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
                         let seconds = taken.latency.value_at_quantile(quantile) as f64 / 1e9;
-                        self.run.add(&name, &self.subject, Figure::less(figure, "s"), seconds);
+                        self.run.add(&group, &subject, Figure::less(figure, "s"), seconds);
                     }
-                    self.run.add(&name, &self.subject, Figure::less("lost", "packet"), lost as f64);
+                    self.run.add(&group, &subject, Figure::less("lost", "packet"), lost as f64);
                 }
             }
             None => self.run.notes.push(format!("{group}: no load without loss was found, so no latency.")),
@@ -220,6 +217,10 @@ impl Runner<'_> {
     fn throughput(&mut self, group: String, shape: &Shape) -> Result<(Vec<Found>, f64), End> {
         let warm = self.plan.trial.min(Duration::from_millis(100));
         self.trial(&format!("{group}, warm-up"), shape, Rate::PerSecond(WARM), warm, u64::MAX)?;
+        if shape.kind == Kind::RandomFlows {
+            // Tables are not as fast while they are touched for the first time.
+            self.trial(&format!("{group}, tables filled"), shape, Rate::Max, FILL, u64::MAX)?;
+        }
         let flood = self.trial(&format!("{group}, flood"), shape, Rate::Max, self.plan.trial, u64::MAX)?;
         if flood.received == 0 {
             let error = ProfileError::Deaf { sizes: shape.sizes, offered: flood.offered };
@@ -265,8 +266,10 @@ impl Runner<'_> {
 
     fn found(&mut self, group: &str, shape: &Shape, found: &Found) {
         let name = &found.goal.name;
+        let kind = if shape.kind == Kind::RandomFlows { "connection rate" } else { "throughput" };
+        let subject = format!("{} bytes", shape.sizes);
         let mut add = |what: String, unit: &str, value: f64| {
-            self.run.add(group, &self.subject, Figure::more(&what, unit), value);
+            self.run.add(kind, &subject, Figure::more(&what, unit), value);
         };
         add(name.clone(), "packet/s", found.rate());
         if let Sizes::Fixed(size) = shape.sizes {
@@ -345,7 +348,7 @@ impl Runner<'_> {
                     break;
                 }
             }
-            self.run.add(&name, &self.subject, Figure::more("longest burst", "packet"), whole as f64);
+            self.run.add("back-to-back", group, Figure::more("longest burst", "packet"), whole as f64);
         }
         Ok(())
     }
