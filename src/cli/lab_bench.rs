@@ -202,8 +202,12 @@ fn show(bar: &ProgressBar, progress: &Progress) {
 /// The run for people: figures, ratios, books that do not add up, notes.
 pub(super) fn table(run: &Run) -> String {
     let mut text = format!("{}\n{}\n", run.title, run.environment.line());
-    let mut groups: Vec<&str> = run.series.iter().map(|series| series.group.as_str()).collect();
-    groups.dedup();
+    let mut groups: Vec<&str> = Vec::new();
+    for series in &run.series {
+        if !groups.contains(&series.group.as_str()) {
+            groups.push(&series.group);
+        }
+    }
     for group in groups {
         let _ = writeln!(text, "\n{group}\n{}", figures(run, group));
     }

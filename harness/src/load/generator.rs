@@ -1,7 +1,7 @@
 //! The generator: one frame after the other, each of a flow, a size and a number.
 //!
 //! In this order: is it a new flow that is due, or one of those that go on; is it one to be denied; which size comes
-//! next. Everything random comes from one stream of the seed, so that equal calls give equal frames.
+//! next. Everything random comes from one stream of the seed and the trial, so that equal calls give equal frames.
 
 use dataplane::buffer::Frame;
 
@@ -46,18 +46,13 @@ impl Generator {
             templates: templates.collect::<Result<_, _>>()?,
             next: 0,
             draw: Draw::new(shape.popularity, shape.flows),
-            rng: Rng::new(shape.seed),
+            // Another trial begins other random flows: those of the last one are known to the device.
+            rng: Rng::new(shape.seed ^ u64::from(trial) << 32),
             mark: Mark::of(shape.seed, trial),
             sources: shape.ends.sources(),
             shape: shape.clone(),
             written: Written::default(),
         })
-    }
-
-    /// Begins another trial: numbers from 0 with a mark of its own, flows go on.
-    pub fn begin(&mut self, trial: u32) {
-        self.mark = Mark::of(self.shape.seed, trial);
-        self.written = Written::default();
     }
 
     /// The mark of its frames.
