@@ -95,7 +95,7 @@ enum Wire {
     Veth,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
     if !(0.1..=3600.0).contains(&seconds) {
         return Err("expected 0.1 to 3600 seconds".to_owned());
@@ -177,13 +177,13 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(if run.adds_up() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn default_directory() -> PathBuf {
+pub(super) fn default_directory() -> PathBuf {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     PathBuf::from(format!("weir-bench-{}", now.as_secs()))
 }
 
 /// Steps done and time left, where standard error is a terminal; silence elsewhere.
-fn bar() -> ProgressBar {
+pub(super) fn bar() -> ProgressBar {
     let target =
         if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(None, target);
@@ -202,8 +202,12 @@ fn show(bar: &ProgressBar, progress: &Progress) {
 /// The run for people: figures, ratios, books that do not add up, notes.
 pub(super) fn table(run: &Run) -> String {
     let mut text = format!("{}\n{}\n", run.title, run.environment.line());
-    let mut groups: Vec<&str> = run.series.iter().map(|series| series.group.as_str()).collect();
-    groups.dedup();
+    let mut groups: Vec<&str> = Vec::new();
+    for series in &run.series {
+        if !groups.contains(&series.group.as_str()) {
+            groups.push(&series.group);
+        }
+    }
     for group in groups {
         let _ = writeln!(text, "\n{group}\n{}", figures(run, group));
     }

@@ -10,6 +10,7 @@ mod doctor;
 mod lab;
 mod lab_bench;
 mod lab_capture;
+mod load;
 mod logging;
 mod output;
 mod policy;
@@ -49,6 +50,7 @@ enum Command {
     Policy(policy::Args),
     Replay(replay::Args),
     Classify(classify::Args),
+    Load(load::Args),
     Bench(bench::Args),
     Report(report::Args),
     Status(status::Args),
@@ -69,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use dataplane::buffer::{BATCH_FRAMES, Batch, Outer, Pool};
+use dataplane::buffer::{BATCH_FRAMES, Batch, Frame, Outer, Pool};
 use dataplane::conntrack::{ConnTable, ConntrackConfig};
 use dataplane::drop_reason::DropReason;
 use dataplane::fragments::FragConfig;
@@ -202,6 +202,16 @@ impl Node {
         self.now = self.now.plus(Duration::from_micros(1));
         let pool = &mut self.pool;
         self.out.drain(|_, batch| pool.give_all(batch.drain(..)));
+    }
+
+    /// Shows what came out to `seen` and gives it back. The next batch comes at `now`.
+    pub fn hand_over(&mut self, now: Timestamp, mut seen: impl FnMut(&Frame)) {
+        self.now = now;
+        let pool = &mut self.pool;
+        self.out.drain(|_, batch| {
+            batch.iter().for_each(&mut seen);
+            pool.give_all(batch.drain(..));
+        });
     }
 
     /// Every drop reason counted so far, in words.

@@ -53,6 +53,17 @@ impl Direction {
             Self::Local => "local",
         }
     }
+
+    /// Whose frames go this way: source and destination MAC, source and destination address.
+    pub fn ends(self) -> (Mac, Mac, Ipv4Addr, Ipv4Addr) {
+        let Datagram { src_mac, dst_mac, src, dst, .. } = Datagram::of(self);
+        (src_mac, dst_mac, src, dst)
+    }
+
+    /// The headers that an underlay of frames brings them in; none where they come from a pod.
+    pub fn tunnel(self) -> Option<OuterConfig> {
+        (self == Self::Decap).then(outer_config)
+    }
 }
 
 /// Frame sizes, of the inner frame and with its FCS.

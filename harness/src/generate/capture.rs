@@ -13,7 +13,7 @@
 //! Cost: [`ACTIVE`] conversations and the keys of all flows so far, some 50 bytes each.
 
 mod conversation;
-mod frame;
+pub(crate) mod frame;
 
 use std::collections::HashSet;
 use std::io::{self, Write};

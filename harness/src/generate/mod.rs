@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use policy_compiler::{Cluster, Direction, Key, SubjectId};
 
+pub(crate) use capture::frame;
 pub use capture::{CaptureShape, Made, MakeError};
 pub use pairs::pod_pairs;
 pub use rng::Rng;

@@ -8,6 +8,7 @@ mod environment;
 mod pairs;
 mod pipeline;
 mod rate;
+mod rfc2544;
 mod sweep;
 mod updates;
 
@@ -18,7 +19,8 @@ use super::Outcome;
 #[command(after_help = "Examples:
   weir bench classifier --generate acl --size 10000 -o json
   weir bench pipeline --direction decap --flows 10000
-  weir bench conntrack --threads 2")]
+  weir bench conntrack --threads 2
+  weir bench rfc2544 --quick --memory")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +31,7 @@ enum Command {
     Classifier(classifier::Args),
     Conntrack(conntrack::Args),
     Pipeline(pipeline::Args),
+    Rfc2544(rfc2544::Args),
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -36,5 +39,6 @@ pub(super) fn run(args: &Args) -> Outcome {
         Command::Classifier(args) => classifier::run(args),
         Command::Conntrack(args) => conntrack::run(args),
         Command::Pipeline(args) => pipeline::run(args),
+        Command::Rfc2544(args) => rfc2544::run(args),
     }
 }

@@ -13,11 +13,11 @@ use crate::replay::NodeState;
 
 /// Who sends a frame to whom.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ends {
-    pub(super) src_mac: Mac,
-    pub(super) dst_mac: Mac,
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
+pub(crate) struct Ends {
+    pub(crate) src_mac: Mac,
+    pub(crate) dst_mac: Mac,
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
 }
 
 /// The tunnel from another node.
@@ -114,7 +114,7 @@ fn finish(ends: &Ends, protocol: u8, mut l4: Vec<u8>, sum_at: usize, to: &mut Ve
     to.extend_from_slice(&l4);
 }
 
-pub(super) fn tcp(
+pub(crate) fn tcp(
     ends: &Ends,
     src_port: u16,
     dst_port: u16,
@@ -133,7 +133,7 @@ pub(super) fn tcp(
     finish(ends, 6, l4, 16, to);
 }
 
-pub(super) fn udp(ends: &Ends, src_port: u16, dst_port: u16, payload: usize, to: &mut Vec<u8>) {
+pub(crate) fn udp(ends: &Ends, src_port: u16, dst_port: u16, payload: usize, to: &mut Vec<u8>) {
     let mut l4 = Vec::with_capacity(8 + payload);
     l4.extend_from_slice(&src_port.to_be_bytes());
     l4.extend_from_slice(&dst_port.to_be_bytes());
