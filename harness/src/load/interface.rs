@@ -9,7 +9,7 @@ use std::io;
 
 use dataplane::buffer::{Batch, Pool};
 use dataplane::ports::af_packet::AfPacketPort;
-use dataplane::ports::{Capabilities, Port, PortInfo, Received, Sent};
+use dataplane::ports::{Capabilities, Gone, Port, PortInfo, Received, Sent};
 use dataplane::sys::netlink::Netlink;
 
 /// Refuses the interface of a default route.
@@ -86,7 +86,7 @@ impl Port for Listening {
         self.port.recv(pool, batch, limit)
     }
 
-    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<Sent> {
+    fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
         self.port.send(pool, batch)
     }
 
