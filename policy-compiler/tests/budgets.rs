@@ -2,51 +2,14 @@
 //! all bounds of text, and that ask for tables or work far beyond their size. Each is compiled or refused in memory that
 //! does not depend on how far beyond, and a change never costs more than building everything.
 //!
-//! Memory is counted by this binary's allocator: the highest sum of live bytes beyond those before, and the sum of all
-//! that was ever asked for, which is how copying shows. No time is asserted.
+//! No time is asserted.
 
-#![allow(unsafe_code, reason = "an allocator that counts cannot be written without")]
+mod counting;
 
+use counting::{Memory, counted};
 use policy_compiler::{Compiled, Compiler, Diagnostic, Object, Options, Scope, parse};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fmt::Write;
 use std::time::Instant;
-
-struct Counting;
-
-thread_local! {
-    /// Bytes this thread has allocated and not freed; negative where it frees what others allocated.
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-    /// All it ever allocated.
-    static ASKED: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    let live = LIVE.get().saturating_add(bytes);
-    LIVE.set(live);
-    PEAK.set(PEAK.get().max(live));
-}
-
-// SAFETY: everything is handed to `System` as it came; the counters touch no memory of the caller's.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(isize::try_from(layout.size()).unwrap_or(isize::MAX));
-        ASKED.set(ASKED.get().saturating_add(layout.size()));
-        // SAFETY: the caller's promises are `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(isize::try_from(layout.size()).map_or(isize::MIN, isize::wrapping_neg));
-        // SAFETY: the caller's promises are `System`'s, and the pointer came from it.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const MIB: usize = 1 << 20;
 
@@ -92,12 +55,8 @@ struct Cost {
 
 impl Cost {
     fn of(what: &str, compiler: &Compiler) -> Self {
-        let (live, asked) = (LIVE.get(), ASKED.get());
-        PEAK.set(live);
         let start = Instant::now();
-        let result = compiler.compile(&Scope::All);
-        let peak = usize::try_from(PEAK.get() - live).unwrap_or(0);
-        let asked = ASKED.get() - asked;
+        let (result, Memory { peak, asked }) = counted(|| compiler.compile(&Scope::All));
         println!(
             "{what}: {} in {:?}, {} MiB at once, {} MiB in all",
             if result.is_ok() { "compiled" } else { "refused" },

@@ -1,48 +1,14 @@
 //! What hostile or very large text costs: every bound is a located error within bounded memory and time, and what is
 //! only large is read.
 //!
-//! Memory is counted by this binary's allocator, as the highest sum of live bytes beyond those before. Times are not
-//! asserted but for a ceiling that only quadratic work would reach.
+//! Times are not asserted but for a ceiling that only quadratic work would reach.
 
-#![allow(unsafe_code, reason = "an allocator that counts cannot be written without")]
+mod counting;
 
+use counting::{Memory, counted};
 use policy_compiler::{ParseOutput, parse};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
-
-struct Counting;
-
-thread_local! {
-    /// Bytes this thread has allocated and not freed; negative where it frees what others allocated.
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    let live = LIVE.get().saturating_add(bytes);
-    LIVE.set(live);
-    PEAK.set(PEAK.get().max(live));
-}
-
-// SAFETY: everything is handed to `System` as it came; the counters touch no memory of the caller's.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(isize::try_from(layout.size()).unwrap_or(isize::MAX));
-        // SAFETY: the caller's promises are `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(isize::try_from(layout.size()).map_or(isize::MIN, isize::wrapping_neg));
-        // SAFETY: the caller's promises are `System`'s, and the pointer came from it.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const MIB: usize = 1 << 20;
 /// What linear work stays far below, on a loaded machine and without optimization.
@@ -50,15 +16,14 @@ const CEILING: Duration = Duration::from_secs(20);
 
 /// Parses; the most memory it took beside the text, and how long.
 fn measure(what: &str, text: &str) -> (ParseOutput, usize, Duration) {
-    let before = LIVE.get();
-    PEAK.set(before);
     let start = Instant::now();
-    let output = parse("hostile.yaml", text);
-    let (peak, time) = (usize::try_from(PEAK.get() - before).unwrap_or(0), start.elapsed());
+    let (output, Memory { peak, asked }) = counted(|| parse("hostile.yaml", text));
+    let time = start.elapsed();
     println!(
-        "{what}: {} KiB of text, {} KiB of memory, {time:?}, {} objects",
+        "{what}: {} KiB of text, {} KiB of memory at once, {} KiB in all, {time:?}, {} objects",
         text.len() / 1024,
         peak / 1024,
+        asked / 1024,
         output.objects.len()
     );
     (output, peak, time)

@@ -1,82 +1,106 @@
-//! One eBPF program: "hand every packet to that interface, and find its next hop".
+//! eBPF programs: how they are written down and handed to the kernel, and the one that redirects.
 //!
 //! ```text
 //!  packet of a link ─► tc ingress: bpf_redirect_neigh(interface) ─► route, neighbour ─► transmit queue
 //! ```
-//! Six instructions, written down here rather than compiled: weir needs no compiler and no loader. The helper looks up
-//! the route and the neighbour as the stack would (`bpf-helpers(7)`, Linux 5.10), so the frame's own MACs mean nothing.
+//! Programs of a few instructions, written down rather than compiled: weir needs no compiler and no loader.
+//! [`redirect_neigh`]'s helper looks up the route and the neighbour as the stack would (`bpf-helpers(7)`, Linux 5.10), so
+//! the frame's own MACs mean nothing. The program that steers a TAP's queues is in [`super::steering`].
 //!
-//! Needs `CAP_BPF` and `CAP_NET_ADMIN`, or `CAP_SYS_ADMIN` before Linux 5.8. Control side only.
+//! `bpf(2)`. Needs `CAP_BPF` and, for [`redirect_neigh`], `CAP_NET_ADMIN`; or `CAP_SYS_ADMIN` before Linux 5.8. The kernel
+//! checks a program before it takes it. Control side only.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 const BPF_PROG_LOAD: libc::c_int = 5;
-const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 const REDIRECT_NEIGH: i32 = 152;
 
-/// `struct bpf_insn` of `linux/bpf.h`.
+// Opcodes of `linux/bpf.h` that more than one program has.
+pub(super) const SET: u8 = 0xb7;
+pub(super) const EXIT: u8 = 0x95;
+const CALL: u8 = 0x85;
+
+/// What a program is for: `BPF_PROG_TYPE_…`.
 #[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct Instruction {
-    code: u8,
-    /// Destination register in the lower half, source in the upper.
-    registers: u8,
-    offset: i16,
-    immediate: i32,
+pub(super) enum Kind {
+    /// Looks at a frame and returns a number.
+    SocketFilter = 1,
+    /// Decides in tc.
+    SchedCls = 3,
 }
 
-impl Instruction {
-    const fn load(register: u8, immediate: i32) -> Self {
-        Self { code: 0xb7, registers: register, offset: 0, immediate }
-    }
+/// `struct bpf_insn`.
+pub(super) type Instruction = [u8; 8];
 
-    const fn call(helper: i32) -> Self {
-        Self { code: 0x85, registers: 0, offset: 0, immediate: helper }
-    }
-
-    const EXIT: Self = Self { code: 0x95, registers: 0, offset: 0, immediate: 0 };
-}
-
-/// The part of `union bpf_attr` that loading a program reads; the kernel takes what is not given for zero.
-#[repr(C)]
-struct Load {
-    kind: u32,
-    count: u32,
-    instructions: u64,
-    license: u64,
+/// An instruction without a jump's distance, which goes into its third and fourth byte.
+pub(super) fn instruction(code: u8, to: u8, from: u8, number: i32) -> Instruction {
+    let [n0, n1, n2, n3] = number.to_ne_bytes();
+    // Two fields of four bits share a byte, in the order of bytes.
+    let registers = if cfg!(target_endian = "big") { to << 4 | from } else { from << 4 | to };
+    [code, registers, 0, 0, n0, n1, n2, n3]
 }
 
 /// Loads a tc program that redirects every packet to the interface, with neighbour resolution.
 ///
 /// # Errors
-/// `EPERM` without the capabilities, `EINVAL` where the kernel does not know the helper, `ENOSYS` without eBPF.
+/// `PermissionDenied` without the capabilities, `EINVAL` where the kernel does not know the helper.
 pub fn redirect_neigh(interface: u32) -> io::Result<OwnedFd> {
     let interface = i32::try_from(interface).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let program = [
-        Instruction::load(1, interface),
+        instruction(SET, 1, 0, interface),
         // No next hop given: the helper looks the route up.
-        Instruction::load(2, 0),
-        Instruction::load(3, 0),
-        Instruction::load(4, 0),
-        Instruction::call(REDIRECT_NEIGH),
-        Instruction::EXIT,
+        instruction(SET, 2, 0, 0),
+        instruction(SET, 3, 0, 0),
+        instruction(SET, 4, 0, 0),
+        instruction(CALL, 0, 0, REDIRECT_NEIGH),
+        instruction(EXIT, 0, 0, 0),
     ];
-    let load = Load {
-        kind: BPF_PROG_TYPE_SCHED_CLS,
-        count: program.len() as u32,
-        instructions: program.as_ptr() as u64,
-        license: c"Apache-2.0".as_ptr() as u64,
+    load(Kind::SchedCls, &program)
+}
+
+/// The head of `union bpf_attr` for `BPF_PROG_LOAD`; fields behind it count as zero.
+#[repr(C)]
+struct LoadRequest {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+const _: () = assert!(size_of::<LoadRequest>() == 48, "no padding");
+
+/// Loads a program.
+///
+/// # Errors
+/// `PermissionDenied` without the capabilities, `EINVAL` where the kernel does not know a helper, `ENOSYS` without eBPF.
+pub(super) fn load(kind: Kind, instructions: &[Instruction]) -> io::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let request = LoadRequest {
+        kind: kind as u32,
+        instruction_count: instructions.len() as u32,
+        instructions: instructions.as_ptr().addr() as u64,
+        license: license.as_ptr().addr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
     };
-    // SAFETY: the kernel reads `Load`, the instructions and the license, all of which outlive the call, and no byte
-    // beyond the length given.
-    let descriptor = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>() as libc::c_uint)
-    };
-    let descriptor = i32::try_from(descriptor).ok().filter(|descriptor| *descriptor >= 0);
-    // SAFETY: the descriptor is fresh, valid, and owned by nobody else.
-    descriptor
-        .map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) })
-        .ok_or_else(io::Error::last_os_error)
+    let len = size_of::<LoadRequest>();
+    // SAFETY: the kernel reads `len` bytes of `request`, and through it the instructions and the text, whose addresses and
+    // count it holds; all of them live to the end of the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const request, len) };
+    let Ok(fd) = i32::try_from(fd) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

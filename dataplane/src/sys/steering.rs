@@ -6,17 +6,16 @@
 //! ports, of both ends XORed, so that both directions have the same number. Of fragments only the addresses count, so that
 //! all fragments of a datagram come by one queue. What is neither IPv4 nor IPv6, or is cut short, comes by the first.
 //!
-//! `bpf(2)`, program type `BPF_PROG_TYPE_SOCKET_FILTER`; `TUNSETSTEERINGEBPF` since Linux 4.16. Needs `CAP_BPF` (or
-//! `CAP_SYS_ADMIN`), or `kernel.unprivileged_bpf_disabled` 0. The kernel checks the program before it takes it; it reads
-//! the frame and nothing else.
+//! A socket filter ([`super::bpf`]); `TUNSETSTEERINGEBPF` since Linux 4.16. Needs `CAP_BPF` (or
+//! `CAP_SYS_ADMIN`), or `kernel.unprivileged_bpf_disabled` 0. It reads the frame and nothing else.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
-const BPF_PROG_LOAD: libc::c_int = 5;
-const SOCKET_FILTER: u32 = 1;
+use super::bpf::{self, EXIT, Instruction, Kind, SET, instruction};
+
 /// `_IOR('T', 224, int)` of `linux/if_tun.h`.
 const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0_u32 as libc::Ioctl;
 
@@ -25,7 +24,6 @@ const LOAD_U8: u8 = 0x30;
 const LOAD_U16: u8 = 0x28;
 const LOAD_U32: u8 = 0x20;
 const LOAD_U16_AT: u8 = 0x48;
-const SET: u8 = 0xb7;
 const COPY: u8 = 0xbf;
 const XOR: u8 = 0xaf;
 const AND: u8 = 0x57;
@@ -35,7 +33,6 @@ const MULTIPLY_U32: u8 = 0x24;
 const JUMP: u8 = 0x05;
 const JUMP_IF: u8 = 0x15;
 const JUMP_IF_NOT: u8 = 0x55;
-const EXIT: u8 = 0x95;
 
 // Registers: the result of loads, the context that loads need, the number, the length of the IP header.
 const FOUND: u8 = 0;
@@ -56,17 +53,14 @@ enum Label {
 /// Instructions, and which of them jump where.
 #[derive(Default)]
 struct Program {
-    instructions: Vec<[u8; 8]>,
+    instructions: Vec<Instruction>,
     jumps: Vec<(usize, Label)>,
     places: Vec<(Label, usize)>,
 }
 
 impl Program {
     fn put(&mut self, code: u8, to: u8, from: u8, number: i32) {
-        let [n0, n1, n2, n3] = number.to_ne_bytes();
-        // Two fields of four bits share a byte, in the order of bytes.
-        let registers = if cfg!(target_endian = "big") { to << 4 | from } else { from << 4 | to };
-        self.instructions.push([code, registers, 0, 0, n0, n1, n2, n3]);
+        self.instructions.push(instruction(code, to, from, number));
     }
 
     fn jump(&mut self, code: u8, number: i32, label: Label) {
@@ -85,7 +79,7 @@ impl Program {
     }
 
     /// Writes the distances of jumps into them. Every label is placed once.
-    fn finish(mut self) -> Vec<[u8; 8]> {
+    fn finish(mut self) -> Vec<Instruction> {
         for (at, label) in &self.jumps {
             let place = self.places.iter().find(|(placed, _)| placed == label).map_or(0, |(_, place)| *place);
             // All jumps go forward.
@@ -99,7 +93,7 @@ impl Program {
 }
 
 /// The program. Offsets count from the start of the Ethernet frame.
-fn program() -> Vec<[u8; 8]> {
+fn program() -> Vec<Instruction> {
     let mut program = Program::default();
     program.put(COPY, CONTEXT, 1, 0);
     program.put(SET, NUMBER, 0, 0);
@@ -155,53 +149,12 @@ fn program() -> Vec<[u8; 8]> {
 /// # Errors
 /// `PermissionDenied` where programs may not be loaded; the kernel's own choice stays then.
 pub fn by_flow(tap: &File) -> io::Result<()> {
-    let program = load(&program())?;
+    let program = bpf::load(Kind::SocketFilter, &program())?;
     let descriptor = program.as_raw_fd();
     // SAFETY: the kernel reads one `int`, which lives to the end of the call, and takes a reference of its own to what the
     // descriptor stands for.
     let result = unsafe { libc::ioctl(tap.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const descriptor) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// The head of `union bpf_attr` for `BPF_PROG_LOAD`; fields behind it count as zero.
-#[repr(C)]
-struct LoadRequest {
-    kind: u32,
-    instruction_count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel_version: u32,
-    flags: u32,
-}
-
-const _: () = assert!(size_of::<LoadRequest>() == 48, "no padding");
-
-fn load(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
-    let license = c"Apache-2.0";
-    let request = LoadRequest {
-        kind: SOCKET_FILTER,
-        instruction_count: instructions.len() as u32,
-        instructions: instructions.as_ptr().addr() as u64,
-        license: license.as_ptr().addr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log: 0,
-        kernel_version: 0,
-        flags: 0,
-    };
-    let len = size_of::<LoadRequest>();
-    // SAFETY: the kernel reads `len` bytes of `request`, and through it the instructions and the text, whose addresses and
-    // count it holds; all of them live to the end of the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const request, len) };
-    let Ok(fd) = i32::try_from(fd) else { return Err(io::Error::from(io::ErrorKind::InvalidData)) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 #[cfg(test)]
@@ -210,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_the_program() {
-        match load(&program()) {
+        match bpf::load(Kind::SocketFilter, &program()) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 println!("skipped: no right to load programs ({error})");

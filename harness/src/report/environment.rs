@@ -20,7 +20,7 @@ pub struct Environment {
     /// Load averages when the measurement began: anything near the number of cores makes the figures doubtful.
     pub load: String,
     /// What else decides about figures, such as offloads of interfaces and tools used.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
 }
 

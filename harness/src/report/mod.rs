@@ -28,6 +28,7 @@ mod unit;
 pub use book::Book;
 pub use compare::{Change, Comparison, compare};
 pub use environment::Environment;
+pub use html::escaped;
 pub(crate) use latency::LONGEST_NS;
 pub use latency::Latency;
 pub use run::{Better, Curve, Figure, Point, Ratio, Run, SCHEMA, Series};

@@ -18,7 +18,6 @@ use policy_compiler::ruleset::{RuleSet, Tuple};
 use policy_compiler::{Compiler, Engine, Options, Scope, parse};
 use serde::Serialize;
 
-use super::environment::Environment;
 use super::pairs::{check_pairs, judged};
 use super::rate::Rate;
 use super::sweep;
@@ -26,6 +25,7 @@ use super::updates::{self, Updates};
 use crate::cli::Outcome;
 use crate::cli::classify::{refuse, rules, trace};
 use crate::cli::output::{Output, table};
+use harness::report::Environment;
 
 const BURSTS: [usize; 3] = [1, 32, 256];
 /// Length of a run of the linear walk, which is there for scale.

@@ -15,10 +15,10 @@ use dataplane::conntrack::{ConnId, ConnTable, ConntrackConfig, Dir, Owner, Signa
 use dataplane::time::Timestamp;
 use serde::Serialize;
 
-use super::environment::Environment;
 use super::rate::Rate;
 use crate::cli::Outcome;
 use crate::cli::output::{Output, table};
+use harness::report::Environment;
 
 /// Sizes that are measured where none is asked for.
 const SIZES: [usize; 2] = [10_000, 1_000_000];

@@ -4,7 +4,6 @@
 
 mod classifier;
 mod conntrack;
-mod environment;
 mod pairs;
 mod pipeline;
 mod rate;

@@ -12,9 +12,9 @@ use harness::bench::traffic::MOST_FLOWS;
 use harness::bench::{self, Direction, Measured, Shape, Size, StageTime, Underlay, drops};
 use serde::Serialize;
 
-use super::environment::Environment;
 use crate::cli::Outcome;
 use crate::cli::output::{Output, table};
+use harness::report::Environment;
 
 /// Gigabits per second of the lines that figures are set against.
 const LINES: [f64; 4] = [10.0, 25.0, 40.0, 100.0];

@@ -10,7 +10,6 @@ mod lint;
 mod matrix;
 mod state;
 
-pub(super) use matrix::escaped;
 pub(super) use state::Refused;
 
 use super::Outcome;

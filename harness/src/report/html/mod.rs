@@ -256,7 +256,7 @@ fn utc(seconds: u64) -> String {
 }
 
 /// Text that may stand in HTML and XML.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::record::{Point, Record, Series};
-use crate::cli::policy::escaped;
+use harness::report::escaped;
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 640.0;

@@ -20,9 +20,9 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::to_value;
 
-use super::environment::Environment;
 use crate::cli::Outcome;
 use crate::cli::output::{Output, Progress, table};
+use harness::report::Environment;
 use record::{Point, Record, Series, today};
 
 /// Rules of a set, from few to many.

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anyhow::bail;
+use harness::report::escaped;
 use policy_compiler::query::{Cell, Class, Matrix, PortVerdict};
 
-use super::svg::{Line, Look, escaped, grid};
+use super::svg::{Line, Look, grid};
 
 /// Most classes that are drawn in one map.
 const SMALL: usize = 64;

@@ -4,8 +4,6 @@ mod csv;
 mod heat_map;
 mod svg;
 
-pub(in crate::cli) use svg::escaped;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;

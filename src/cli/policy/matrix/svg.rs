@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use harness::report::escaped;
+
 /// A row or a column.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Line {
@@ -44,22 +46,6 @@ struct Layout {
     label: usize,
     /// Whether the columns' bands are written along their columns.
     upright: bool,
-}
-
-/// Text that may stand in XML.
-pub(in crate::cli) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c if c.is_control() => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 fn cut(label: &str) -> String {
