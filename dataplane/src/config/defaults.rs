@@ -9,8 +9,8 @@ use super::workers::WorkerCount;
 pub(super) const MAX_ENTRIES: u64 = 262_144;
 /// Share of the connection table that one pod may use up: one in so many.
 pub(super) const POD_QUOTA_SHARE: u32 = 4;
-/// Niceness of the workers: nine times the weight of a thread that asked for nothing (docs/decisions/0022).
-pub(super) const NICENESS: i64 = -10;
+/// Niceness of the workers: everybody's. One that runs at once for each packet finds no second one (docs/decisions/0022).
+pub(super) const NICENESS: i64 = 0;
 /// Where the control socket is, for daemon and clients.
 pub(super) const SOCKET: &str = "/run/weir/weir.sock";
 

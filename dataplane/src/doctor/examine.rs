@@ -113,8 +113,8 @@ fn privileges(facts: &Facts, note: &mut impl FnMut(Finding)) {
         "cap_sys_nice",
         &capability(privileges.sys_nice),
         Standing::Missing,
-        "workers have niceness -10, so that pods that send all they can do not starve who forwards it",
-        "give weir CAP_SYS_NICE, or set `scheduling: {niceness: 0}` to do without",
+        "workers have niceness 0; below that they run before pods that use up the processors",
+        "give weir CAP_SYS_NICE where `scheduling: {niceness: -10}` is wanted",
     ));
 }
 

@@ -15,6 +15,7 @@ use crate::ports::udp::{UdpConfig, UdpUnderlay};
 use crate::ports::{Capabilities, Port};
 use crate::sys::netlink::{Netlink, Route};
 use crate::sys::netns::Netns;
+use crate::sys::steering;
 
 /// A port and what the kernel said about its interface.
 pub(super) struct Opened {
@@ -80,6 +81,7 @@ pub(super) fn underlay(
         port: config.underlay.port,
         source_ports: config.underlay.source_ports.into(),
         checksum: config.underlay.checksum,
+        affinity: steering::is_possible(),
         whole: config.underlay.segmentation == Segmentation::Auto,
     };
     UdpUnderlay::open_queues(&wanted, queues).map(boxed)

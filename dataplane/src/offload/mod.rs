@@ -6,7 +6,7 @@
 //!             ...
 //!  forward ─► port without the capability: segment, complete_checksum
 //!             port with a smaller MTU, DF clear: fragment_ipv4
-//!             port with the capability: Joint puts the segments of a TCP stream together again
+//!             port with the capability: Open puts TCP segments and UDP datagrams of a flow together again
 //! ```
 //! Pure functions over frames and their parsed headers: no I/O, no clock. Cost: one pass over the bytes that
 //! are summed or copied. Every offset comes from a packet or its sender, so each is checked before use, and
@@ -25,6 +25,6 @@ mod tests;
 
 pub use checksum::complete_checksum;
 pub use classify::{accept_metadata, detect_gso, detect_partial};
-pub use coalesce::Joint;
+pub use coalesce::{Joint, Open};
 pub use fragment::{FragmentError, fragment_ipv4};
 pub use segment::{MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS, SegmentError, segment};

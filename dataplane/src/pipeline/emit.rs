@@ -1,7 +1,7 @@
 //! Emit: the last stage, from a forwarded packet to frames its port can take.
 //!
-//! A port that takes super-packets and partial checksums gets them as they are, and TCP segments that follow one
-//! another in a batch as one super-packet. For any other segments are cut and checksums completed first; the tunnel
+//! A port that takes super-packets and partial checksums gets them as they are, and TCP segments and UDP datagrams that
+//! follow one another in their flow within a batch as one super-packet. For any other segments are cut and checksums completed first; the tunnel
 //! takes super-packets where the kernel behind it does. On the way to another node each frame is then
 //! encapsulated: for a datagram underlay a VXLAN header and the outer addresses beside it, for a whole-frame
 //! underlay all outer headers.
@@ -13,14 +13,14 @@ use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::TunnelPath;
 use vxlan::wire::ethernet;
-use vxlan::wire::headers::IpHeaders;
+use vxlan::wire::headers::{IpHeaders, PROTOCOL_TCP, PROTOCOL_UDP};
 use vxlan::wire::vxlan as header;
 
 use super::Pipeline;
 use super::bindings::{Binding, PortId, Role};
 use crate::buffer::{Batch, Checksum, Frame, GsoKind, Outer, Pool};
 use crate::drop_reason::DropReason;
-use crate::offload::{self, Joint};
+use crate::offload::{self, Open};
 use crate::ports::Capabilities;
 use crate::tables::{Generation, OwnNode};
 use crate::time::Timestamp;
@@ -35,16 +35,8 @@ pub struct Outputs {
 #[derive(Default)]
 struct Output {
     frames: Batch,
-    /// The last of `frames`, while segments may still be joined to it.
-    joint: Option<Joint>,
-}
-
-impl Output {
-    fn close(&mut self) {
-        if let (Some(joint), Some(whole)) = (self.joint.take(), self.frames.last_mut()) {
-            joint.close(whole);
-        }
-    }
+    /// Those of `frames` to which more may be joined.
+    open: Open,
 }
 
 impl Outputs {
@@ -52,23 +44,15 @@ impl Outputs {
     #[inline]
     pub fn push(&mut self, port: PortId, frame: Frame) {
         if let Some(output) = self.output(port) {
-            output.close();
+            output.open.close(&mut output.frames);
             output.frames.push(frame);
         }
     }
 
-    /// Adds a frame for a `port` that takes super-packets, or joins it to the segments before it.
+    /// Adds a frame for a `port` that takes super-packets, or joins it to those of its flow before it.
     fn join(&mut self, port: PortId, frame: Frame, ip: &IpHeaders, pool: &mut Pool) {
         let Some(output) = self.output(port) else { return pool.give(frame) };
-        if let (Some(joint), Some(whole)) = (&mut output.joint, output.frames.last_mut())
-            && joint.join(whole, &frame, ip)
-        {
-            whole.packets = whole.packets.saturating_add(frame.packets);
-            return pool.give(frame);
-        }
-        output.close();
-        output.joint = Joint::begin(&frame, ip);
-        output.frames.push(frame);
+        output.open.add(&mut output.frames, frame, ip, pool);
     }
 
     #[inline]
@@ -88,7 +72,7 @@ impl Outputs {
     pub fn drain(&mut self, mut send: impl FnMut(PortId, &mut Batch)) {
         for port in self.used.drain(..) {
             if let Some(output) = self.ports.get_mut(port.0 as usize) {
-                output.close();
+                output.open.close(&mut output.frames);
                 send(port, &mut output.frames);
                 debug_assert!(output.frames.is_empty(), "every frame is sent or given back");
                 output.frames.clear();
@@ -152,9 +136,15 @@ impl Way {
         }
     }
 
-    /// True where TCP segments are put together again.
-    pub(super) fn joins(&self) -> bool {
-        self.tunnel.is_none() && self.capabilities.tso && self.capabilities.checksum
+    /// True where packets of this protocol are put together again.
+    #[inline]
+    pub(super) fn joins(&self, protocol: u8) -> bool {
+        let takes = match protocol {
+            PROTOCOL_TCP => self.capabilities.tso,
+            PROTOCOL_UDP => self.capabilities.uso,
+            _ => false,
+        };
+        takes && self.tunnel.is_none() && self.capabilities.checksum
     }
 
     fn takes_whole(&self, frame: &Frame) -> bool {
@@ -237,7 +227,7 @@ impl Pipeline {
             return self.encap(pass, frame, tos, way, source_port);
         }
         match ip {
-            Some(ip) if way.joins() => {
+            Some(ip) if way.joins(ip.protocol) => {
                 pass.out.join(way.port, frame, ip, pass.pool);
             }
             _ => pass.out.push(way.port, frame),

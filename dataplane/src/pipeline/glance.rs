@@ -43,7 +43,7 @@ pub(super) struct Glance {
     pub(super) ip_len: u16,
     pub(super) ttl: u8,
     pub(super) tos: u8,
-    protocol: u8,
+    pub(super) protocol: u8,
     /// Flags of a TCP segment.
     flags: u8,
     /// Bytes of its header.

@@ -219,8 +219,8 @@ impl Pipeline {
             if source != Source::Port {
                 frame.checksum = glance.detected_checksum();
             }
-            // Only segments can be joined, and only their headers are asked for.
-            let joins = glance.is_tcp() && hop.way.joins();
+            // Only where packets are joined are their headers asked for.
+            let joins = hop.way.joins(glance.protocol);
             let parsed = joins.then(|| glance.headers(frame.bytes()));
             if decision.routed {
                 let packet = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..).unwrap_or_default();

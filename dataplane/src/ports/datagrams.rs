@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::{Received, Sent};
+use super::{BATCH_BYTES, Received, Sent};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::mmsg::{Datagram, Incoming, MESSAGES, Message, Outgoing};
 
@@ -37,6 +37,7 @@ impl Receiver {
         mut accept: impl FnMut(&mut Frame, &Message<'_>) -> bool,
     ) -> (Received, Option<io::Error>) {
         let mut received = Received::default();
+        let mut bytes = 0_usize;
         loop {
             // Malformed frames count against the limit: a flood of them must not keep the worker here.
             let left = limit.saturating_sub(received.frames + received.malformed);
@@ -65,11 +66,16 @@ impl Receiver {
                 }
             };
             let kept = sift(&self.incoming, armed, got, &mut accept);
+            bytes += armed.iter().take(kept).map(Frame::len).sum::<usize>();
             received.frames += kept;
             received.malformed += got - kept;
             pool.give_all(batch.drain(start + kept..));
             if got < asked {
                 self.want = got.clamp(FEWEST, MESSAGES);
+                return (received, None);
+            }
+            if bytes >= BATCH_BYTES {
+                received.more = true;
                 return (received, None);
             }
             self.want = self.want.saturating_mul(2).min(MESSAGES);

@@ -29,6 +29,10 @@ use std::sync::Arc;
 
 use crate::buffer::{Batch, Frame, Pool};
 
+/// Bytes after which a port ends a batch, however few frames they are: what was read should still be in the processor's
+/// own cache when it is written.
+const BATCH_BYTES: usize = 256 * 1024;
+
 /// What a port's sending side takes as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {

@@ -28,7 +28,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use super::datagrams::Refusal;
-use super::{Capabilities, Gone, Port, PortInfo, Received, Sent, interface};
+use super::{BATCH_BYTES, Capabilities, Gone, Port, PortInfo, Received, Sent, interface};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::netlink::{Link, Netlink};
 use crate::sys::netns::Netns;
@@ -173,10 +173,12 @@ impl Port for TapPort {
         if !self.reads {
             return Ok(received);
         }
-        while received.frames + received.malformed < limit {
+        let mut bytes = 0;
+        while received.frames + received.malformed < limit && bytes < BATCH_BYTES {
             let Some(mut frame) = pool.take() else { break };
             match self.read(&mut frame) {
                 Ok(true) => {
+                    bytes += frame.len();
                     batch.push(frame);
                     received.frames += 1;
                 }

@@ -9,6 +9,11 @@
 //! the datagram's addresses and ports; the source ports are the same for all workers. So the way a flow takes depends
 //! on its source port alone, not on the worker that sends it, and cannot swing to and fro between workers.
 //!
+//! Where both directions of a flow come from the pods by one worker, as they do where weir steers the pods' queues
+//! ([`UdpConfig::affinity`]), that worker sends from the source ports that are its own, those with `port % workers` its
+//! number, and the kernel gives what arrives to the worker of that number. Two nodes with as many workers then handle a
+//! flow, there and back, on workers of one number each: its connection stays in one processor's cache.
+//!
 //! The receiving sockets are not connected: peers send from a source port per flow (RFC 7348, section 5).
 //! Sending spreads flows over the source ports of the sender sockets by the frame's
 //! [`source_port`](Outer::source_port), so that the underlay spreads them over its paths and the receiver
@@ -65,6 +70,10 @@ pub struct UdpConfig {
     pub source_ports: usize,
     /// Whether the outer UDP checksum is computed; without, it is zero (RFC 7348, section 5; RFC 6935).
     pub checksum: bool,
+    /// Whether a queue sends from source ports of its own, and receives what comes from such ports. Only where both
+    /// directions of a flow come from the pods by the same worker: otherwise a flow's workers at two nodes would follow
+    /// one another to and fro.
+    pub affinity: bool,
     /// Whether encapsulated super-packets are handed to the kernel whole, where it takes them.
     pub whole: bool,
 }
@@ -77,6 +86,7 @@ impl Default for UdpConfig {
             port: FLANNEL_PORT,
             source_ports: 16,
             checksum: true,
+            affinity: true,
             whole: true,
         }
     }
@@ -86,6 +96,8 @@ impl Default for UdpConfig {
 struct Family {
     receiver: UdpSocket,
     senders: Vec<UdpSocket>,
+    /// The senders of this queue, by their places; all of them without affinity.
+    own: Vec<usize>,
     losses: Losses,
 }
 
@@ -186,7 +198,11 @@ impl Family {
                 None => senders(local, config, shared)?,
                 Some(first) => first.senders_beside(config)?,
             };
-            families.push(Self { receiver, senders, losses: Losses::default() });
+            let own = own_senders(&senders, families.len(), count, config.affinity);
+            families.push(Self { receiver, senders, own, losses: Losses::default() });
+        }
+        if let (true, Some(first)) = (shared && config.affinity, families.first()) {
+            first.receiver.choose_by_source_port(count)?;
         }
         Ok(families)
     }
@@ -271,6 +287,14 @@ fn describe(frame: &mut Frame, message: &Message<'_>, arrival: &Arrival, local: 
         tos: arrival.tos,
     });
     true
+}
+
+/// The places of those senders that are the own ones of queue `number` of `count`: all of them where none would be.
+fn own_senders(senders: &[UdpSocket], number: usize, count: usize, affinity: bool) -> Vec<usize> {
+    let is_own = |sender: &UdpSocket| usize::from(sender.local().port()).checked_rem(count) == Some(number);
+    let own: Vec<usize> =
+        (0..).zip(senders).filter(|(_, sender)| is_own(sender)).map(|(place, _)| place).collect();
+    if own.is_empty() || !affinity { (0..senders.len()).collect() } else { own }
 }
 
 /// Sockets on source ports chosen at random, so that a stranger cannot foresee them.

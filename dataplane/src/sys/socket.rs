@@ -60,19 +60,41 @@ pub fn value(fd: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
 /// Makes the kernel discard everything that arrives at the socket (a one-instruction filter): for sockets
 /// that only send, whose port would else collect what strangers send to it.
 pub fn discard_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
-    const RETURN_CONSTANT: u16 = 0x06;
-    let mut program = [libc::sock_filter { code: RETURN_CONSTANT, jt: 0, jf: 0, k: 0 }];
-    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    attach(fd, libc::SO_ATTACH_FILTER, &mut [statement(RETURN_CONSTANT, 0)])
+}
+
+/// Has the sockets that share a port receive by the source port of what arrives: the one of number `port % count`, in
+/// the order in which they were bound.
+///
+/// # Errors
+/// The socket shares its port with nobody.
+pub fn choose_by_source_port(fd: BorrowedFd<'_>, ipv6: bool, count: usize) -> io::Result<()> {
+    const LOAD_HALF_WORD: u16 = 0x28;
+    const MODULO: u16 = 0x94;
+    const RETURN_RESULT: u16 = 0x16;
+    /// `SKF_NET_OFF`: offsets from here on count from the IP header.
+    const IP_HEADER: u32 = 0_u32.wrapping_sub(0x10_0000);
+    let source_port = IP_HEADER.wrapping_add(if ipv6 { 40 } else { 20 });
+    let count = u32::try_from(count.max(1)).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut program =
+        [statement(LOAD_HALF_WORD, source_port), statement(MODULO, count), statement(RETURN_RESULT, 0)];
+    attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &mut program)
+}
+
+const RETURN_CONSTANT: u16 = 0x06;
+
+const fn statement(code: u16, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code, jt: 0, jf: 0, k }
+}
+
+/// Gives the socket a classic BPF program (`linux/filter.h`).
+fn attach(fd: BorrowedFd<'_>, option: i32, program: &mut [libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len, filter: program.as_mut_ptr() };
     let len = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: `filter` and the one instruction it points to live to the end of the call; the kernel copies both.
+    // SAFETY: `filter` and the instructions it points to live to the end of the call; the kernel copies them.
     check(unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const filter).cast(),
-            len,
-        )
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const filter).cast(), len)
     })
 }
 

@@ -144,6 +144,11 @@ fn program() -> Vec<Instruction> {
     program.finish()
 }
 
+/// Whether programs may be loaded here.
+pub fn is_possible() -> bool {
+    bpf::load(Kind::SocketFilter, &program()).is_ok()
+}
+
 /// Makes the TAP's queues receive by flow, and by nothing else.
 ///
 /// # Errors

@@ -74,6 +74,15 @@ impl UdpSocket {
         Ok(socket)
     }
 
+    /// Has the sockets that share this one's port receive by the source port of what arrives: socket `port % count`, in
+    /// the order in which they were bound. The choice holds for all of them.
+    ///
+    /// # Errors
+    /// The socket is not shared.
+    pub fn choose_by_source_port(&self, count: usize) -> io::Result<()> {
+        socket::choose_by_source_port(self.fd.as_fd(), self.local.is_ipv6(), count)
+    }
+
     /// Where it is bound.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -185,8 +185,8 @@ impl Departure {
 fn way(families: &[Family], frame: &Frame, index: usize) -> Option<Way> {
     let outer = frame.outer?;
     let family = families.iter().position(|family| family.serves(outer.peer))?;
-    let senders = families.get(family)?.senders.len();
-    let sender = usize::from(outer.source_port).checked_rem(senders)?;
+    let own = &families.get(family)?.own;
+    let sender = *own.get(usize::from(outer.source_port).checked_rem(own.len())?)?;
     Some(Way { family, sender, peer: outer.peer, frame: index })
 }
 

@@ -208,3 +208,26 @@ fn a_train_with_a_frame_that_is_too_long_for_it_loses_none() {
     assert_eq!(one.send(&mut pool, &mut batch).unwrap().frames, 3);
     assert_eq!(receive(&mut two, &mut pool, 3).len(), 3);
 }
+
+#[test]
+fn what_a_queue_sends_arrives_at_the_queue_of_its_number() {
+    let queues = |last| {
+        let config = UdpConfig { local_v4: Some(loopback(last)), ..UdpConfig::default() };
+        UdpUnderlay::open_queues(&config, 2).unwrap()
+    };
+    let (mut from, mut to) = (queues(40), queues(41));
+    let (mut pool, peer) = (Pool::new(256), IpAddr::V4(loopback(41)));
+    for (number, queue) in from.iter_mut().enumerate() {
+        let text = [number as u8];
+        let mut batch: Batch = (0..32).map(|flow| frame(peer, 50_000 + flow * 77, 0, &text)).collect();
+        assert_eq!(queue.send(&mut pool, &mut batch).unwrap().frames, 32);
+    }
+    for (number, queue) in to.iter_mut().enumerate() {
+        let batch = receive(queue, &mut pool, 32);
+        assert_eq!(batch.len(), 32);
+        assert!(batch.iter().all(|frame| frame.bytes() == [number as u8]), "queue {number}");
+        let ports: std::collections::HashSet<u16> =
+            batch.iter().map(|frame| frame.outer.unwrap().source_port).collect();
+        assert!(ports.len() > 1, "flows are spread over the queue's ports");
+    }
+}

@@ -1,29 +1,33 @@
-//! Putting the segments of a TCP stream together again: the reverse of [`segment`](super::segment()) (what
-//! `tcp_gro_receive` does in Linux).
+//! Putting packets of one flow together again: the reverse of [`segment`](super::segment()) (what `tcp_gro_receive` and
+//! `udp_gro_receive` do in Linux).
 //!
 //! ```text
 //!  Ethernet │ IP │ TCP seq=s        │ size │ ─┐
 //!  Ethernet │ IP │ TCP s+ size      │ size │  ├─► Ethernet │ IP │ TCP seq=s │ size size rest │   size beside it
 //!  Ethernet │ IP │ TCP s+2*size PSH │ rest │ ─┘
 //! ```
-//! For a port that takes super-packets, the receiving kernel then does its work once for all of them. Only segments
-//! that a segmenter could have made from one packet are joined: whoever cuts the result again gets the same segments
+//! For a port that takes super-packets, the receiving kernel then does its work once for all of them: one write into a
+//! TAP instead of dozens. Datagrams stay datagrams: a socket that has not asked for more gets them one by one. Only packets
+//! that a segmenter could have made from one are joined: whoever cuts the result again gets the same packets
 //! back, the identification of IPv4 packets that nobody may fragment excepted (RFC 6864). So: headers equal but for
-//! lengths, checksums and sequence number; no IP options or extension headers; flags ACK alone, and PSH on the last;
-//! all of one size, and only the last shorter. A checksum that is complete is verified before its packet is joined,
-//! since the joint one is left to the receiver. Cost: the payload is summed once and copied once.
+//! lengths, checksums and sequence number; no IP options or extension headers; all of one size, and only the last shorter;
+//! what a transport asks beside that is in [`Transport`]. A checksum that is complete is verified before its packet is
+//! joined, since the joint one is left to the receiver. Cost: the payload is summed once and copied once.
+
+mod open;
+mod transport;
+
+pub use open::Open;
 
 use vxlan::mtu::Family;
 use vxlan::wire::checksum::{fold, ipv4_header, pseudo_header, transport};
-use vxlan::wire::headers::{IpHeaders, L4};
-use vxlan::wire::tcp;
+use vxlan::wire::headers::IpHeaders;
 
 use super::classify::is_own_checksum;
 use super::field;
-use crate::buffer::{Checksum, Frame, Gso, GsoKind};
+use crate::buffer::{Checksum, Frame, Gso};
+use transport::Transport;
 
-/// Where the checksum is in a TCP header.
-const CHECKSUM: u16 = 16;
 /// Largest IP packet, and for simplicity the largest IPv6 payload less a header.
 const MOST_BYTES: usize = 65_535;
 
@@ -31,34 +35,31 @@ const MOST_BYTES: usize = 65_535;
 #[derive(Debug, Clone, Copy)]
 pub struct Joint {
     headers: IpHeaders,
-    /// Bytes of the TCP header.
-    header_len: usize,
-    /// Payload of the first segment.
+    transport: Transport,
+    /// Payload of the first packet.
     size: usize,
     /// Payload so far.
     payload: usize,
-    /// Segments so far.
+    /// Packets so far.
     segments: u16,
-    /// Whether the first segment's checksum is known to be right.
+    /// Whether the first packet's checksum is known to be right.
     verified: bool,
-    /// The last segment was the last.
+    /// The last packet was the last.
     shut: bool,
 }
 
 impl Joint {
-    /// A super-packet of one segment; none where nothing can follow it.
+    /// A super-packet of one packet; none where nothing can follow it.
     pub fn begin(frame: &Frame, headers: &IpHeaders) -> Option<Self> {
-        let L4::Tcp { flags, header_len, .. } = headers.l4 else { return None };
-        let (header_len, plain) = (usize::from(header_len), plain_header(headers));
-        let payload = headers.l4_len().checked_sub(header_len).filter(|payload| *payload > 0)?;
+        let transport = Transport::begin(frame.bytes(), headers)?;
+        let payload = headers.l4_len().checked_sub(transport.header_len()).filter(|payload| *payload > 0)?;
         let alone = frame.gso.is_none()
             && frame.len() == headers.frame_len()
             && headers.fragment.is_none()
-            && usize::from(headers.l4_offset.checked_sub(headers.l3_offset)?) == plain;
-        // A pushed segment is the last of what its sender had to say.
-        (alone && flags == tcp::ACK && u16::try_from(payload).is_ok()).then_some(Self {
+            && usize::from(headers.l4_offset.checked_sub(headers.l3_offset)?) == plain_header(headers);
+        (alone && u16::try_from(payload).is_ok()).then_some(Self {
             headers: *headers,
-            header_len,
+            transport,
             size: payload,
             payload,
             segments: 1,
@@ -80,11 +81,9 @@ impl Joint {
             }
             self.payload += payload.len();
             self.segments += 1;
-            let pushed = flags_of(headers) & tcp::PSH != 0;
-            if pushed && let Some(flags) = field::byte_mut(whole.bytes_mut(), self.l4() + 13) {
-                *flags |= tcp::PSH;
-            }
-            self.shut = pushed || payload.len() < self.size;
+            let last =
+                self.transport.take_over(whole.bytes_mut(), usize::from(self.headers.l4_offset), headers);
+            self.shut = last || payload.len() < self.size || self.segments >= self.transport.most_segments();
             true
         })
     }
@@ -99,34 +98,26 @@ impl Joint {
         let _ = self.write_down(whole);
     }
 
-    fn l4(&self) -> usize {
-        usize::from(self.headers.l4_offset)
-    }
-
-    /// The payload of `next`, if it is the next segment.
+    /// The payload of `next`, if it is the next packet.
     fn follows<'a>(&self, whole: &Frame, next: &'a Frame, headers: &IpHeaders) -> Option<&'a [u8]> {
-        let (L4::Tcp { seq: first, .. }, L4::Tcp { seq, .. }) = (self.headers.l4, headers.l4) else {
-            return None;
-        };
-        let payload = next.bytes().get(self.l4() + self.header_len..headers.frame_len())?;
+        let begin = usize::from(self.headers.l4_offset) + self.transport.header_len();
+        let payload = next.bytes().get(begin..headers.frame_len())?;
         let fits = !self.shut
             && next.gso.is_none()
             && next.len() == headers.frame_len()
             && headers.l4_offset == self.headers.l4_offset
             && headers.l3_offset == self.headers.l3_offset
             && headers.fragment.is_none()
-            && seq == first.wrapping_add(self.payload as u32)
-            && flags_of(headers) & !tcp::PSH == tcp::ACK
             && !payload.is_empty()
             && payload.len() <= self.size
             && whole.len() + payload.len() <= MOST_BYTES;
-        (fits && self.same_headers(whole.bytes(), next.bytes())?).then_some(payload)
+        (fits && self.same_headers(whole.bytes(), next.bytes(), headers)?).then_some(payload)
     }
 
     /// Whether all header fields are equal that two segments of one packet share.
-    fn same_headers(&self, whole: &[u8], next: &[u8]) -> Option<bool> {
+    fn same_headers(&self, whole: &[u8], next: &[u8], headers: &IpHeaders) -> Option<bool> {
         let same = |from: usize, to: usize| Some(whole.get(from..to)? == next.get(from..to)?);
-        let (l3, l4) = (usize::from(self.headers.l3_offset), self.l4());
+        let (l3, l4) = (usize::from(self.headers.l3_offset), usize::from(self.headers.l4_offset));
         let network = match self.headers.family {
             Family::V4 => {
                 let id = field::read_u16(whole, l3 + 4)?.wrapping_add(self.segments);
@@ -139,36 +130,30 @@ impl Joint {
             // Version, class, flow label; next header, hop limit, addresses.
             Family::V6 => same(l3, l3 + 4)? && same(l3 + 6, l3 + 40)?,
         };
-        // Ports; acknowledgment and header length; window; urgent pointer and options. Flags have been looked at.
-        let transport = same(l4, l4 + 4)?
-            && same(l4 + 8, l4 + 13)?
-            && same(l4 + 14, l4 + 16)?
-            && same(l4 + 18, l4 + self.header_len)?;
-        Some(same(0, l3)? && network && transport)
+        Some(same(0, l3)? && network && self.transport.is_next(whole, next, l4, headers, self.payload)?)
     }
 
     fn write_down(&self, whole: &mut Frame) -> Option<()> {
-        let (l3, l4) = (usize::from(self.headers.l3_offset), self.l4());
+        let headers = &self.headers;
+        let (l3, l4) = (usize::from(headers.l3_offset), usize::from(headers.l4_offset));
         let bytes = whole.bytes_mut();
         let ip_len = bytes.len().checked_sub(l3)?;
-        let kind = match self.headers.family {
+        match headers.family {
             Family::V4 => {
                 field::write_u16(bytes, l3 + 2, u16::try_from(ip_len).ok()?)?;
                 field::write_u16(bytes, l3 + 10, 0)?;
                 let checksum = ipv4_header(bytes.get(l3..l4)?);
                 field::write_u16(bytes, l3 + 10, checksum)?;
-                GsoKind::Tcp4
             }
-            Family::V6 => {
-                field::write_u16(bytes, l3 + 4, u16::try_from(ip_len.checked_sub(40)?).ok()?)?;
-                GsoKind::Tcp6
-            }
-        };
-        let headers = &self.headers;
-        let len = u32::try_from(bytes.len().checked_sub(l4)?).ok()?;
-        let sum = fold(pseudo_header(headers.src, headers.dst, headers.protocol, len));
-        field::write_u16(bytes, l4 + usize::from(CHECKSUM), sum)?;
-        whole.checksum = Checksum::Partial { start: self.headers.l4_offset, offset: CHECKSUM };
+            Family::V6 => field::write_u16(bytes, l3 + 4, u16::try_from(ip_len.checked_sub(40)?).ok()?)?,
+        }
+        let len = u16::try_from(bytes.len().checked_sub(l4)?).ok()?;
+        self.transport.write_length(bytes, l4, len)?;
+        let sum = fold(pseudo_header(headers.src, headers.dst, headers.protocol, len.into()));
+        let offset = self.transport.checksum_offset();
+        field::write_u16(bytes, l4 + usize::from(offset), sum)?;
+        whole.checksum = Checksum::Partial { start: headers.l4_offset, offset };
+        let kind = self.transport.kind(headers.family);
         whole.gso = Some(Gso { kind, size: u16::try_from(self.size).ok()?, ecn: false });
         Some(())
     }
@@ -179,13 +164,6 @@ fn plain_header(headers: &IpHeaders) -> usize {
     match headers.family {
         Family::V4 => 20,
         Family::V6 => 40,
-    }
-}
-
-fn flags_of(headers: &IpHeaders) -> u8 {
-    match headers.l4 {
-        L4::Tcp { flags, .. } => flags,
-        _ => 0,
     }
 }
 
