@@ -102,7 +102,7 @@ impl Transport {
 
     /// Takes over from a packet just joined what its last one has to say; whether it was the last.
     pub(super) fn take_over(self, whole: &mut [u8], l4: usize, headers: &IpHeaders) -> bool {
-        let L4::Tcp { flags, .. } = headers.l4 else { return false };
+        let (Self::Tcp { .. }, L4::Tcp { flags, .. }) = (self, headers.l4) else { return false };
         let pushed = flags & tcp::PSH != 0;
         if pushed && let Some(flags) = field::byte_mut(whole, l4 + 13) {
             *flags |= tcp::PSH;
