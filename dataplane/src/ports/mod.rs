@@ -16,6 +16,7 @@
 //! | `memory` | [`memory`] | tests, benches, labs without a kernel | as asked for |
 
 pub mod af_packet;
+pub mod af_xdp;
 mod datagrams;
 pub mod interface;
 pub mod memory;
