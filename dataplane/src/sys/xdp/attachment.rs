@@ -21,7 +21,7 @@ impl Attachment {
     /// Attaches the program for datagrams to `port` of `locals`: native, else generic. Nothing is redirected yet.
     ///
     /// # Errors
-    /// `InvalidInput` for more addresses than the program looks at; what [`bpf::load`] and the attaching say.
+    /// `InvalidInput` for no address, or more than the program looks at; what [`bpf::load`] and the attaching say.
     pub fn new(
         interface: u32,
         queues: u32,
@@ -68,9 +68,8 @@ pub fn try_program() -> io::Result<()> {
 }
 
 fn load(map: &SocketMap, locals: &[IpAddr], port: u16, in_parts: bool) -> io::Result<OwnedFd> {
-    if locals.len() > MOST_LOCALS {
-        let text =
-            format!("{} own addresses are more than the {MOST_LOCALS} that can be looked for", locals.len());
+    if locals.is_empty() || locals.len() > MOST_LOCALS {
+        let text = format!("{} own addresses, and 1 to {MOST_LOCALS} can be looked for", locals.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let text = program(locals, port, map.as_fd().as_raw_fd(), XDP_PASS);

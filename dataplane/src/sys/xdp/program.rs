@@ -71,67 +71,29 @@ fn as_loaded_u16(value: u16) -> i32 {
 }
 
 /// The program that redirects datagrams to `port` of one of the `locals` by the map; where the map has no socket for the
-/// queue it ends as told. At most [`MOST_LOCALS`] addresses are looked at.
+/// queue it ends as told. Of the addresses, one at the least, [`MOST_LOCALS`] are looked at.
 pub(super) fn program(locals: &[IpAddr], port: u16, map: i32, without_socket: i32) -> Vec<Instruction> {
     let mut program = Assembly::new();
+    // The verifier refuses what cannot be reached: of a family without addresses there is nothing.
+    let locals = locals.get(..MOST_LOCALS).unwrap_or(locals);
+    let (v4, v6) = (locals.iter().any(IpAddr::is_ipv4), locals.iter().any(IpAddr::is_ipv6));
     program.put(COPY, CONTEXT, 1, 0);
     program.put_at(LOAD_U32, START, CONTEXT, DATA);
     program.put_at(LOAD_U32, END, CONTEXT, DATA_END);
     within(&mut program, ETHERNET);
     program.put_at(LOAD_U16, FOUND, START, 12);
-    program.jump(JUMP_IF, FOUND, as_loaded_u16(0x0800), Label::V4);
-    program.jump(JUMP_IF, FOUND, as_loaded_u16(0x86dd), Label::V6);
-    program.jump(JUMP, 0, 0, Label::Pass);
-
-    program.place(Label::V4);
-    within(&mut program, ETHERNET + IPV4);
-    program.put_at(LOAD_U8, FOUND, START, ETHERNET + 9);
-    program.jump(JUMP_IF_NOT, FOUND, libc::IPPROTO_UDP, Label::Pass);
-    // More fragments, or an offset.
-    program.put_at(LOAD_U16, FOUND, START, ETHERNET + 6);
-    program.put(AND, FOUND, 0, as_loaded_u16(0x3fff));
-    program.jump(JUMP_IF_NOT, FOUND, 0, Label::Pass);
-    program.put_at(LOAD_U32, FOUND, START, ETHERNET + 16);
-    for (number, local) in locals.iter().enumerate().take(MOST_LOCALS) {
-        if let IpAddr::V4(address) = local {
-            compare(&mut program, FOUND, address.octets(), Label::NextAddress(number));
-            program.jump(JUMP, 0, 0, Label::V4Ours);
-            program.place(Label::NextAddress(number));
+    for (wanted, ethertype, label) in [(v4, 0x0800, Label::V4), (v6, 0x86dd, Label::V6)] {
+        if wanted {
+            program.jump(JUMP_IF, FOUND, as_loaded_u16(ethertype), label);
         }
     }
     program.jump(JUMP, 0, 0, Label::Pass);
-    program.place(Label::V4Ours);
-    program.put_at(LOAD_U8, FOUND, START, ETHERNET);
-    program.put(COPY, SCRATCH, FOUND, 0);
-    program.put(AND, SCRATCH, 0, 0xf0);
-    program.jump(JUMP_IF_NOT, SCRATCH, 0x40, Label::Pass);
-    program.put(AND, FOUND, 0, 0x0f);
-    program.put(SHIFT_LEFT, FOUND, 0, 2);
-    program.jump(JUMP_IF_BELOW_NUMBER, FOUND, i32::from(IPV4), Label::Pass);
-    program.put(COPY, UDP, START, 0);
-    program.put(ADD, UDP, 0, i32::from(ETHERNET));
-    program.put(ADD_REGISTER, UDP, FOUND, 0);
-    program.jump(JUMP, 0, 0, Label::Port);
-
-    program.place(Label::V6);
-    within(&mut program, ETHERNET + IPV6);
-    program.put_at(LOAD_U8, FOUND, START, ETHERNET + 6);
-    program.jump(JUMP_IF_NOT, FOUND, libc::IPPROTO_UDP, Label::Pass);
-    for (number, local) in locals.iter().enumerate().take(MOST_LOCALS) {
-        if let IpAddr::V6(address) = local {
-            let octets = address.octets();
-            for (at, word) in (ETHERNET + 24..).step_by(4).zip(octets.as_chunks::<4>().0) {
-                program.put_at(LOAD_U32, FOUND, START, at);
-                compare(&mut program, FOUND, *word, Label::NextAddress(number));
-            }
-            program.jump(JUMP, 0, 0, Label::V6Ours);
-            program.place(Label::NextAddress(number));
-        }
+    if v4 {
+        over_ipv4(&mut program, locals);
     }
-    program.jump(JUMP, 0, 0, Label::Pass);
-    program.place(Label::V6Ours);
-    program.put(COPY, UDP, START, 0);
-    program.put(ADD, UDP, 0, i32::from(ETHERNET + IPV6));
+    if v6 {
+        over_ipv6(&mut program, locals);
+    }
 
     program.place(Label::Port);
     program.put(COPY, SCRATCH, UDP, 0);
@@ -153,6 +115,63 @@ pub(super) fn program(locals: &[IpAddr], port: u16, map: i32, without_socket: i3
     program.finish()
 }
 
+fn over_ipv4(program: &mut Assembly<Label>, locals: &[IpAddr]) {
+    program.place(Label::V4);
+    within(program, ETHERNET + IPV4);
+    program.put_at(LOAD_U8, FOUND, START, ETHERNET + 9);
+    program.jump(JUMP_IF_NOT, FOUND, libc::IPPROTO_UDP, Label::Pass);
+    // More fragments, or an offset.
+    program.put_at(LOAD_U16, FOUND, START, ETHERNET + 6);
+    program.put(AND, FOUND, 0, as_loaded_u16(0x3fff));
+    program.jump(JUMP_IF_NOT, FOUND, 0, Label::Pass);
+    program.put_at(LOAD_U32, FOUND, START, ETHERNET + 16);
+    for (number, local) in locals.iter().enumerate() {
+        if let IpAddr::V4(address) = local {
+            compare(program, FOUND, address.octets(), Label::NextAddress(number));
+            program.jump(JUMP, 0, 0, Label::V4Ours);
+            program.place(Label::NextAddress(number));
+        }
+    }
+    program.jump(JUMP, 0, 0, Label::Pass);
+
+    program.place(Label::V4Ours);
+    program.put_at(LOAD_U8, FOUND, START, ETHERNET);
+    program.put(COPY, SCRATCH, FOUND, 0);
+    program.put(AND, SCRATCH, 0, 0xf0);
+    program.jump(JUMP_IF_NOT, SCRATCH, 0x40, Label::Pass);
+    program.put(AND, FOUND, 0, 0x0f);
+    program.put(SHIFT_LEFT, FOUND, 0, 2);
+    program.jump(JUMP_IF_BELOW_NUMBER, FOUND, i32::from(IPV4), Label::Pass);
+    program.put(COPY, UDP, START, 0);
+    program.put(ADD, UDP, 0, i32::from(ETHERNET));
+    program.put(ADD_REGISTER, UDP, FOUND, 0);
+    program.jump(JUMP, 0, 0, Label::Port);
+}
+
+/// Ends in front of the comparison of the port.
+fn over_ipv6(program: &mut Assembly<Label>, locals: &[IpAddr]) {
+    program.place(Label::V6);
+    within(program, ETHERNET + IPV6);
+    program.put_at(LOAD_U8, FOUND, START, ETHERNET + 6);
+    program.jump(JUMP_IF_NOT, FOUND, libc::IPPROTO_UDP, Label::Pass);
+    for (number, local) in locals.iter().enumerate() {
+        if let IpAddr::V6(address) = local {
+            let octets = address.octets();
+            for (at, word) in (ETHERNET + 24..).step_by(4).zip(octets.as_chunks::<4>().0) {
+                program.put_at(LOAD_U32, FOUND, START, at);
+                compare(program, FOUND, *word, Label::NextAddress(number));
+            }
+            program.jump(JUMP, 0, 0, Label::V6Ours);
+            program.place(Label::NextAddress(number));
+        }
+    }
+    program.jump(JUMP, 0, 0, Label::Pass);
+
+    program.place(Label::V6Ours);
+    program.put(COPY, UDP, START, 0);
+    program.put(ADD, UDP, 0, i32::from(ETHERNET + IPV6));
+}
+
 /// More addresses than a node has on an interface; a bound on the program's length.
 pub(super) const MOST_LOCALS: usize = 64;
 
@@ -167,3 +186,6 @@ fn within(program: &mut Assembly<Label>, bytes: i16) {
 fn compare(program: &mut Assembly<Label>, register: u8, bytes: [u8; 4], otherwise: Label) {
     program.jump(JUMP_IF_NOT_U32, register, i32::from_ne_bytes(bytes), otherwise);
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,11 +75,10 @@ impl<T: Plain> Ring<T> {
             size,
             of: PhantomData,
         };
-        let last = ring.place(size.wrapping_sub(1));
         let numbers = [ring.producer, ring.consumer, ring.flags];
         let whole = size.is_power_of_two()
             && numbers.iter().all(|&at| ring.mapping.number(at).is_some())
-            && ring.mapping.read::<T>(last).is_some();
+            && ring.mapping.read::<T>(ring.place(size - 1)).is_some();
         if whole { Ok(ring) } else { Err(invalid()) }
     }
 
