@@ -17,6 +17,7 @@
 
 mod attachment;
 mod channels;
+mod features;
 mod memory;
 mod program;
 mod ring;
@@ -24,6 +25,7 @@ mod socket;
 
 pub use attachment::{Attachment, try_program};
 pub use channels::{Channels, channels};
+pub use features::{FeatureList, Features};
 pub use memory::Memory;
 pub use ring::{Consumer, Descriptor, Producer};
 pub use socket::{Binding, Rings, Socket, Statistics};
