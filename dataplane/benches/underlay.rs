@@ -14,6 +14,8 @@
 //! cargo bench -p dataplane --bench underlay -- [ROUNDS [MILLISECONDS]] [KIND …]
 //! ```
 
+#![allow(clippy::cast_precision_loss, reason = "counts of a bench stay far below 2^52")]
+
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;

@@ -6,7 +6,7 @@
 //! Programs of a few instructions, written down rather than compiled: weir needs no compiler and no loader.
 //! [`redirect_neigh`]'s helper looks up the route and the neighbour as the stack would (`bpf-helpers(7)`, Linux 5.10), so
 //! the frame's own MACs mean nothing. The program that steers a TAP's queues is in [`super::steering`], the one that takes
-//! the tunnel's datagrams out of an interface in [`super::xdp`]. Those with jumps are written with [`Assembly`]; the sockets
+//! the tunnel's datagrams out of an interface in [`super::xdp`]. Those with jumps are written with `Assembly`; the sockets
 //! a program may redirect to are in a `map`, what holds it at an interface is a `link`.
 //!
 //! `bpf(2)`. Needs `CAP_BPF` and, for all but socket filters, `CAP_NET_ADMIN`; or `CAP_SYS_ADMIN` before Linux 5.8. The

@@ -171,7 +171,7 @@ fn datagrams_of_the_tunnel_come_to_the_port_and_all_else_stays_with_the_kernel()
 
     let listener = wire.ours.netns.run(|| TcpListener::bind((WEIR, TUNNEL))).unwrap().unwrap();
     let mut stream = wire.theirs.netns.run(|| TcpStream::connect((WEIR, TUNNEL))).unwrap().unwrap();
-    stream.write_all(&[3; 100_000]).unwrap();
+    stream.write_all(&vec![3; 100_000]).unwrap();
     drop(stream);
     let mut bytes = Vec::new();
     listener.accept().unwrap().0.read_to_end(&mut bytes).unwrap();
@@ -386,7 +386,7 @@ fn an_interface_set_down_comes_back_and_a_deleted_one_ends_the_port() {
     wait_for(&mut port, &mut pool, |frame| frame.bytes().ends_with(b"again"));
 
     wire.ours.run(|netlink| netlink.delete_link(index));
-    assert!(port.recv(&mut pool, &mut Batch::new(), 8).is_err());
+    assert!((0..20).any(|_| port.recv(&mut pool, &mut Batch::new(), 8).is_err()));
     let mut batch = frame();
     assert_eq!(port.send(&mut pool, &mut batch).unwrap_err().sent.failed, 1);
     assert!(batch.is_empty());

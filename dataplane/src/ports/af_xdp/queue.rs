@@ -19,6 +19,9 @@ const LEAST: usize = 14;
 const KERNEL_HEADROOM: u32 = 256;
 /// After so many frames the kernel is asked how many it lost, even if nothing speaks for it.
 const ASK_AFTER: u32 = 4096;
+/// Of calls that find nothing, one in so many asks whether the interface is still there: a worker that sleeps makes twenty
+/// a second, one that spins a million.
+const ASK_EVERY: u32 = 8;
 /// Where frames are cut that are too large for a chunk; the kernel takes up to 17 parts.
 const MOST_PARTS: usize = 16;
 /// Longest time the kernel takes to let go of a socket that was closed.
@@ -81,6 +84,8 @@ pub(super) struct Queue {
     /// What the kernel says it lost, as it was last asked.
     lost: u64,
     since_asked: u32,
+    /// How often nothing may come before the kernel is asked how things are.
+    quiet: u32,
 }
 
 impl Queue {
@@ -109,6 +114,7 @@ impl Queue {
             down: false,
             lost: 0,
             since_asked: 0,
+            quiet: 0,
         })
     }
 
@@ -168,14 +174,19 @@ impl Queue {
             // What is wrong with the interface shows below; while it is down nothing comes.
             let _ = self.socket.receive();
         }
-        if there == 0
-            && let Some(error) = self.socket.take_error()?
-        {
-            return Err(error);
-        }
-        self.since_asked = self.since_asked.saturating_add(there);
-        if full || there == 0 || self.since_asked >= ASK_AFTER {
+        if there > 0 {
+            self.since_asked = self.since_asked.saturating_add(there);
+            if full || self.since_asked >= ASK_AFTER {
+                received.lost = self.ask_losses()?;
+            }
+        } else if self.quiet == 0 {
+            self.quiet = ASK_EVERY;
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
             received.lost = self.ask_losses()?;
+        } else {
+            self.quiet -= 1;
         }
         Ok(received)
     }
@@ -304,7 +315,6 @@ impl Queue {
             let dropped = self.forget_sent();
             let went_on = self.waiting() < before;
             match outcome.err().and_then(|error| error.raw_os_error()) {
-                None => return Ok(()),
                 // The interface has dropped the last one it was given.
                 Some(libc::EBUSY) if went_on => {
                     sent.frames = sent.frames.saturating_sub(1);
@@ -312,8 +322,8 @@ impl Queue {
                     sent.congested_packets += u64::from(dropped);
                 }
                 Some(libc::EAGAIN) if went_on => self.reap(),
-                // Full: the rest waits in the ring.
-                Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::ENOMEM) => return Ok(()),
+                // Done; or full, and the rest waits in the ring.
+                None | Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::ENOMEM) => return Ok(()),
                 Some(libc::EINTR) => {}
                 Some(libc::ENETDOWN) => {
                     self.down = true;
@@ -336,7 +346,7 @@ impl Queue {
     /// Forgets what the kernel has taken out of the tx ring; what the last of it stood for.
     fn forget_sent(&mut self) -> u32 {
         let gone = self.underway.len().saturating_sub(self.waiting());
-        self.underway.drain(..gone).last().unwrap_or(0)
+        self.underway.drain(..gone).next_back().unwrap_or(0)
     }
 
     /// Counts as failed what is left in the tx ring. It cannot be taken back: should the interface come up again, it is

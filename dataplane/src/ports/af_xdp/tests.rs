@@ -1,3 +1,5 @@
+//! What can be said without a kernel.
+
 use super::*;
 
 #[test]

@@ -21,7 +21,7 @@ impl Attachment {
     /// Attaches the program for datagrams to `port` of `locals`: native, else generic. Nothing is redirected yet.
     ///
     /// # Errors
-    /// `InvalidInput` for no address, or more than the program looks at; what [`bpf::load`] and the attaching say.
+    /// `InvalidInput` for no address, or more than the program looks at; what loading and attaching say.
     pub fn new(
         interface: u32,
         queues: u32,

@@ -50,7 +50,7 @@ fn should_say(frame: &[u8]) -> i32 {
             frame[14] >> 4 == 4
                 && header >= 20
                 && frame[23] == 17
-                && word(20).unwrap() & 0x3fff == 0
+                && matches!(word(20), Some(0 | 0x4000 | 0x8000 | 0xc000))
                 && OURS.contains(&to)
                 && frame.len() >= 14 + header + 8
                 && word(14 + header + 2) == Some(PORT)

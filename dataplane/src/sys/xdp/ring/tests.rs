@@ -1,3 +1,5 @@
+//! The rings, with the other side played by the test.
+
 use std::sync::atomic::AtomicU32;
 
 use super::*;
@@ -17,10 +19,11 @@ impl Kernel<'_> {
     fn set(&self, at: u64, value: u32) {
         self.number(at).store(value, Ordering::Release);
     }
+}
 
-    fn entry(&self, index: u32) -> usize {
-        LAYOUT.entries as usize + (index % SIZE) as usize * 8
-    }
+/// Where the entry of that number lies.
+fn entry(index: u32) -> usize {
+    LAYOUT.entries as usize + (index % SIZE) as usize * 8
 }
 
 fn mapping() -> Mapping {
@@ -56,7 +59,7 @@ fn the_kernel_sees_entries_once_they_are_published_also_through_the_wrap() {
     assert_eq!(sees(&ring), begin.wrapping_add(8));
     assert_eq!(ring.waiting(), 8);
     let kernel = Kernel(&ring.ring.mapping);
-    let first: u64 = ring.ring.mapping.read(kernel.entry(begin)).unwrap();
+    let first: u64 = ring.ring.mapping.read(entry(begin)).unwrap();
     assert_eq!(first, 100);
     kernel.set(LAYOUT.consumer, begin.wrapping_add(3));
     assert_eq!(ring.waiting(), 5);
@@ -70,8 +73,7 @@ fn the_kernel_gets_room_back_once_it_is_released() {
     assert_eq!((ring.available(), ring.pop()), (0, None));
     for n in 0..8_u32 {
         let index = begin.wrapping_add(n);
-        let at = Kernel(&ring.ring.mapping).entry(index);
-        assert!(ring.ring.mapping.write(at, u64::from(n)));
+        assert!(ring.ring.mapping.write(entry(index), u64::from(n)));
     }
     Kernel(&ring.ring.mapping).set(LAYOUT.producer, begin.wrapping_add(8));
     assert_eq!(ring.pop(), None, "not looked at yet");
