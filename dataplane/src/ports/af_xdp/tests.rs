@@ -1,6 +1,7 @@
-//! What can be said without a kernel.
+//! What the port decides by itself, and what becomes of its chunks.
 
 use super::*;
+use crate::sys::netns::Netns;
 
 #[test]
 fn memory_is_cut_for_the_mtu() {
@@ -46,5 +47,43 @@ fn errors_say_what_to_do() {
     ] {
         let text = text(number);
         assert!(text.contains(words) && text.contains("eth0"), "{text}");
+    }
+}
+
+/// A port on a veth of a namespace of its own; none, said aloud, where that is forbidden.
+fn on_veth(mtu: u32) -> Option<AfXdpPort> {
+    let open = || -> io::Result<AfXdpPort> {
+        let netlink = Netlink::open()?;
+        netlink.add_veth("one", "other", None)?;
+        for name in ["one", "other"] {
+            let index = netlink.link(name)?.map_or(0, |link| link.index);
+            netlink.set_mtu(index, mtu)?;
+            netlink.set_up(index, true)?;
+        }
+        let locals = vec![IpAddr::from([192, 0, 2, 1])];
+        let config = AfXdpConfig { interface: "one".to_owned(), locals, port: 8472 };
+        Ok(AfXdpPort::open_queues(&config, 1)?.remove(0))
+    };
+    match Netns::run_in_new(open).and_then(|port| port) {
+        Ok(port) => Some(port),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn no_chunk_is_lost_by_sending() {
+    for (mtu, len) in [(1500, 100), (9000, 9000)] {
+        let Some(mut port) = on_veth(mtu) else { return };
+        let mut pool = Pool::new(64);
+        for _ in 0..100 {
+            let mut batch: Batch = (0..40).map(|_| Frame::from_bytes(&vec![2; len])).collect();
+            assert_eq!(port.send(&mut pool, &mut batch).unwrap().frames, 40);
+        }
+        port.queues[0].reap();
+        assert_eq!(port.queues[0].sending_chunks(), TX_CHUNKS as usize, "{len}");
     }
 }
