@@ -528,3 +528,41 @@ fn what_a_kernel_vtep_sends_comes_whole_and_unsummed() {
     assert!(matches!(frame.checksum, Checksum::Partial { start: 34, .. }));
     assert_eq!(frame.bytes()[42..50], [8, 0, 0, 0, 0, 0, 1, 0]);
 }
+
+#[test]
+fn of_frames_that_lie_only_those_of_the_tunnel_come_and_unchanged() {
+    let Some(wire) = Wire::new() else { return };
+    let Some(mut port) = wire.port() else { return };
+    let mut sender = wire.theirs.netns.run(|| AfPacketPort::open_to_send("underlay")).unwrap().unwrap();
+    let mut pool = Pool::new(256);
+    let good = udp_frame(wire.macs(), (PEER.into(), WEIR.into()), TUNNEL, &[9; 40]);
+    // A plain generator (Knuth's), the same each time.
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..20 {
+        let mut sent: Vec<Vec<u8>> = Vec::new();
+        for number in 0..50 {
+            let mut bytes = good.clone();
+            if number % 5 > 0 {
+                // Lengths, versions, fragments, addresses, ports: anything but where the frame goes.
+                for _ in 0..=random(3) {
+                    bytes[12 + random(34)] = random(256) as u8;
+                }
+                bytes.truncate(15 + random(bytes.len() - 14));
+            }
+            sent.push(bytes);
+        }
+        let mut batch: Batch = sent.iter().map(|bytes| Frame::from_bytes(bytes)).collect();
+        sender.send(&mut pool, &mut batch).unwrap();
+        let (came, _) = drain(&mut port, &mut pool);
+        let mut left = sent.iter();
+        for frame in &came {
+            assert!(left.any(|bytes| bytes == frame), "as sent, and in order: {frame:02x?}");
+            assert!(frame[12..14] == [8, 0] && frame[23] == 17 && frame[30..34] == WEIR.octets());
+        }
+        assert!(came.iter().filter(|frame| **frame == good).count() >= 10);
+    }
+}
