@@ -54,6 +54,7 @@ fn worker() -> (Worker, Arc<PacketCounters>, Receiver<Report>) {
         pipeline: Pipeline::new(settings, Arc::clone(&counters), Arc::default()),
         counters: Arc::clone(&counters),
         steps: Arc::default(),
+        watch: Watch::new(Arc::default()),
         inbox: unbounded().1,
         reports: report,
     });
