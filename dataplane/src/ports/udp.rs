@@ -63,7 +63,8 @@ pub struct UdpConfig {
     pub port: u16,
     /// Source ports to send from, per family: 1 to 1024.
     pub source_ports: usize,
-    /// Whether the outer UDP checksum is computed; without, it is zero (RFC 7348, section 5; RFC 6935).
+    /// Whether the outer UDP checksum is computed; without, it is zero over IPv4 (RFC 7348, section 5). Over IPv6 it
+    /// always is: a receiver drops datagrams without, unless somebody has told it of this tunnel (RFC 6935).
     pub checksum: bool,
     /// Whether encapsulated super-packets are handed to the kernel whole, where it takes them.
     pub whole: bool,
@@ -195,7 +196,7 @@ impl Family {
     fn senders_beside(&self, config: &UdpConfig) -> io::Result<Vec<UdpSocket>> {
         let beside = |sender: &UdpSocket| {
             let at = sender.local();
-            UdpSocket::sender(at, config.checksum, true).map_err(|error| explain(at, &error))
+            UdpSocket::sender(at, sums(config.checksum, at.ip()), true).map_err(|error| explain(at, &error))
         };
         self.senders.iter().map(beside).collect()
     }
@@ -291,7 +292,7 @@ fn senders(local: IpAddr, config: &UdpConfig, shared: bool) -> io::Result<Vec<Ud
         }
         // Nobody's but ours: what arrives at a sender is discarded, so that it may join no other program's port.
         let free = if shared { udp_socket::is_free(at) } else { Ok(()) };
-        match free.and_then(|()| UdpSocket::sender(at, config.checksum, shared)) {
+        match free.and_then(|()| UdpSocket::sender(at, sums(config.checksum, local), shared)) {
             Ok(socket) => sockets.push(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(explain(at, &error)),
@@ -304,6 +305,11 @@ fn senders(local: IpAddr, config: &UdpConfig, shared: bool) -> io::Result<Vec<Ud
         ));
     }
     Ok(sockets)
+}
+
+/// Whether outer checksums are sent over the family of an address, where they are `wanted` or not.
+fn sums(wanted: bool, address: IpAddr) -> bool {
+    wanted || address.is_ipv6()
 }
 
 fn explain(at: SocketAddr, error: &io::Error) -> io::Error {
