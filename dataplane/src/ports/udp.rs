@@ -22,7 +22,8 @@
 //! TCP super-packets leave whole where the kernel segments inside tunnels, see `whole`.
 //!
 //! A frame that cannot be sent (no route, too large) counts as failed and costs no other. Losses come from
-//! the socket (`SO_RXQ_OVFL`), with the first datagram received after them; a lost train counts once.
+//! the socket: with the first datagram received after them (`SO_RXQ_OVFL`), or when the worker asks ([`Port::losses`]);
+//! a lost train counts once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -251,6 +252,10 @@ impl Port for UdpUnderlay {
 
     fn trust(&mut self, peers: &Peers) {
         self.unpacking.trust(peers);
+    }
+
+    fn losses(&mut self) -> u64 {
+        self.families.iter_mut().map(|family| family.losses.look(family.receiver.as_fd())).sum()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -59,6 +59,8 @@ const DRAIN: Duration = Duration::from_millis(50);
 const BUSY_TICK: Duration = Duration::from_millis(10);
 /// Every port is asked this often, announced or not: what was set down and then deleted announces nothing.
 const LOOK: Duration = Duration::from_millis(50);
+/// Every port is asked for its losses this often.
+const LOSSES: Duration = Duration::from_millis(500);
 
 pub(super) enum Command {
     Attach {
@@ -95,6 +97,7 @@ pub(super) struct Worker {
     dead: Vec<(PortId, io::Error)>,
     next_tick: Timestamp,
     next_look: Timestamp,
+    next_losses: Timestamp,
     /// Since when nothing has come.
     idle_since: Option<Timestamp>,
     /// The other nodes of the generation in force.
@@ -112,6 +115,7 @@ impl Worker {
             dead: Vec::new(),
             next_tick: Timestamp::ZERO,
             next_look: Timestamp::ZERO,
+            next_losses: Timestamp::ZERO,
             idle_since: None,
             peers: None,
         }
@@ -159,6 +163,10 @@ impl Worker {
         if now >= self.next_look {
             self.next_look = now.plus(LOOK);
             self.slots.mark_all();
+        }
+        if now >= self.next_losses {
+            self.next_losses = now.plus(LOSSES);
+            self.slots.iter_mut().for_each(|(_, slot)| slot.counters.rx_lost.add(slot.port.losses()));
         }
     }
 
