@@ -58,7 +58,7 @@ const DRAIN: Duration = Duration::from_millis(50);
 /// Under load, housekeeping runs at least this often.
 const BUSY_TICK: Duration = Duration::from_millis(10);
 /// Every port is asked this often, announced or not: what was set down and then deleted announces nothing.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(200);
 /// Every port is asked for its losses this often.
 const LOSSES: Duration = Duration::from_millis(500);
 
