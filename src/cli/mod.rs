@@ -17,6 +17,7 @@ mod policy;
 mod replay;
 mod report;
 mod run;
+mod show;
 mod snippet;
 mod socket;
 mod status;
@@ -54,6 +55,7 @@ enum Command {
     Bench(bench::Args),
     Report(report::Args),
     Status(status::Args),
+    Show(show::Args),
     Attach(attach::Args),
     Detach(detach::Args),
     Doctor(doctor::Args),
@@ -75,6 +77,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Attach(args) => attach::run(args),
         Command::Detach(args) => detach::run(args),
         Command::Doctor(args) => doctor::run(&args),

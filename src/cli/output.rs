@@ -71,6 +71,20 @@ impl Output {
     ) -> anyhow::Result<String> {
         render(self.format, record, table)
     }
+
+    /// Whether it is written for people.
+    pub(super) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// What stands between records that follow one another.
+    pub(super) fn separator(&self) -> &'static str {
+        match self.format {
+            Format::Table => "\n",
+            Format::Json | Format::Jsonl => "",
+            Format::Yaml => "---\n",
+        }
+    }
 }
 
 /// A record in a form; `table` writes it for people. Ends with a line end.
@@ -93,10 +107,22 @@ pub(super) fn render<T: Serialize>(
 
 /// Writes to standard output. A reader that has seen enough (`weir status | head`) is no error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+    is_read(text).map(drop)
+}
+
+/// Writes to standard output; false once nobody reads it any more.
+pub(super) fn is_read(text: &str) -> anyhow::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Whether standard output is a terminal.
+pub(super) fn on_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Work shorter than this shows no progress.
@@ -203,7 +229,7 @@ pub(super) enum Colour {
 /// `text` in colour, if standard output is a terminal and NO_COLOR is not set.
 pub(super) fn paint(colour: Colour, text: &str) -> String {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if !wanted || !io::stdout().is_terminal() {
+    if !wanted || !on_terminal() {
         return text.to_owned();
     }
     let code = match colour {

@@ -79,6 +79,7 @@ fn summary(status: &Status) -> String {
             ),
         ),
         ("connections", format!("{} of {}", status.connections.entries, status.connections.max)),
+        ("flow cache", format!("{} hits, {} misses", status.flow_cache.hits, status.flow_cache.misses)),
     ];
     let mut text = String::new();
     for (name, value) in rows {
@@ -109,7 +110,7 @@ fn gateway_line(gateway: &GatewayStatus) -> String {
     format!("{interface} {}, {mac}, MTU {mtu}", list(&gateway.addresses))
 }
 
-fn pods(status: &Status) -> String {
+pub(super) fn pods(status: &Status) -> String {
     let rows = status.pods.iter().map(|pod| {
         let state = pod.attachment.map_or("not attached", AttachmentState::name);
         let state = pod.reason.as_ref().map_or(state.to_owned(), |reason| format!("{state} ({reason})"));
@@ -118,7 +119,7 @@ fn pods(status: &Status) -> String {
     filled(status.pods.len(), || table(["NAME", "ADDRESSES", "PORT", "STATE", "MAC"], rows))
 }
 
-fn peers(status: &Status) -> String {
+pub(super) fn peers(status: &Status) -> String {
     let rows = status.peers.iter().map(|peer| {
         let macs = list(&[&peer.mac, &peer.mac_v6].into_iter().flatten().collect::<Vec<_>>());
         [peer.node.clone(), list(&peer.underlay), macs, list(&peer.pod_cidrs), peer.state.clone()]
@@ -126,7 +127,7 @@ fn peers(status: &Status) -> String {
     filled(status.peers.len(), || table(["NODE", "UNDERLAY", "VTEP MAC", "POD CIDRS", "STATE"], rows))
 }
 
-fn ports(status: &Status) -> String {
+pub(super) fn ports(status: &Status) -> String {
     let rows = status.ports.iter().map(|port| {
         [
             port.name.clone(),
@@ -143,7 +144,7 @@ fn ports(status: &Status) -> String {
     filled(status.ports.len(), || table(header, rows))
 }
 
-fn workers(status: &Status) -> String {
+pub(super) fn workers(status: &Status) -> String {
     let rows = status.workers.iter().map(|worker| {
         let tenths = worker.received.saturating_mul(10).div_ceil(worker.batches.max(1));
         [
@@ -154,21 +155,37 @@ fn workers(status: &Status) -> String {
             worker.forwarded.to_string(),
             worker.dropped.to_string(),
             format!("{}.{}", tenths / 10, tenths % 10),
+            worker.flow_hits.to_string(),
+            worker.flow_misses.to_string(),
         ]
     });
-    let header = ["NAME", "CPU", "NICENESS", "RECEIVED", "FORWARDED", "DROPPED", "PACKETS/BATCH"];
+    let header = [
+        "NAME",
+        "CPU",
+        "NICENESS",
+        "RECEIVED",
+        "FORWARDED",
+        "DROPPED",
+        "PACKETS/BATCH",
+        "FLOW HITS",
+        "FLOW MISSES",
+    ];
     filled(status.workers.len(), || table(header, rows))
 }
 
-fn drops(status: &Status) -> String {
-    let rows = status.drops.iter().map(|(name, count)| {
-        let known = DropReason::ALL.iter().find(|reason| reason.name() == name);
-        [name.clone(), count.to_string(), known.map_or("", |reason| reason.description()).to_owned()]
-    });
+/// What a drop reason means; nothing where this weir does not know it.
+pub(super) fn meaning(name: &str) -> &'static str {
+    let known = DropReason::ALL.iter().find(|reason| reason.name() == name);
+    known.map_or("", |reason| reason.description())
+}
+
+pub(super) fn drops(status: &Status) -> String {
+    let rows =
+        status.drops.iter().map(|(name, count)| [name.clone(), count.to_string(), meaning(name).to_owned()]);
     filled(status.drops.len(), || table(["REASON", "PACKETS", "MEANING"], rows))
 }
 
-fn denials(status: &Status) -> String {
+pub(super) fn denials(status: &Status) -> String {
     let rows = status.denials.iter().map(|denial| {
         [
             denial.direction.clone(),

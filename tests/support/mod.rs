@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub(crate) mod capture;
+pub(crate) mod features;
 pub(crate) mod wire;
 
 use std::fs::File;

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 
 use policy_compiler::{Direction, PodName};
 
-use super::status::{Denial, PacketCounts};
+use super::stages::{StageCounts, WorkerCounts};
+use super::status::{Denial, FlowCacheStatus, PacketCounts};
 use crate::drop_reason::DropReason;
-use crate::telemetry::{DenialLog, PacketCounters};
+use crate::telemetry::{DenialLog, PacketCounters, Stage, StageCounters};
+use crate::workers::WorkerView;
 
 impl From<&PacketCounters> for PacketCounts {
     fn from(counters: &PacketCounters) -> Self {
@@ -19,6 +21,36 @@ impl From<&PacketCounters> for PacketCounts {
             icmp_errors: counters.icmp_errors.get(),
             vxlan_reserved: counters.vxlan_reserved.get(),
         }
+    }
+}
+
+impl From<&PacketCounters> for FlowCacheStatus {
+    fn from(counters: &PacketCounters) -> Self {
+        Self { hits: counters.flow_hits.get(), misses: counters.flow_misses.get() }
+    }
+}
+
+/// What a worker and its stages have done so far.
+pub fn stages(name: String, worker: &WorkerView<'_>) -> WorkerCounts {
+    WorkerCounts {
+        name,
+        received: worker.counters.received.get(),
+        batches: worker.steps.batches.get(),
+        sleeps: worker.steps.sleeps.get(),
+        flow_hits: worker.counters.flow_hits.get(),
+        flow_misses: worker.counters.flow_misses.get(),
+        stages: Stage::ALL.into_iter().map(|stage| counts(stage, worker.stages)).collect(),
+    }
+}
+
+fn counts(stage: Stage, counters: &StageCounters) -> StageCounts {
+    let counter = counters.stage(stage);
+    StageCounts {
+        stage: stage.name().to_owned(),
+        packets: counter.packets.get(),
+        batches: counter.batches.get(),
+        timed_packets: counter.timed_packets.get(),
+        timed_nanoseconds: counter.timed_nanoseconds.get(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The control socket: how `weir status`, `weir attach` and `weir detach` speak to a running daemon.
+//! The control socket: how `weir status`, `weir show`, `weir attach` and `weir detach` speak to a running daemon.
 //!
 //! A Unix stream socket; a client sends one line of JSON ([`Request`]), gets one line of JSON ([`Response`])
 //! and the connection ends. No packet passes here: the server runs on threads of its own and reaches the
@@ -12,18 +12,20 @@ mod client;
 mod counted;
 mod protocol;
 mod server;
+mod stages;
 mod status;
 
 #[cfg(test)]
 mod tests;
 
 pub use client::{ClientError, call};
-pub use counted::{denials, drops};
+pub use counted::{denials, drops, stages};
 pub use protocol::{DetachTarget, Reply, Request, Response};
 pub use server::{Handler, Server, ServerError};
+pub use stages::{LONGEST_LEASE, StageCounts, StageReport, StageRow, Stages, WorkerCounts, WorkerReport};
 pub use status::{
-    AttachmentState, Connections, Denial, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
-    StateStatus, StateSummary, Status, UnderlayStatus, WorkerStatus,
+    AttachmentState, Connections, Denial, FlowCacheStatus, GatewayStatus, PacketCounts, PeerStatus,
+    PodStatus, PortStatus, StateStatus, StateSummary, Status, UnderlayStatus, WorkerStatus,
 };
 
 use std::time::Duration;

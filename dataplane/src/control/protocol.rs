@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::stages::Stages;
 use super::status::Status;
 use crate::config::{Attachment, PodRef};
 
@@ -25,6 +26,12 @@ pub enum Request {
     Detach(DetachTarget),
     /// Read the state now; answered by [`Reply::Reloaded`].
     Reload {},
+    /// What the workers' stages have done so far; answered by [`Reply::Stages`].
+    Stages {
+        /// How long from now they are to be timed, at the least; 0 only reads. At most
+        /// [`LONGEST_LEASE`](super::LONGEST_LEASE).
+        milliseconds: u64,
+    },
 }
 
 /// What to detach.
@@ -59,6 +66,8 @@ pub enum Reply {
     Detached(bool),
     /// The generation in force after the reading.
     Reloaded(u64),
+    /// What the stages have done so far.
+    Stages(Box<Stages>),
 }
 
 #[cfg(test)]
@@ -73,6 +82,7 @@ mod tests {
         for text in [
             r#"{"request":"status"}"#,
             r#"{"request":"reload"}"#,
+            r#"{"request":"stages","milliseconds":2000}"#,
             r#"{"request":"detach","interface":"eth0"}"#,
             r#"{"request":"attach","pod":"a/b","kind":"tap","interface":"eth0","netns":"/run/netns/x"}"#,
         ] {
@@ -88,6 +98,8 @@ mod tests {
             r#"{"request":"status","verbose":true}"#,
             r#"{"request":"detach","pod":"a/b","interface":"eth0"}"#,
             r#"{"request":"detach"}"#,
+            r#"{"request":"stages"}"#,
+            r#"{"request":"stages","milliseconds":-1}"#,
             r#"{"request":"attach","pod":"a/b","kind":"tap","interface":"eth0","queues":2}"#,
         ] {
             assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::protocol::{DetachTarget, Reply, Request, Response};
+use super::stages::Stages;
 use super::status::Status;
 use super::{DEADLINE, MAX_CLIENTS, MAX_REQUEST_BYTES};
 use crate::config::Attachment;
@@ -38,6 +39,12 @@ pub trait Handler: Send + Sync {
     /// # Errors
     /// Why the state was refused, for people.
     fn reload(&self) -> Result<u64, String>;
+
+    /// What the stages have done so far. They are timed for so long from now.
+    ///
+    /// # Errors
+    /// Why they are not, for people.
+    fn stages(&self, lease: Duration) -> Result<Stages, String>;
 }
 
 /// Why the control socket cannot be opened.
@@ -171,7 +178,7 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, handler: &Arc<dyn Handl
             Err(error) => {
                 // Out of descriptors, most likely: they come back when clients go.
                 tracing::warn!(%error, "control socket: cannot accept a client");
-                std::thread::sleep(std::time::Duration::from_millis(100));
+                std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
         };
@@ -241,6 +248,9 @@ fn handle(request: Request, handler: &dyn Handler) -> Response {
         Request::Attach(attachment) => handler.attach(attachment).map(|()| Reply::Attached(true)),
         Request::Detach(target) => handler.detach(target).map(|()| Reply::Detached(true)),
         Request::Reload {} => handler.reload().map(Reply::Reloaded),
+        Request::Stages { milliseconds } => {
+            handler.stages(Duration::from_millis(milliseconds)).map(|stages| Reply::Stages(Box::new(stages)))
+        }
     };
     done.map_or_else(Response::Error, Response::Ok)
 }

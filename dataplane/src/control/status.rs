@@ -37,6 +37,8 @@ pub struct Status {
     pub denials: Vec<Denial>,
     /// The connection table.
     pub connections: Connections,
+    /// The workers' caches of flows.
+    pub flow_cache: FlowCacheStatus,
     /// The TAP in the host namespace.
     pub gateway: GatewayStatus,
     /// The network between the nodes.
@@ -193,6 +195,10 @@ pub struct WorkerStatus {
     pub batches: u64,
     /// Times it went to sleep.
     pub sleeps: u64,
+    /// Packets of flows that its flow cache knew.
+    pub flow_hits: u64,
+    /// Packets that went through all stages.
+    pub flow_misses: u64,
 }
 
 /// Packets by what became of them.
@@ -239,6 +245,16 @@ pub struct Connections {
     pub entries: u64,
     /// How many it takes.
     pub max: u64,
+}
+
+/// How often the workers knew the way of a packet's flow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FlowCacheStatus {
+    /// Packets of flows that were known.
+    pub hits: u64,
+    /// Packets that went through all stages.
+    pub misses: u64,
 }
 
 /// The TAP in the host namespace.

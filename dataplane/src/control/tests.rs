@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::{
     ClientError, DetachTarget, Handler, MAX_CLIENTS, MAX_REQUEST_BYTES, Reply, Request, Server, ServerError,
-    Status, call,
+    Stages, Status, call,
 };
 use crate::config::Attachment;
 
@@ -34,6 +35,10 @@ impl Handler for Recorder {
     fn reload(&self) -> Result<u64, String> {
         Ok(7)
     }
+
+    fn stages(&self, lease: Duration) -> Result<Stages, String> {
+        Ok(Stages { at_nanoseconds: lease.as_nanos() as u64, ..Stages::default() })
+    }
 }
 
 fn start(path: &Path) -> Server {
@@ -58,6 +63,10 @@ fn requests_reach_the_handler_and_answers_the_client() {
 
     assert!(matches!(call(&path, &Request::Status {}), Ok(Reply::Status(status)) if status.node == "node-a"));
     assert!(matches!(call(&path, &Request::Reload {}), Ok(Reply::Reloaded(7))));
+    let stages = Request::Stages { milliseconds: 2000 };
+    assert!(
+        matches!(call(&path, &stages), Ok(Reply::Stages(stages)) if stages.at_nanoseconds == 2_000_000_000)
+    );
     let attach = r#"{"request":"attach","pod":"shop/frontend","kind":"af_packet","interface":"veth0"}"#;
     assert!(matches!(call(&path, &serde_json::from_str(attach).unwrap()), Ok(Reply::Attached(true))));
     assert_eq!(handler.attached.lock().unwrap().len(), 1);
@@ -149,6 +158,6 @@ fn a_silent_client_loses_its_seat_and_others_are_told_to_wait() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.contains("within 5 seconds"), "{answer}");
     }
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     assert!(call(&path, &Request::Status {}).is_ok());
 }

@@ -1,11 +1,13 @@
 //! Requests of the control socket: carried to the control thread, and the answers back.
 
+use std::time::Duration;
+
 use crossbeam::channel::{Sender, bounded};
 
 use super::Event;
 use super::control_loop::ControlLoop;
 use crate::config::Attachment;
-use crate::control::{DetachTarget, Handler, Status};
+use crate::control::{DetachTarget, Handler, LONGEST_LEASE, Stages, Status};
 
 /// Carries requests of the control socket's threads to the control thread, and the answers back.
 pub(super) struct RequestHandler {
@@ -48,5 +50,15 @@ impl Handler for RequestHandler {
 
     fn reload(&self) -> Result<u64, String> {
         self.ask(ControlLoop::reload).unwrap_or_else(|| Err(ENDED.into()))
+    }
+
+    fn stages(&self, lease: Duration) -> Result<Stages, String> {
+        if lease > LONGEST_LEASE {
+            return Err(format!(
+                "stages are timed for at most {} milliseconds at a time: ask again before they are over",
+                LONGEST_LEASE.as_millis()
+            ));
+        }
+        self.ask(move |control| control.stages(lease)).ok_or_else(|| ENDED.into())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vxlan::fdb::Fdb;
 use vxlan::mtu::{OVERHEAD_IPV4, OVERHEAD_IPV6};
@@ -10,8 +11,8 @@ use super::attachments::Entry;
 use super::control_loop::ControlLoop;
 use super::identity;
 use crate::control::{
-    self, AttachmentState, Connections, GatewayStatus, PacketCounts, PeerStatus, PodStatus, PortStatus,
-    StateSummary, Status, UnderlayStatus, WorkerStatus,
+    self, AttachmentState, Connections, FlowCacheStatus, GatewayStatus, PacketCounts, PeerStatus, PodStatus,
+    PortStatus, Stages, StateSummary, Status, UnderlayStatus, WorkerStatus,
 };
 use crate::tables::{Generation, OwnNode};
 use crate::workers::{AttachedPort, WorkerView, Workers};
@@ -39,8 +40,20 @@ impl ControlLoop {
                 entries: counters.connections.get(),
                 max: self.config.conntrack.max_entries as u64,
             },
+            flow_cache: FlowCacheStatus::from(&counters),
             gateway: self.gateway(),
             underlay: self.underlay(),
+        }
+    }
+
+    /// What the stages have done so far; they are timed for so long from now.
+    pub(super) fn stages(&mut self, lease: Duration) -> Stages {
+        self.workers.time_stages(lease);
+        let workers = self.workers.iter().enumerate();
+        Stages {
+            node: self.config.node.clone(),
+            at_nanoseconds: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            workers: workers.map(|(index, view)| control::stages(Workers::name(index), &view)).collect(),
         }
     }
 
@@ -183,6 +196,8 @@ fn worker(index: usize, view: &WorkerView<'_>) -> WorkerStatus {
         dropped: view.counters.dropped_total(),
         batches: view.steps.batches.get(),
         sleeps: view.steps.sleeps.get(),
+        flow_hits: view.counters.flow_hits.get(),
+        flow_misses: view.counters.flow_misses.get(),
     }
 }
 

@@ -216,9 +216,9 @@ impl Pipeline {
         &self.connections
     }
 
-    /// Begins to time the stages of a few batches.
-    pub fn time_stages(&mut self, timer: StageTimer) {
-        self.timer = Some(timer);
+    /// Begins to time the stages of a few batches, or ends it.
+    pub fn time_stages(&mut self, timer: impl Into<Option<StageTimer>>) {
+        self.timer = timer.into();
     }
 
     fn lap(&mut self, stage: Stage, packets: usize) {
@@ -238,7 +238,7 @@ impl Pipeline {
         out: &mut Outputs,
     ) {
         if let Some(timer) = &mut self.timer {
-            timer.begin(batch.len());
+            timer.begin();
         }
         self.expire(now, BATCH_EXPIRE, pool);
         let Some(generation) = self.generation.clone() else {

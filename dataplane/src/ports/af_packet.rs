@@ -18,7 +18,8 @@
 //! that is the same for both directions of a flow. A kernel before 6.1 has no groups that leave out what weir itself
 //! sends: there the first queue receives everything and the others only send.
 //!
-//! Losses come from the socket (`SO_RXQ_OVFL`), with the first frame received after them. A frame whose
+//! Losses come from the socket: with the first frame received after them (`SO_RXQ_OVFL`), or when the worker asks
+//! ([`Port::losses`]). A frame whose
 //! super-packet kind has no vnet header (SCTP segmentation) is refused by the kernel and counts as malformed.
 //!
 //! Needs what [`crate::sys::packet_socket`] needs, and `CAP_NET_ADMIN` for the drop. Frame memory is the
@@ -209,6 +210,10 @@ impl Port for AfPacketPort {
         });
         pool.give_all(batch.drain(..));
         error.map_or(Ok(sent), |error| Err(Gone { sent, error }))
+    }
+
+    fn losses(&mut self) -> u64 {
+        if self.receives { self.losses.look(self.socket.as_fd()) } else { 0 }
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use super::{BATCH_BYTES, Received, Sent};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::mmsg::{Datagram, Incoming, MESSAGES, Message, Outgoing};
+use crate::sys::socket;
 
 /// Fewest frames asked for at a time.
 const FEWEST: usize = 4;
@@ -103,15 +104,28 @@ fn sift(
 }
 
 /// Turns the kernel's running count of losses into what was lost since it was last looked at.
+///
+/// The kernel tells the count in two ways: with each frame (`SO_RXQ_OVFL`), as it was when that frame was queued, and
+/// whenever it is asked.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     seen: u32,
 }
 
 impl Losses {
+    /// Asks the socket; nothing where the kernel does not say.
+    pub(super) fn look(&mut self, fd: BorrowedFd<'_>) -> u64 {
+        self.advance(socket::losses(fd).ok())
+    }
+
+    /// Takes the count that came with a frame.
     pub(super) fn advance(&mut self, count: Option<u32>) -> u64 {
         let Some(count) = count else { return 0 };
         let new = count.wrapping_sub(self.seen);
+        // Of a frame that was queued before somebody asked.
+        if new.cast_signed() < 0 {
+            return 0;
+        }
         self.seen = count;
         u64::from(new)
     }
@@ -269,7 +283,16 @@ mod tests {
     fn losses_count_on_through_the_wrap() {
         let mut losses = Losses::default();
         assert_eq!(losses.advance(None), 0);
-        assert_eq!(losses.advance(Some(u32::MAX)), u64::from(u32::MAX));
+        assert_eq!(losses.advance(Some(i32::MAX as u32)), i32::MAX as u64);
+        assert_eq!(losses.advance(Some(u32::MAX)), 1 << 31);
         assert_eq!(losses.advance(Some(4)), 5);
+    }
+
+    #[test]
+    fn a_frame_that_was_queued_before_the_last_look_tells_nothing_new() {
+        let mut losses = Losses::default();
+        assert_eq!(losses.advance(Some(100)), 100);
+        assert_eq!(losses.advance(Some(40)), 0);
+        assert_eq!(losses.advance(Some(101)), 1);
     }
 }

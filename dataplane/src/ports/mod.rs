@@ -109,7 +109,8 @@ impl From<Gone> for io::Error {
 pub struct Received {
     /// Frames appended to the batch.
     pub frames: usize,
-    /// Frames the kernel says it lost since the last call because its queue was full.
+    /// Frames the kernel says it lost since the last call because its queue was full; [`Port::losses`] has those it
+    /// has not spoken of yet.
     pub lost: u64,
     /// Frames too large for a buffer, or whose metadata makes no sense: left out of the batch.
     pub malformed: usize,
@@ -154,6 +155,12 @@ pub trait Port: Send {
     /// Says from now on who may send over the underlay. What others send may be left out and counted.
     fn trust(&mut self, peers: &Peers) {
         let _ = peers;
+    }
+
+    /// Frames the kernel lost because its queue was full, and of which no call has told yet. To be asked every now and
+    /// then: where nothing comes after what was lost, [`Port::recv`] does not tell.
+    fn losses(&mut self) -> u64 {
+        0
     }
 
     /// What [`Port::send`] takes.

@@ -27,7 +27,8 @@
 //! TCP super-packets leave whole where the kernel segments inside tunnels, see `whole`.
 //!
 //! A frame that cannot be sent (no route, too large) counts as failed and costs no other. Losses come from
-//! the socket (`SO_RXQ_OVFL`), with the first datagram received after them; a lost train counts once.
+//! the socket: with the first datagram received after them (`SO_RXQ_OVFL`), or when the worker asks ([`Port::losses`]);
+//! a lost train counts once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -68,7 +69,8 @@ pub struct UdpConfig {
     pub port: u16,
     /// Source ports to send from, per family: 1 to 1024.
     pub source_ports: usize,
-    /// Whether the outer UDP checksum is computed; without, it is zero (RFC 7348, section 5; RFC 6935).
+    /// Whether the outer UDP checksum is computed; without, it is zero over IPv4 (RFC 7348, section 5). Over IPv6 it
+    /// always is: a receiver drops datagrams without, unless somebody has told it of this tunnel (RFC 6935).
     pub checksum: bool,
     /// Whether a queue sends from source ports of its own, and receives what comes from such ports. Only where both
     /// directions of a flow come from the pods by the same worker: otherwise a flow's workers at two nodes would follow
@@ -211,7 +213,7 @@ impl Family {
     fn senders_beside(&self, config: &UdpConfig) -> io::Result<Vec<UdpSocket>> {
         let beside = |sender: &UdpSocket| {
             let at = sender.local();
-            UdpSocket::sender(at, config.checksum, true).map_err(|error| explain(at, &error))
+            UdpSocket::sender(at, sums(config.checksum, at.ip()), true).map_err(|error| explain(at, &error))
         };
         self.senders.iter().map(beside).collect()
     }
@@ -268,6 +270,10 @@ impl Port for UdpUnderlay {
         self.unpacking.trust(peers);
     }
 
+    fn losses(&mut self) -> u64 {
+        self.families.iter_mut().map(|family| family.losses.look(family.receiver.as_fd())).sum()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { tso: self.departure.takes_whole(), ..Capabilities::default() }
     }
@@ -315,7 +321,7 @@ fn senders(local: IpAddr, config: &UdpConfig, shared: bool) -> io::Result<Vec<Ud
         }
         // Nobody's but ours: what arrives at a sender is discarded, so that it may join no other program's port.
         let free = if shared { udp_socket::is_free(at) } else { Ok(()) };
-        match free.and_then(|()| UdpSocket::sender(at, config.checksum, shared)) {
+        match free.and_then(|()| UdpSocket::sender(at, sums(config.checksum, local), shared)) {
             Ok(socket) => sockets.push(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(explain(at, &error)),
@@ -328,6 +334,11 @@ fn senders(local: IpAddr, config: &UdpConfig, shared: bool) -> io::Result<Vec<Ud
         ));
     }
     Ok(sockets)
+}
+
+/// Whether outer checksums are sent over the family of an address, where they are `wanted` or not.
+fn sums(wanted: bool, address: IpAddr) -> bool {
+    wanted || address.is_ipv6()
 }
 
 fn explain(at: SocketAddr, error: &io::Error) -> io::Error {

@@ -7,6 +7,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+/// `SO_MEMINFO` of `asm-generic/socket.h`, which libc does not have everywhere.
+const SO_MEMINFO: i32 = 55;
+
 /// A new socket, non-blocking and closed on exec.
 pub fn open(domain: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
     let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -53,7 +56,7 @@ pub fn value(fd: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
     Ok(i32::from_ne_bytes(bytes))
 }
 
-/// Reads an option that gives a plain structure, into its bytes; how many the kernel wrote.
+/// Reads an option that gives a plain structure, as its bytes; how many the kernel wrote.
 pub fn value_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, bytes: &mut [u8]) -> io::Result<usize> {
     let mut len = length(bytes)?;
     // SAFETY: `bytes` is `len` writable bytes, and `len` a writable local, for the length of the call.
@@ -61,6 +64,19 @@ pub fn value_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, bytes: &mut [u8]
         libc::getsockopt(fd.as_raw_fd(), level, option, bytes.as_mut_ptr().cast(), &raw mut len)
     })?;
     Ok(bytes.len().min(len as usize))
+}
+
+/// How many messages the kernel has dropped so far because the receive buffer was full, modulo 2^32
+/// (`SK_MEMINFO_DROPS`, Linux 4.12).
+pub fn losses(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    const WORD: usize = size_of::<u32>();
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize * WORD;
+    let mut bytes = [0_u8; DROPS + WORD];
+    if value_bytes(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut bytes)? < bytes.len() {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
+    let count = bytes.last_chunk().copied().unwrap_or_default();
+    Ok(u32::from_ne_bytes(count))
 }
 
 /// Makes the kernel discard everything that arrives at the socket (a one-instruction filter): for sockets
@@ -149,6 +165,22 @@ mod tests {
         let socket = open(libc::AF_INET, libc::SOCK_DGRAM, 0).unwrap();
         assert!(receive_buffer(socket.as_fd(), 1 << 24).unwrap() > 0);
         assert!(send_buffer(socket.as_fd(), 1 << 24).unwrap() > 0);
+    }
+
+    #[test]
+    fn what_a_full_buffer_loses_is_counted_though_nobody_receives() {
+        let full = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        set(full.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 4096).unwrap();
+        assert_eq!(losses(full.as_fd()).unwrap(), 0);
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..20 {
+            sender.send_to(&[0; 1400], full.local_addr().unwrap()).unwrap();
+        }
+        let lost = losses(full.as_fd()).unwrap();
+        full.set_nonblocking(true).unwrap();
+        let got = std::iter::from_fn(|| full.recv(&mut [0; 2000]).ok()).count();
+        assert!(lost > 0);
+        assert_eq!(got + lost as usize, 20);
     }
 
     #[test]

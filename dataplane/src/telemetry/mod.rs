@@ -13,7 +13,7 @@ mod stages;
 
 pub use denials::{Denial, DenialLog, DenialRow};
 pub use notes::{NoteLine, NoteLog};
-pub use stages::{SAMPLED, Stage, StageCounters, StageTimer};
+pub use stages::{SAMPLED, Stage, StageCounter, StageCounters, StageTimer};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -129,6 +129,8 @@ impl PacketCounters {
                 (&total.held, &one.held),
                 (&total.icmp_errors, &one.icmp_errors),
                 (&total.vxlan_reserved, &one.vxlan_reserved),
+                (&total.flow_hits, &one.flow_hits),
+                (&total.flow_misses, &one.flow_misses),
             ];
             sums.into_iter()
                 .chain(total.drops.iter().zip(&one.drops))

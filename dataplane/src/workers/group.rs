@@ -6,19 +6,20 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use mio::{Poll, Token, Waker};
 use vxlan::mac::Mac;
 
 use super::placement::Placement;
+use super::watch::{Lease, Watch};
 use super::worker::{Command, Report, Worker, WorkerConfig};
 use crate::buffer::Pool;
 use crate::pipeline::{Binding, Pipeline, PortId, Settings};
 use crate::ports::Port;
 use crate::tables::Publisher;
-use crate::telemetry::{DenialLog, LoopCounters, PacketCounters, PortCounters};
+use crate::telemetry::{DenialLog, LoopCounters, PacketCounters, PortCounters, StageCounters};
 
 pub(super) const WAKE: Token = Token(usize::MAX);
 
@@ -99,6 +100,7 @@ struct Handle {
     thread: Option<JoinHandle<()>>,
     counters: Arc<PacketCounters>,
     steps: Arc<LoopCounters>,
+    stages: Arc<StageCounters>,
     placement: Placement,
 }
 
@@ -120,6 +122,7 @@ pub struct Workers {
     handles: Vec<Handle>,
     reports: Receiver<Report>,
     attached: Vec<AttachedPort>,
+    timing: Lease,
 }
 
 /// What one worker has done and where it runs.
@@ -131,6 +134,8 @@ pub struct WorkerView<'a> {
     pub counters: &'a PacketCounters,
     /// Its loop.
     pub steps: &'a LoopCounters,
+    /// What went through its stages while they were timed.
+    pub stages: &'a StageCounters,
 }
 
 impl Workers {
@@ -145,7 +150,8 @@ impl Workers {
     ) -> io::Result<Self> {
         let (report, reports) = unbounded();
         let epoch = Instant::now();
-        let mut workers = Self { handles: Vec::new(), reports, attached: Vec::new() };
+        let mut workers =
+            Self { handles: Vec::new(), reports, attached: Vec::new(), timing: Lease::default() };
         let alone = [Placement::default()];
         let placements = if config.placements.is_empty() { &alone[..] } else { &config.placements };
         let mut pipelines = pipelines(config, placements.len(), denials);
@@ -156,6 +162,7 @@ impl Workers {
             let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
             let (commands, inbox) = unbounded();
             let steps = Arc::new(LoopCounters::default());
+            let stages = Arc::new(StageCounters::default());
             let worker = Worker::new(WorkerConfig {
                 pool,
                 busy_poll: config.busy_poll,
@@ -165,6 +172,7 @@ impl Workers {
                 pipeline,
                 counters: Arc::clone(&counters),
                 steps: Arc::clone(&steps),
+                watch: Watch::new(Arc::clone(&stages)),
                 inbox,
                 reports: report.clone(),
             });
@@ -177,7 +185,7 @@ impl Workers {
             })?;
             let placement = answer.recv().unwrap_or_default();
             let thread = Some(thread);
-            workers.handles.push(Handle { commands, waker, thread, counters, steps, placement });
+            workers.handles.push(Handle { commands, waker, thread, counters, steps, stages, placement });
         }
         Ok(workers)
     }
@@ -198,6 +206,7 @@ impl Workers {
             placement: handle.placement,
             counters: &handle.counters,
             steps: &handle.steps,
+            stages: &handle.stages,
         })
     }
 
@@ -280,6 +289,20 @@ impl Workers {
         })
     }
 
+    /// Has the workers time their stages for so long from now, or as long as somebody else asked for.
+    pub fn time_stages(&mut self, lease: Duration) {
+        if self.timing.extend(Instant::now(), lease) {
+            self.switch_timing(true);
+        }
+    }
+
+    fn switch_timing(&self, on: bool) {
+        for handle in &self.handles {
+            // A worker that has stopped times nothing.
+            let _ = handle.send(Command::Time(on));
+        }
+    }
+
     /// Makes the workers look at the published generation now rather than at their next packets.
     pub fn wake(&self) {
         self.handles.iter().for_each(Handle::wake);
@@ -292,8 +315,11 @@ impl Workers {
     }
 
     /// Hears what the workers have to say: a MAC that one has learned is told to all; ports of which a queue died are
-    /// taken from all, and returned.
+    /// taken from all, and returned. Stages are timed no longer once nobody asks.
     pub fn tend(&mut self) -> Vec<PortGone> {
+        if self.timing.lapse(Instant::now()) {
+            self.switch_timing(false);
+        }
         let mut gone = Vec::new();
         while let Ok(report) = self.reports.try_recv() {
             match report {

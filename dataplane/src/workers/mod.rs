@@ -19,6 +19,7 @@
 mod group;
 mod placement;
 mod slots;
+mod watch;
 mod worker;
 
 pub use group::{AttachError, AttachedPort, PortGone, WorkerView, Workers, WorkersConfig};

@@ -16,6 +16,7 @@ use vxlan::mac::Mac;
 
 use super::group::WAKE;
 use super::slots::{Slot, Slots};
+use super::watch::Watch;
 use crate::buffer::{BATCH_FRAMES, Batch, Pool};
 use crate::drop_reason::DropReason;
 use crate::pipeline::{Binding, Outputs, Pipeline, PortId};
@@ -35,6 +36,7 @@ pub(super) struct WorkerConfig {
     pub(super) pipeline: Pipeline,
     pub(super) counters: Arc<PacketCounters>,
     pub(super) steps: Arc<LoopCounters>,
+    pub(super) watch: Watch,
     pub(super) inbox: Receiver<Command>,
     pub(super) reports: Sender<Report>,
 }
@@ -56,7 +58,9 @@ const DRAIN: Duration = Duration::from_millis(50);
 /// Under load, housekeeping runs at least this often.
 const BUSY_TICK: Duration = Duration::from_millis(10);
 /// Every port is asked this often, announced or not: what was set down and then deleted announces nothing.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(200);
+/// Every port is asked for its losses this often.
+const LOSSES: Duration = Duration::from_millis(500);
 
 pub(super) enum Command {
     Attach {
@@ -78,6 +82,8 @@ pub(super) enum Command {
         id: PortId,
         reply: Sender<Option<Mac>>,
     },
+    /// Whether stages are timed from now on.
+    Time(bool),
     Stop,
 }
 
@@ -91,6 +97,7 @@ pub(super) struct Worker {
     dead: Vec<(PortId, io::Error)>,
     next_tick: Timestamp,
     next_look: Timestamp,
+    next_losses: Timestamp,
     /// Since when nothing has come.
     idle_since: Option<Timestamp>,
     /// The other nodes of the generation in force.
@@ -108,6 +115,7 @@ impl Worker {
             dead: Vec::new(),
             next_tick: Timestamp::ZERO,
             next_look: Timestamp::ZERO,
+            next_losses: Timestamp::ZERO,
             idle_since: None,
             peers: None,
         }
@@ -156,6 +164,10 @@ impl Worker {
             self.next_look = now.plus(LOOK);
             self.slots.mark_all();
         }
+        if now >= self.next_losses {
+            self.next_losses = now.plus(LOSSES);
+            self.slots.iter_mut().for_each(|(_, slot)| slot.counters.rx_lost.add(slot.port.losses()));
+        }
     }
 
     /// Waits for something to come, or not at all while there is something left to do.
@@ -197,6 +209,7 @@ impl Worker {
         for &id in &turn {
             let Some(slot) = self.slots.get_mut(id) else { continue };
             let mut more = false;
+            self.config.watch.begin();
             match slot.port.recv(&mut self.config.pool, &mut self.batch, BATCH_FRAMES) {
                 Ok(received) => {
                     total += received.frames + received.malformed;
@@ -210,6 +223,7 @@ impl Worker {
                 Err(error) => self.dead.push((id, error)),
             }
             if !self.batch.is_empty() {
+                self.config.watch.received(self.batch.len());
                 slot.counters.rx_packets.add(self.batch.len() as u64);
                 slot.counters.rx_bytes.add(self.batch.iter().map(|frame| frame.len() as u64).sum());
                 self.config.steps.batches.add(1);
@@ -226,8 +240,11 @@ impl Worker {
 
     /// Sends what the pipeline put out.
     fn flush(&mut self) {
-        let Self { out, slots, config: WorkerConfig { counters, pool, .. }, dead, .. } = self;
+        let Self { out, slots, config: WorkerConfig { counters, pool, watch, .. }, dead, .. } = self;
+        let mut frames = 0;
+        watch.sends();
         out.drain(|id, batch| {
+            frames += batch.len();
             let Some(slot) = slots.get_mut(id) else {
                 let packets = batch.iter().map(|frame| u64::from(frame.packets)).sum();
                 counters.refuse(DropReason::PortUnattached, packets);
@@ -245,6 +262,7 @@ impl Worker {
             counters.refuse(DropReason::TxCongested, sent.congested_packets);
             counters.refuse(DropReason::TxFailed, sent.failed_packets);
         });
+        watch.sent(frames);
     }
 
     /// Closes queues that died, and tells the control side. The port keeps its number until that detaches it, so that
@@ -305,6 +323,7 @@ impl Worker {
                     let binding = self.config.pipeline.bindings().get(id);
                     let _ = reply.send(binding.and_then(|binding| binding.mac));
                 }
+                Command::Time(on) => self.config.watch.set(on, &mut self.config.pipeline),
                 Command::Stop => return false,
             }
         }

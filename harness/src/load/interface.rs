@@ -90,6 +90,10 @@ impl Port for Listening {
         self.port.send(pool, batch)
     }
 
+    fn losses(&mut self) -> u64 {
+        self.port.losses()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.port.capabilities()
     }

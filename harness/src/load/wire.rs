@@ -156,7 +156,7 @@ fn receive(
         if sent.load(Ordering::SeqCst) {
             let end: Instant = *ended.get_or_insert_with(Instant::now);
             if quiet.max(end).elapsed() >= drain || end.elapsed() >= LONGEST_DRAIN.max(drain) {
-                return Ok((tally, lost));
+                return Ok((tally, lost.saturating_add(port.losses())));
             }
         }
         if received.frames == 0 {

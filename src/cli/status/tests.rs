@@ -21,7 +21,7 @@ fn example() -> Status {
         "ports": [{"name": "eth0", "kind": "tap", "rx_packets": 10, "rx_bytes": 1000, "tx_packets": 9,
                    "tx_bytes": 900, "rx_lost": 0, "tx_failed": 1}],
         "workers": [{"name": "weir-worker-0", "processor": 0, "niceness": -10, "received": 15, "forwarded": 11,
-                     "dropped": 3, "batches": 4, "sleeps": 2},
+                     "dropped": 3, "batches": 4, "sleeps": 2, "flow_hits": 9, "flow_misses": 6},
                     {"name": "weir-worker-1", "received": 5, "forwarded": 4}],
         "packets": {"received": 20, "forwarded": 15, "answered": 2, "dropped": 3, "icmp_errors": 1, "vxlan_reserved": 0},
         "drops": {"policy_deny": 3},
@@ -29,6 +29,7 @@ fn example() -> Status {
                      "rule": "default deny: isolated by NetworkPolicy shop/\u001b[31mdefault-deny",
                      "policies": ["shop/default-deny"]}],
         "connections": {"entries": 4, "max": 262144},
+        "flow_cache": {"hits": 9, "misses": 11},
         "gateway": {"interface": "weir0", "mac": "02:00:5e:00:53:0a", "addresses": ["10.244.1.1/24"], "mtu": 1450},
         "underlay": {"kind": "udp", "addresses": ["192.0.2.1"], "port": 8472, "vni": 1, "mtu": 1500}
         }"#,

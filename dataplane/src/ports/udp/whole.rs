@@ -25,6 +25,7 @@ use vxlan::encap::{OUTER_BYTES_V4, OUTER_BYTES_V6, OuterChecksum, OuterConfig, T
 use vxlan::mac::Mac;
 use vxlan::wire::vxlan as header;
 
+use super::sums;
 use crate::buffer::Frame;
 use crate::sys::bpf;
 use crate::sys::netlink::Netlink;
@@ -84,6 +85,7 @@ impl Whole {
             IpAddr::V4(_) => (OUTER_BYTES_V4, UDP_OVER_V4),
             IpAddr::V6(_) => (OUTER_BYTES_V6, UDP_OVER_V6),
         };
+        let checksum = sums(self.checksum, to.peer);
         let (vxlan, inner) = header::parse(frame.bytes()).map_err(|_| refused())?;
         let outer = OuterConfig {
             // Neighbours are found behind the TAP: only the type of this Ethernet header is looked at.
@@ -96,13 +98,13 @@ impl Whole {
             vni: vxlan.vni,
             tos: to.tos,
             ttl: TTL,
-            checksum: if self.checksum { OuterChecksum::PseudoHeader } else { OuterChecksum::Zero },
+            checksum: if checksum { OuterChecksum::PseudoHeader } else { OuterChecksum::Zero },
             identification: 0,
         };
         let mut headers = [0; OUTER_BYTES_V6];
         let headers = headers.get_mut(..room).ok_or_else(refused)?;
         write_outer(headers, inner, &outer).map_err(|_| refused())?;
-        let about = tunnel_tap::Outer { udp, ipv6: to.peer.is_ipv6(), checksum: self.checksum };
+        let about = tunnel_tap::Outer { udp, ipv6: to.peer.is_ipv6(), checksum };
         let vnet = tunnel_tap::encode(frame, about).ok_or_else(refused)?;
         let parts = [IoSlice::new(&vnet), IoSlice::new(headers), IoSlice::new(inner)];
         (&self.tap).write_vectored(&parts).map(drop)

@@ -10,7 +10,7 @@ use crate::pipeline::Role;
 use crate::ports::{Capabilities, Received, Sent};
 use crate::tables::Publisher;
 
-/// A port that takes one frame and then is gone, and to which strangers send.
+/// A port that takes one frame and then is gone, to which strangers send, and which loses a frame between any two looks.
 struct Leaving {
     strangers: u64,
 }
@@ -26,6 +26,10 @@ impl Port for Leaving {
         let sent = Sent { frames: 1, failed: lost.len(), failed_packets, ..Sent::default() };
         pool.give_all(batch.drain(..));
         Err(Gone { sent, error: io::Error::other("deleted") })
+    }
+
+    fn losses(&mut self) -> u64 {
+        1
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -54,6 +58,7 @@ fn worker() -> (Worker, Arc<PacketCounters>, Receiver<Report>) {
         pipeline: Pipeline::new(settings, Arc::clone(&counters), Arc::default()),
         counters: Arc::clone(&counters),
         steps: Arc::default(),
+        watch: Watch::new(Arc::default()),
         inbox: unbounded().1,
         reports: report,
     });
@@ -111,4 +116,14 @@ fn what_strangers_send_in_trains_is_received_and_dropped() {
     assert!(worker.round(Timestamp::ZERO) > 0, "something came");
     assert_eq!(worker.round(Timestamp::ZERO), 0);
     assert_eq!((counters.received.get(), counters.dropped(DropReason::VtepUnknown)), (40, 40));
+}
+
+#[test]
+fn losses_are_looked_for_twice_a_second_though_nothing_comes() {
+    let (mut worker, _counters, _reports) = worker();
+    let (_, queue) = attach(&mut worker, 0);
+    for tenth in 0..20 {
+        worker.keep_house(Timestamp::ZERO.plus(Duration::from_millis(100 * tenth)));
+    }
+    assert_eq!(queue.rx_lost.get(), 4);
 }
