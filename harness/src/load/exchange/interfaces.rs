@@ -69,9 +69,10 @@ impl Link for Interfaces {
     fn book(&self, arrived: u64) -> Book {
         let sum = |of: fn(&Side) -> u64| self.sides.iter().map(of).fold(0_u64, u64::saturating_add);
         let since = |of: fn(Statistics) -> u64| {
-            let counted = self.sides.iter().filter_map(|side| {
-                Some(of(Statistics::of(&side.name)?.since(side.before?)))
-            });
+            let counted = self
+                .sides
+                .iter()
+                .filter_map(|side| Some(of(Statistics::of(&side.name)?.since(side.before?))));
             counted.fold(0_u64, u64::saturating_add)
         };
         let dropped = [

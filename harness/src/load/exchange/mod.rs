@@ -121,7 +121,9 @@ impl Exchange {
     /// Requests that are due within the duration; none where there is no rate.
     fn intended(&self) -> Option<u64> {
         match self.rate {
-            Rate::PerSecond(rate) => Some(self.count.min((rate * self.duration.as_secs_f64()).floor() as u64)),
+            Rate::PerSecond(rate) => {
+                Some(self.count.min((rate * self.duration.as_secs_f64()).floor() as u64))
+            }
             Rate::Max => None,
         }
     }

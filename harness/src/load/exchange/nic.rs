@@ -59,7 +59,9 @@ impl Nic {
 
     /// Takes a frame that stands for segments of `size` bytes, where it is more than one.
     pub(super) fn arrive(&mut self, frame: &[u8], size: Option<u16>) {
-        if let Some(segment) = Segment::of(frame).filter(|one| is(self.peer, one.src) && is(self.own, one.dst)) {
+        if let Some(segment) =
+            Segment::of(frame).filter(|one| is(self.peer, one.src) && is(self.own, one.dst))
+        {
             let size = usize::from(size.unwrap_or(u16::MAX)).max(1);
             self.arrived = self.arrived.saturating_add(segment.payload.div_ceil(size).max(1) as u64);
             if self.next_hop.is_none() {

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_is_said_again_is_counted_and_what_is_new_or_empty_is_not() {
-        let said = [segment(99, 0, true), segment(100, 10, false), segment(110, 0, false), segment(110, 5, false)];
+        let said =
+            [segment(99, 0, true), segment(100, 10, false), segment(110, 0, false), segment(110, 5, false)];
         assert_eq!(retransmitted(&said), 0);
         let again = [&said[..], &[segment(110, 5, false), segment(100, 15, false)]].concat();
         assert_eq!(retransmitted(&again), 2);
@@ -132,6 +133,9 @@ mod tests {
     #[test]
     fn numbers_wrap_and_ports_are_used_again() {
         assert_eq!(retransmitted(&[segment(i32::MAX, 10, false), segment(i32::MIN + 9, 10, false)]), 0);
-        assert_eq!(retransmitted(&[segment(5_000, 10, false), segment(99, 0, true), segment(100, 1, false)]), 0);
+        assert_eq!(
+            retransmitted(&[segment(5_000, 10, false), segment(99, 0, true), segment(100, 1, false)]),
+            0
+        );
     }
 }

@@ -153,7 +153,7 @@ impl Leaky {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn whatever_a_wire_does_requests_and_segments_add_up(
