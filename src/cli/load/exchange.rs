@@ -17,7 +17,7 @@ const POLICIES: usize = 1_000;
 /// What is asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Asking {
-    /// TCP requests and responses instead of datagrams
+    /// TCP requests and responses instead of datagrams, in segments as large as the interfaces' MTU allows
     #[arg(long, visible_alias = "tcp-rr", conflicts_with_all = ["size", "imix", "new_flows", "denied", "denied_port", "syn_flood", "random_flows", "flows"])]
     pub(super) request_response: bool,
     /// Through weir's pipeline in memory, from a pod to one on another node, instead of between interfaces

@@ -21,7 +21,7 @@ pub(super) struct Segment {
     length: usize,
     /// Payload alone.
     pub(super) payload: usize,
-    asks: bool,
+    begins: bool,
     resets: bool,
 }
 
@@ -52,7 +52,7 @@ impl Segment {
             sequence: tcp.seq_number(),
             length: tcp.segment_len(),
             payload: tcp.payload().len(),
-            asks: tcp.syn() && !tcp.ack(),
+            begins: tcp.syn(),
             resets: tcp.rst(),
         })
     }
@@ -80,8 +80,8 @@ impl Spoken {
         }
         let end = segment.sequence + segment.length;
         match self.ends.get_mut(&key) {
-            // A connection asked for anew, by another first number, says nothing again.
-            Some(said) if !(segment.asks && *said != end) => {
+            // A connection begun anew, by another first number, says nothing again.
+            Some(said) if !(segment.begins && *said != end) => {
                 if segment.sequence < *said {
                     self.retransmitted = self.retransmitted.saturating_add(1);
                 }
@@ -100,16 +100,16 @@ impl Spoken {
 mod tests {
     use super::*;
 
-    fn segment(sequence: i32, payload: usize, asks: bool) -> Segment {
+    fn segment(sequence: i32, payload: usize, begins: bool) -> Segment {
         let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
-        let length = payload + usize::from(asks);
+        let length = payload + usize::from(begins);
         Segment {
             src: at(10_000),
             dst: at(8000),
             sequence: TcpSeqNumber(sequence),
             length,
             payload,
-            asks,
+            begins,
             resets: false,
         }
     }

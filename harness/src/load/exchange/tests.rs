@@ -57,6 +57,15 @@ fn a_connection_for_each_request_is_a_connection_for_each_request() {
 }
 
 #[test]
+fn source_ports_that_come_round_again_are_no_retransmissions() {
+    let mut bed = ExchangeBed::memory(10).unwrap();
+    let exchanged =
+        run(&mut bed, &Exchange { per_connection: 1, count: 52_000, connections: 16, ..exchange() });
+    assert!(exchanged.connected > 50_000, "{exchanged:?}");
+    assert_eq!(exchanged.retransmitted, [0, 0]);
+}
+
+#[test]
 fn a_rate_is_kept_or_what_was_left_out_is_said() {
     let mut bed = ExchangeBed::memory(10).unwrap();
     let paced = Exchange {
