@@ -97,7 +97,7 @@ enum Stage {
     },
 }
 
-pub(super) fn histogram() -> Histogram<u64> {
+fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_NS, 3)
         .unwrap_or_else(|_| unreachable!("the bounds are in order and the precision is allowed"))
 }
@@ -173,7 +173,7 @@ impl Clients {
             let socket = end.sockets.get_mut::<Socket<'_>>(client.handle);
             let before = client.stage;
             match client.stage {
-                Stage::Idle => {}
+                Stage::Idle | Stage::Asking { .. } => {}
                 Stage::Connecting(since) => {
                     if socket.may_send() {
                         self.connected = self.connected.saturating_add(1);
@@ -197,7 +197,6 @@ impl Clients {
                     let heard = matches!(socket.state(), State::TimeWait | State::Closed);
                     client.stage = Stage::Leaving { heard };
                 }
-                Stage::Asking { .. } => {}
             }
             if let Stage::Asking { since, to_say, to_hear } = client.stage {
                 let to_say = say(socket, to_say);

@@ -50,7 +50,9 @@ fn a_connection_for_each_request_is_a_connection_for_each_request() {
     let mut bed = ExchangeBed::memory(10).unwrap();
     for (per_connection, connected) in [(1, 500), (5, 100)] {
         let exchanged = run(&mut bed, &Exchange { per_connection, ..exchange() });
-        assert_eq!((exchanged.questions.answered, exchanged.connected), (500, connected));
+        assert_eq!(exchanged.questions.answered, 500);
+        // The last ones of the four may have been asked less often.
+        assert!((connected..connected + 4).contains(&exchanged.connected), "{exchanged:?}");
         assert_eq!(exchanged.retransmitted, [0, 0]);
         assert_eq!(exchanged.book.lost, 0);
     }

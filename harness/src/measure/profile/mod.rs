@@ -72,7 +72,7 @@ pub struct Taken {
 
 impl Taken {
     /// Frames that went the way they were meant to: arrived, or were denied where a policy had to. What was to be denied
-    /// and came all the same counts as lost, so that a device that denies nothing has no throughput.
+    /// and came all the same counts as lost, so that a device that denies nothing has hardly any throughput.
     pub fn as_meant(&self) -> u64 {
         self.received.saturating_sub(self.leaked).saturating_add(self.denied)
     }
