@@ -53,7 +53,7 @@ impl ExchangeBed {
     pub fn memory(policies: usize) -> Result<Self, String> {
         let memory = Memory::new(policies)?;
         let name = "weir's pipeline in memory".to_owned();
-        Ok(Self { name, cards: memory.cards(), link: Box::new(memory) })
+        Ok(Self { name, cards: Memory::cards(), link: Box::new(memory) })
     }
 
     #[cfg(test)]

@@ -38,7 +38,7 @@ impl Memory {
     }
 
     /// Of the pod and the one behind the tunnel.
-    pub(super) fn cards(&self) -> [Card; 2] {
+    pub(super) fn cards() -> [Card; 2] {
         let (client_mac, gateway, client, server) = Direction::Encap.ends();
         let (peer_mac, vtep_mac, ..) = Direction::Decap.ends();
         let card = |mac, next_hop, address| Card { mac, address, next_hop: Some(next_hop), mtu: MTU };

@@ -101,7 +101,7 @@ fn answered(question: &[u8], mac: Mac) -> Option<Vec<u8>> {
         Network::Ip(ip) if respond::is_ndp(&ip) => {
             respond::ndp(&mut frame, &ip, None, |_| true, |_| Some(mac), |_| true) == NdpOutcome::Reply
         }
-        _ => false,
+        Network::Ip(_) => false,
     };
     is_answer.then(|| frame.bytes().to_vec())
 }

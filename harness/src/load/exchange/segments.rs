@@ -116,7 +116,9 @@ mod tests {
 
     fn retransmitted(segments: &[Segment]) -> u64 {
         let mut spoken = Spoken::default();
-        segments.iter().for_each(|segment| spoken.note(segment));
+        for segment in segments {
+            spoken.note(segment);
+        }
         spoken.retransmitted
     }
 
