@@ -10,7 +10,7 @@
 //! hold what it does in between: what they are good for is comparing devices, not hosts.
 //!
 //! Two sums come out of a run, both to the last one: every request ends in one way ([`Questions`]), and so does every segment
-//! that left an end ([`Book`](crate::report::Book)). The run ends in order: no more requests, answers awaited, goodbyes, and only when nothing has
+//! that left an end ([`Book`]). The run ends in order: no more requests, answers awaited, goodbyes, and only when nothing has
 //! come for the drain time are segments counted.
 //!
 //! # Bounds
