@@ -148,6 +148,69 @@ fn frames_leave_a_tunnel_and_a_flood_as_they_were_asked_for() {
     assert!(text(&output).contains("its MTU is 1500, these frames need 1550"), "{}", text(&output));
 }
 
+/// Both sums of an exchange, to the last request and the last segment.
+fn adds_up(report: &Value) {
+    let at = |path: &str| number(report, path);
+    let ends = ["answered", "refused", "reset", "timed_out", "open"];
+    let requests: u64 = ends.iter().map(|end| at(&format!("/requests/{end}"))).sum();
+    assert_eq!(at("/requests/asked"), requests, "{report:#}");
+    let dropped = report.pointer("/segments/dropped").and_then(Value::as_object).unwrap();
+    let dropped: u64 = dropped.values().filter_map(Value::as_u64).sum();
+    let segments = at("/segments/received") + dropped + at("/segments/lost");
+    assert_eq!(at("/segments/offered") + at("/segments/excess"), segments, "{report:#}");
+    assert_eq!(at("/response/count"), at("/requests/answered"));
+}
+
+#[test]
+fn tcp_asks_and_is_answered_over_a_bridge() {
+    let Some(_turn) = turn_alone() else { return };
+    let bridge = Bridge::build("ask");
+    let base = ["load", "--to", "near", "--listen", "far", "--request-response", "-o", "json"];
+    for (more, connections) in [
+        (&["--rate", "1000", "--duration", "0.5", "--connections", "8"][..], 8),
+        (&["--rate", "max", "--count", "300", "--per-connection", "1", "--response", "5000"], 300),
+        (&["--rate", "max", "--count", "300", "--ipv6", "--request", "4000", "--connections", "3"], 3),
+    ] {
+        let output = bridge.weir(&[&base[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        adds_up(&report);
+        let asked = number(&report, "/requests/asked");
+        assert!(asked > 0 && number(&report, "/requests/answered") == asked, "{report:#}");
+        assert!(number(&report, "/connected") <= connections, "{report:#}");
+        assert_eq!(asked + number(&report, "/left_out"), if more[1] == "1000" { 500 } else { 300 });
+    }
+    assert!(!bridge.has_drop("near") && !bridge.has_drop("far"), "the interfaces are as they were");
+    let nobody = bridge.weir(&["load", "--to", "near", "--request-response"]);
+    assert!(nobody.status.code() == Some(2) && text(&nobody).contains("--listen is missing"));
+}
+
+#[test]
+fn tcp_asks_through_the_pipeline_in_memory_and_denied_ports_answer_nothing() {
+    let base = ["load", "--memory", "--request-response", "-o", "json", "--rate", "max"];
+    let output = weir(&[&base[..], &["--count", "2000", "--per-connection", "1"]].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    adds_up(&report);
+    assert_eq!((number(&report, "/requests/answered"), number(&report, "/connected")), (2000, 2000));
+    assert_eq!(number(&report, "/segments/lost"), 0);
+    let denied = [&base[..], &["--count", "2", "--connections", "2", "--dst-port", "7000"]].concat();
+    let output = weir(&denied);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    adds_up(&report);
+    assert_eq!(number(&report, "/requests/timed_out"), 2);
+    assert_eq!(number(&report, "/segments/dropped/policy_deny"), number(&report, "/segments/offered"));
+    for (wrong, words) in [
+        (&["--zipf", "1"][..], "--zipf has no meaning"),
+        (&["--connections", "0"], "expected 1 to 1024"),
+        (&["--imix"], "cannot be used with"),
+    ] {
+        let output = weir(&[&base[..], wrong].concat());
+        assert!(output.status.code() == Some(2) && text(&output).contains(words), "{}", text(&output));
+    }
+}
+
 #[test]
 fn the_interface_that_a_host_lives_by_is_refused() {
     let Some(_turn) = turn_alone() else { return };
@@ -239,6 +302,51 @@ fn the_profile_in_memory_has_every_figure_and_says_what_it_is() {
     assert!(run.notes.iter().any(|note| note.starts_with("In memory")));
     let refused = weir(&["bench", "rfc2544", "--memory", "--ipv6"]);
     assert!(refused.status.code() == Some(2) && text(&refused).contains("--ipv6"), "{}", text(&refused));
+}
+
+#[test]
+fn denied_traffic_is_no_loss_where_it_is_denied_and_a_failure_where_it_is_not() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("run");
+    let base = ["bench", "rfc2544", "--quick", "--size", "128", "--no-connections", "--out"];
+    let memory = ["--memory", "--policies", "10", "--denied", "0.2", "--flows", "50"];
+    let output = weir(&[&base[..], &[out.to_str().unwrap()], &memory].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    let run = directory::read(&out).unwrap();
+    assert!(run.adds_up() && run.books.iter().all(|book| book.lost == 0));
+    let flood = run.books.iter().find(|book| book.group == "128 bytes, flood").unwrap();
+    let percent = flood.dropped["policy_deny"] * 100 / flood.offered;
+    assert!((15..25).contains(&percent), "{flood:?}");
+    let ndr = run.find("throughput", "128 bytes", "PDR").unwrap();
+    assert!(ndr.rounds[0] > 0.0, "{:?}", run.notes);
+    assert!(run.notes.iter().any(|note| note.starts_with("20.0 % of the frames were meant to be denied.")));
+
+    let Some(_turn) = turn_alone() else { return };
+    let bridge = Bridge::build("leak");
+    let out = place.path().join("leak");
+    let pair = ["--tx", "near", "--rx", "far", "--denied", "0.2", "--duration", "0.1"];
+    let output = bridge.weir(&[&base[..], &[out.to_str().unwrap()], &pair].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("the device lets them pass"), "{}", text(&output));
+    assert!(directory::read(&out).unwrap().adds_up());
+}
+
+#[test]
+fn the_profile_measures_frames_in_a_tunnel() {
+    let Some(_turn) = turn_alone() else { return };
+    let bridge = Bridge::build("vxlan");
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("run");
+    let base = "bench rfc2544 --quick --tx near --rx far --trial-seconds 0.1 --no-connections --size 64,1518 --vxlan \
+                --from-vtep 192.0.2.2 --to-vtep 192.0.2.1 --inner-dst-mac 02:00:00:00:00:0a --out";
+    let arguments: Vec<&str> = base.split_whitespace().chain(out.to_str()).collect();
+    let output = bridge.weir(&arguments);
+    assert!(output.status.success(), "{}", text(&output));
+    let run = directory::read(&out).unwrap();
+    assert!(run.adds_up());
+    assert!(run.books.iter().any(|book| book.group == "64 bytes, flood" && book.received > 0));
+    let fits = run.notes.iter().any(|note| note.starts_with("1518 bytes became 1468"));
+    assert!(fits, "the tunnel's headers take their place: {:?}", run.notes);
 }
 
 #[test]

@@ -200,16 +200,8 @@ fn what_is_forwarded_and_dropped_is_on_file_to_the_packet() {
     let directory = generated(300_000);
     let directory = directory.path();
     let report = report(directory, &replay(&["--out", "out.pcapng", "--dropped", "dropped.pcapng"]), 0);
-    let packets = |name: &str| {
-        let mut reader = CaptureReader::open(&directory.join(name)).unwrap();
-        let mut count = 0;
-        while reader.next_packet().unwrap().is_some() {
-            count += 1;
-        }
-        count
-    };
-    assert_eq!(report["balance"]["forwarded"], packets("out.pcapng"));
-    assert_eq!(report["balance"]["dropped"], packets("dropped.pcapng"));
+    assert_eq!(report["balance"]["forwarded"], packets_in(&directory.join("out.pcapng")));
+    assert_eq!(report["balance"]["dropped"], packets_in(&directory.join("dropped.pcapng")));
 }
 
 #[test]
@@ -258,6 +250,56 @@ fn a_fault_exits_2_with_its_place_after_everything_before_it_was_reported() {
     }
 }
 
+/// Packets on file.
+fn packets_in(path: &Path) -> u64 {
+    let mut reader = CaptureReader::open(path).unwrap();
+    let mut count = 0;
+    while reader.next_packet().unwrap().is_some() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn hostile_captures_end_in_a_located_error_after_everything_before_it_is_on_file() {
+    let directory = generated(200_000);
+    let directory = directory.path();
+    let good = std::fs::read(directory.join("made.pcapng")).unwrap();
+    let whole = report(directory, &REPLAY, 0);
+    let number = |value: u32| value.to_le_bytes();
+    let block = |kind: u32, length: u32, body: &[u8], again: u32| {
+        [&number(kind)[..], &number(length), body, &number(again)].concat()
+    };
+    let faults: [(&str, Vec<u8>, &str); 7] = [
+        ("half a block", block(6, 60, &[0; 20], 0), "the file ends"),
+        ("a packet block of 4 GB", block(6, 0xffff_fffc, &[0; 40], 0), "4294967292"),
+        ("a block of 4 GB to skip", block(0x0bad, 0xffff_fffc, &[0; 40], 0), "the file ends"),
+        ("a block that loops on itself", block(6, 0, &[], 0), "block"),
+        ("a block of its own header", block(5, 8, &[], 8), "block"),
+        ("lengths that differ", block(5, 16, &[0; 4], 20), "20"),
+        ("a packet of 4 GB in a small block", block(6, 36, &[[0; 12], [0xff; 12]].concat(), 36), "block"),
+    ];
+    for (name, fault, words) in faults {
+        std::fs::write(directory.join("made.pcapng"), [&good[..], &fault].concat()).unwrap();
+        let outputs = ["--out", "out.pcapng", "--dropped", "dropped.pcapng", "--record", "record.jsonl"];
+        let output = run(directory, &replay(&[&outputs[..], &["-o", "json"]].concat()));
+        let problems = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {problems}");
+        let place = problems.split("made.pcapng: byte ").nth(1);
+        let place = place.unwrap_or_else(|| panic!("{name}: {problems}"));
+        let byte: usize = place.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+        assert!((good.len()..=good.len() + fault.len()).contains(&byte), "{name}: {problems}");
+        assert!(problems.contains(words), "{name}: {problems}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["balance"], whole["balance"], "{name}");
+        assert_eq!(report["balance"]["forwarded"], packets_in(&directory.join("out.pcapng")), "{name}");
+        assert_eq!(report["balance"]["dropped"], packets_in(&directory.join("dropped.pcapng")), "{name}");
+        let recorded = lines(&directory.join("record.jsonl")).count() as u64;
+        assert_eq!(report["balance"]["read"], recorded, "{name}");
+        assert!(count(&report["peak_memory_bytes"]) < 200_000_000, "{name}");
+    }
+}
+
 fn interrupt(child: &Child) {
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
@@ -284,12 +326,39 @@ fn ctrl_c_reports_what_was_processed_and_leaves_complete_files() {
     assert_eq!(report["balance"]["adds_up"], true);
     let forwarded = count(&report["balance"]["forwarded"]);
     assert!(forwarded > 0);
-    let mut reader = CaptureReader::open(&directory.join("out.pcapng")).unwrap();
-    let mut written = 0;
-    while reader.next_packet().unwrap().is_some() {
-        written += 1;
-    }
-    assert_eq!(written, forwarded);
+    assert_eq!(forwarded, packets_in(&directory.join("out.pcapng")));
+}
+
+#[test]
+fn ctrl_c_at_full_speed_loses_nothing_from_any_file() {
+    let directory = generated(300_000);
+    let directory = directory.path();
+    let files = ["--out", "out.pcapng", "--dropped", "dropped.pcapng", "--record", "record.jsonl"];
+    let more = ["--flows", "flows.jsonl", "--loop", "1000000", "-o", "json"];
+    let mut child = weir(directory, &replay(&[&files[..], &more].concat()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    interrupt(&child);
+    let begin = Instant::now();
+    let status = child.wait().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert_eq!(status.code(), Some(130));
+    let report: Value = serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
+    let balance = &report["balance"];
+    assert_eq!((&report["capture"]["interrupted"], &balance["adds_up"]), (&true.into(), &true.into()));
+    assert_eq!(balance["forwarded"], packets_in(&directory.join("out.pcapng")));
+    assert_eq!(balance["dropped"], packets_in(&directory.join("dropped.pcapng")));
+    assert_eq!(balance["read"], lines(&directory.join("record.jsonl")).count() as u64);
+    let flows: Vec<Value> = lines(&directory.join("flows.jsonl")).collect();
+    let sum = |field: &str| flows.iter().map(|flow| count(&flow[field])).sum::<u64>();
+    assert_eq!(
+        (&balance["forwarded"], &balance["dropped"]),
+        (&sum("forwarded").into(), &sum("dropped").into())
+    );
 }
 
 #[test]

@@ -13,6 +13,8 @@ use vxlan::mac::Mac;
 use vxlan::wire::vxlan::UDP_PORT_FLANNEL;
 use vxlan::{Vni, encap};
 
+mod exchange;
+
 use super::Outcome;
 use super::lab_bench::seconds;
 use super::output::Output;
@@ -22,6 +24,7 @@ use super::replay::interruptible;
 const DRAIN: Duration = Duration::from_millis(500);
 /// First destination port.
 const DST_PORT: u16 = 8000;
+const DENIED_PORT: u16 = 7000;
 /// Addresses set aside for benchmarks (RFC 2544 appendix C.2.2, RFC 5180 section 8).
 const BENCHMARK_V4: (&str, &str) = ("198.18.0.1/32", "198.19.0.1");
 const BENCHMARK_V6: (&str, &str) = ("2001:2::1/128", "2001:2:0:1::1");
@@ -33,6 +36,9 @@ const BENCHMARK_V6: (&str, &str) = ("2001:2::1/128", "2001:2:0:1::1");
 /// duplicated, reordered, and how long they took. While it listens, the kernel does not see what arrives at that
 /// interface (killed, it leaves that so: `tc qdisc del dev INTERFACE clsact`). Needs CAP_NET_RAW, and CAP_NET_ADMIN to listen.
 ///
+/// With --request-response, TCP clients at the one interface ask servers at the other, at --rate requests per second:
+/// how many are answered, how long that takes, how many connections are opened, and every segment accounted for.
+///
 /// Exits 1 if nothing could be sent, or nothing came back; 130 on Ctrl-C, with what was counted until then.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -40,21 +46,23 @@ const BENCHMARK_V6: (&str, &str) = ("2001:2::1/128", "2001:2:0:1::1");
   weir load --to veth0 --listen veth1 --rate 50kpps --imix --flows 10000 --zipf 1.1
   weir load --to eth1 --dst-mac 02:00:00:00:00:02 --rate max --syn-flood --src 198.18.0.0/16 --dst 10.244.1.2
   weir load --to eth1 --dst-mac 02:00:00:00:00:02 --rate 10kpps --vxlan --vni 1 --from-vtep 192.0.2.2 \\
-      --to-vtep 192.0.2.1 --inner-dst-mac 02:00:00:00:00:0a --src 10.244.2.2 --dst 10.244.1.2")]
+      --to-vtep 192.0.2.1 --inner-dst-mac 02:00:00:00:00:0a --src 10.244.2.2 --dst 10.244.1.2
+  weir load --to veth0 --listen veth1 --request-response --connections 64 --rate max --response 1024
+  weir load --memory --request-response --per-connection 1 --rate 5000")]
 pub(super) struct Args {
     /// Interface to send by
-    #[arg(long, value_name = "INTERFACE")]
-    to: String,
+    #[arg(long, value_name = "INTERFACE", required_unless_present = "memory")]
+    to: Option<String>,
     /// Interface at which what was sent is to come back
     #[arg(long, value_name = "INTERFACE", conflicts_with = "syn_flood")]
     listen: Option<String>,
-    /// Frames per second (1000, 500kpps, 1.2Mpps), or max
+    /// Frames per second (1000, 500kpps, 1.2Mpps), or max; with --request-response, requests per second
     #[arg(long, value_name = "RATE", default_value = "1000")]
     rate: Rate,
     /// For how long, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     duration: Duration,
-    /// Most frames
+    /// Most frames, or requests
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Frame size in bytes with FCS, 64 to 1518; with --vxlan that of the inner frame
@@ -66,18 +74,14 @@ pub(super) struct Args {
     /// Begin so many flows a second beside those of --flows
     #[arg(long, value_name = "N", default_value_t = 0.0)]
     new_flows: f64,
-    /// Share of frames, 0 to 1, to --denied-port
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    denied: f64,
-    /// L4 port that the policy under test denies
-    #[arg(long, value_name = "PORT", default_value_t = 7000)]
-    denied_port: u16,
     /// TCP segments that ask for a connection, each for another
     #[arg(long, conflicts_with = "random_flows")]
     syn_flood: bool,
     /// Datagrams of which each begins a flow
     #[arg(long)]
     random_flows: bool,
+    #[command(flatten)]
+    exchange: exchange::Asking,
     #[command(flatten)]
     traffic: Traffic,
     /// Use an interface that carries a default route too
@@ -108,6 +112,12 @@ pub(super) struct Traffic {
     /// First of a hundred destination ports
     #[arg(long, value_name = "PORT", default_value_t = DST_PORT)]
     dst_port: u16,
+    /// Share of frames, 0 to 1, to --denied-port: that they do not come is no loss
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(super) denied: f64,
+    /// L4 port that the policy under test denies
+    #[arg(long, value_name = "PORT", default_value_t = DENIED_PORT)]
+    denied_port: u16,
     /// Source MAC, by default that of the sending interface
     #[arg(long, value_name = "MAC")]
     src_mac: Option<Mac>,
@@ -147,29 +157,36 @@ fn subnet(text: &str) -> Result<IpNet, String> {
 }
 
 impl Traffic {
-    /// The first option that asks for other frames than the default ones, but for flows and seed.
-    pub(super) fn peculiar(&self) -> Option<&'static str> {
+    /// The options that ask for other frames than the default ones, but for flows, seed and the share to be denied.
+    pub(super) fn peculiar(&self) -> impl Iterator<Item = &'static str> {
         let options = [
             (self.zipf.is_some(), "--zipf"),
             (self.ipv6, "--ipv6"),
             (self.src.is_some(), "--src"),
             (self.dst.is_some(), "--dst"),
             (self.dst_port != DST_PORT, "--dst-port"),
+            (self.denied_port != DENIED_PORT, "--denied-port"),
             (self.src_mac.is_some(), "--src-mac"),
             (self.dst_mac.is_some(), "--dst-mac"),
             (self.vxlan, "--vxlan"),
         ];
-        options.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+        options.into_iter().filter(|(given, _)| *given).map(|(_, name)| name)
     }
 
-    /// The frames, sent by one interface and perhaps received by another.
-    pub(super) fn shape(&self, wire: &Wire) -> anyhow::Result<Shape> {
+    /// Source addresses and destination.
+    fn addresses(&self) -> anyhow::Result<(IpNet, IpAddr)> {
         let (src, dst) = if self.ipv6 { BENCHMARK_V6 } else { BENCHMARK_V4 };
         let src = self.src.map_or_else(|| src.parse(), Ok)?;
         let dst = self.dst.map_or_else(|| dst.parse(), Ok)?;
         if self.ipv6 == dst.is_ipv4() {
             bail!("--dst {dst}: expected an IPv{} address", if self.ipv6 { '6' } else { '4' });
         }
+        Ok((src, dst))
+    }
+
+    /// The frames, sent by one interface and perhaps received by another.
+    pub(super) fn shape(&self, wire: &Wire) -> anyhow::Result<Shape> {
+        let (src, dst) = self.addresses()?;
         let src_mac = self.src_mac.unwrap_or(Mac(wire.tx().mac));
         let dst_mac = self.dst_mac.or_else(|| wire.rx().map(|rx| Mac(rx.mac)));
         let dst_mac =
@@ -186,6 +203,8 @@ impl Traffic {
             flows: self.flows,
             popularity: self.zipf.map_or(Popularity::Uniform, Popularity::Zipf),
             dst_port: self.dst_port,
+            denied: self.denied,
+            denied_port: self.denied_port,
             seed: self.seed,
             ..Shape::between(ends)
         };
@@ -218,11 +237,14 @@ impl Traffic {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let interrupt = interruptible()?;
-    if !args.force {
-        refuse_default_route(&args.to)?;
-        args.listen.as_deref().map_or(Ok(()), refuse_default_route)?;
+    for interface in args.to.iter().chain(&args.listen).filter(|_| !args.force) {
+        refuse_default_route(interface)?;
     }
-    let mut wire = Wire::open(&args.to, args.listen.as_deref(), DRAIN)?;
+    if args.exchange.request_response {
+        return exchange::run(args, &interrupt);
+    }
+    let to = args.to.as_deref().unwrap_or_default();
+    let mut wire = Wire::open(to, args.listen.as_deref(), DRAIN)?;
     let shape = Shape {
         sizes: if args.imix { Sizes::IMIX } else { args.size },
         kind: match (args.syn_flood, args.random_flows) {
@@ -231,17 +253,12 @@ pub(super) fn run(args: &Args) -> Outcome {
             _ => Kind::Flows,
         },
         new_flows: args.new_flows,
-        denied: args.denied,
-        denied_port: args.denied_port,
         ..args.traffic.shape(&wire)?
     };
     shape.check()?;
     let (needed, largest) = (shape.mtu_needed(), wire.tx().mtu as usize);
     if needed > largest {
-        bail!(
-            "{}: its MTU is {largest}, these frames need {needed}: raise it, or send smaller ones",
-            args.to
-        );
+        bail!("{to}: its MTU is {largest}, these frames need {needed}: raise it, or send smaller ones");
     }
     let frames = args.count.unwrap_or(u64::MAX);
     let order = Order { shape: &shape, rate: args.rate, duration: args.duration, frames, stop: &interrupt };

@@ -83,6 +83,14 @@ fn shape() -> impl Strategy<Value = Shape> {
     )
 }
 
+/// A frame with this stamp in a datagram.
+pub(super) fn datagram(stamp: Stamp) -> Vec<u8> {
+    let mut frame = frames(&Shape::between(ends(false, 0)), 1).remove(0);
+    let at = 14 + 20 + 8;
+    frame[at..at + 12].copy_from_slice(&stamp.to_bytes());
+    frame
+}
+
 fn frames(shape: &Shape, count: usize) -> Vec<Vec<u8>> {
     let mut generator = Generator::new(shape, 3).unwrap();
     let mut frame = Frame::new();

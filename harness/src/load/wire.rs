@@ -7,9 +7,8 @@
 //! One thread sends, another receives, which does not sleep meanwhile: it takes a processor. After the last frame it
 //! waits until nothing has come for the drain time, and only then anything is counted. What an interface or the
 //! receiver's own socket dropped is booked under that name, what is missing without a word is lost. Counters of
-//! interfaces see other traffic too: they are believed for no more than is missing ([`Book::close`]).
+//! interfaces see other traffic too: they are believed for no more than is missing (`Book::close`).
 
-use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,11 +16,9 @@ use std::time::{Duration, Instant};
 use dataplane::buffer::{BATCH_FRAMES, Batch, Pool};
 use dataplane::ports::af_packet::AfPacketPort;
 use dataplane::ports::{Port, PortInfo};
-use serde::Serialize;
 
 use super::interface::{Listening, Statistics, open_to_send};
 use super::{Clock, Generator, Mark, Offered, Rate, Shape, Tally, send};
-use crate::report::{Book, Latency, quantity};
 
 /// Longest wait for frames that keep coming after the last one was sent.
 const LONGEST_DRAIN: Duration = Duration::from_secs(5);
@@ -55,7 +52,9 @@ pub struct Passed {
     pub offered: Offered,
     /// What came back, where somebody listened.
     pub tally: Option<Tally>,
-    /// Drops that were counted, by name.
+    /// Frames that were meant to be denied, did not come, and were sent for certain.
+    pub denied: u64,
+    /// Drops that were counted, by name, those denied the first.
     pub dropped: Vec<(String, u64)>,
     /// What the sending interface counted meanwhile.
     pub interface: Option<Statistics>,
@@ -125,9 +124,19 @@ impl Wire {
             dropped.insert(0, ("rx_socket_full".to_owned(), lost));
             dropped.push(("rx_dropped".to_owned(), rx));
         }
+        let denied = tally.as_ref().map_or(0, |tally| denied(&offered, tally));
+        dropped.insert(0, ("denied".to_owned(), denied));
         dropped.retain(|(_, count)| *count > 0);
-        Ok(Passed { offered, tally, dropped, interface })
+        Ok(Passed { offered, tally, denied, dropped, interface })
     }
+}
+
+/// Frames meant to be denied that did not come. Which of the frames made were refused by the port nobody says: as many
+/// as were refused are not excused.
+pub(super) fn denied(offered: &Offered, tally: &Tally) -> u64 {
+    let missing = offered.sent.saturating_sub(tally.received());
+    let sent = offered.denied.saturating_sub(offered.refused());
+    sent.saturating_sub(tally.denied().received).min(missing)
 }
 
 /// Receives until `sent` is set and nothing has come for `drain`; also what the socket lost.
@@ -162,147 +171,5 @@ fn receive(
         if received.frames == 0 {
             std::thread::yield_now();
         }
-    }
-}
-
-/// What a load did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LoadReport {
-    /// The interface it was sent by.
-    pub interface: String,
-    /// What chose.
-    pub seed: u64,
-    /// Frames per second that were asked for; none: as fast as it goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub asked_pps: Option<f64>,
-    /// Frames per second that were sent.
-    pub reached_pps: f64,
-    /// What was sent, and what not.
-    pub offered: Offered,
-    /// Frames that the interface says it sent meanwhile, those of others among them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface_sent: Option<u64>,
-    /// Frames that it says it dropped instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface_dropped: Option<u64>,
-    /// What came back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub arrived: Option<Arrived>,
-    /// Whether it was ended early.
-    pub interrupted: bool,
-}
-
-/// What came back.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Arrived {
-    /// The interface it came by.
-    pub interface: String,
-    /// Where every frame went.
-    pub book: Book,
-    /// Frames that came again; in the book they are `excess`.
-    pub duplicated: u64,
-    /// Frames that came after later ones.
-    pub reordered: u64,
-    /// Frames that were meant to be denied and came all the same.
-    pub denied: u64,
-    /// Frames of others.
-    pub foreign: u64,
-    /// Frames per second that came.
-    pub pps: f64,
-    /// From the generator to the counter. Lost frames are in no percentile.
-    pub latency: Latency,
-}
-
-impl Arrived {
-    fn of(interface: &str, offered: &Offered, tally: &Tally, dropped: &[(String, u64)]) -> Self {
-        let (allowed, denied) = (tally.allowed(), tally.denied());
-        let duplicated = allowed.duplicated.saturating_add(denied.duplicated);
-        let book = Book::close(offered.sent, tally.received(), offered.refused(), dropped);
-        let (excess, received) =
-            (book.excess.saturating_add(duplicated), book.received.saturating_add(duplicated));
-        let lost = offered.sent.saturating_sub(tally.received());
-        Self {
-            interface: interface.to_owned(),
-            book: Book { group: "load".to_owned(), round: 1, excess, received, ..book },
-            duplicated,
-            reordered: allowed.reordered.saturating_add(denied.reordered),
-            denied: denied.received,
-            foreign: tally.foreign(),
-            pps: if offered.seconds > 0.0 { tally.received() as f64 / offered.seconds } else { 0.0 },
-            latency: Latency::of("load", interface, tally.latency(), lost),
-        }
-    }
-}
-
-impl LoadReport {
-    /// Of an order that has been passed.
-    pub fn of(wire: &Wire, order: &Order<'_>, passed: &Passed) -> Self {
-        let offered = passed.offered;
-        let (tx, rx) = wire.names();
-        let arrived = passed.tally.as_ref().zip(rx);
-        Self {
-            interface: tx.to_owned(),
-            seed: order.shape.seed,
-            asked_pps: if let Rate::PerSecond(rate) = order.rate { Some(rate) } else { None },
-            reached_pps: offered.rate(),
-            offered,
-            interface_sent: passed.interface.map(|counted| counted.sent),
-            interface_dropped: passed.interface.map(|counted| counted.tx_dropped),
-            arrived: arrived.map(|(tally, rx)| Arrived::of(rx, &offered, tally, &passed.dropped)),
-            interrupted: order.stop.load(Ordering::SeqCst),
-        }
-    }
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Offered { sent, congested, failed, left_out, denied, new_flows, seconds } = self.offered;
-        let asked = self.asked_pps.map_or("max".to_owned(), |rate| quantity(rate, "packet/s"));
-        writeln!(
-            f,
-            "{}: {sent} packets in {seconds:.2} s, {} reached, {asked} asked for",
-            self.interface,
-            quantity(self.reached_pps, "packet/s")
-        )?;
-        writeln!(f, "not offered: {congested} queue full, {failed} refused, {left_out} too late")?;
-        if denied > 0 || new_flows > 0 {
-            writeln!(f, "of those made: {denied} to be denied, {new_flows} that began a flow")?;
-        }
-        if let (Some(sent), Some(dropped)) = (self.interface_sent, self.interface_dropped) {
-            writeln!(f, "the interface counts {sent} sent and {dropped} dropped meanwhile")?;
-        }
-        let Some(arrived) = &self.arrived else { return Ok(()) };
-        let Book { offered, received, excess, dropped, lost, .. } = &arrived.book;
-        write!(f, "{}: offered {offered}", arrived.interface)?;
-        if *excess > 0 {
-            write!(f, " + {excess} in excess")?;
-        }
-        write!(f, " = received {received}")?;
-        for (reason, count) in dropped {
-            write!(f, " + {reason} {count}")?;
-        }
-        let sum = if arrived.book.adds_up() {
-            "adds up"
-        } else {
-            "DOES NOT ADD UP: a bug of weir, please report it"
-        };
-        writeln!(f, " + lost {lost}: {sum}")?;
-        writeln!(
-            f,
-            "{} duplicated, {} reordered, {} though to be denied, {} of others",
-            arrived.duplicated, arrived.reordered, arrived.denied, arrived.foreign
-        )?;
-        let latency = &arrived.latency;
-        let at = |quantile| quantity(latency.at(quantile) as f64 / 1e9, "s");
-        writeln!(
-            f,
-            "latency of {}: p50 {}, p99 {}, p99.9 {}, longest {}; {} probes lost are in none of them",
-            latency.count,
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0),
-            latency.lost
-        )
     }
 }

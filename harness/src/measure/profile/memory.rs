@@ -84,6 +84,18 @@ impl MemoryBed {
         Ok(self.near.send(&mut self.pool, &mut self.batch)?.congested as u64)
     }
 
+    /// Frames of a share, 0 to 1, are to be denied.
+    #[must_use]
+    pub fn with_denied(mut self, share: f64) -> Self {
+        self.shape.denied = share;
+        self
+    }
+
+    /// Packets that the policies have denied so far.
+    fn denied(&self) -> u64 {
+        self.node.counters.dropped(DropReason::PolicyDeny)
+    }
+
     fn drops(&self) -> Vec<(String, u64)> {
         let counted = DropReason::ALL.iter();
         counted.map(|reason| (reason.name().to_owned(), self.node.counters.dropped(*reason))).collect()
@@ -104,7 +116,7 @@ impl Testbed for MemoryBed {
     }
 
     fn highest(&self, flood: &Taken) -> f64 {
-        flood.received_rate() * MARGIN
+        flood.rate() * MARGIN
     }
 
     fn burst_rate(&self, most: f64) -> Rate {
@@ -130,6 +142,7 @@ impl Testbed for MemoryBed {
         let mut generator = Generator::new(order.shape, self.trial).map_err(io::Error::other)?;
         let mut tally = Tally::new(generator.mark());
         let before = self.drops();
+        let denied_before = self.denied();
         let (begin, mut made, mut refused) = (self.now, 0_u64, 0_u64);
         let length = u64::try_from(order.duration.as_nanos()).unwrap_or(u64::MAX);
         let frames = match order.rate {
@@ -203,6 +216,12 @@ impl Testbed for MemoryBed {
             received: tally.received(),
             duplicated: allowed.duplicated.saturating_add(denied.duplicated),
             reordered: allowed.reordered.saturating_add(denied.reordered),
+            // No more than were meant to be: others are lost, whatever denied them.
+            denied: self
+                .denied()
+                .saturating_sub(denied_before)
+                .min(generator.written().denied.saturating_sub(denied.received)),
+            leaked: denied.received,
             dropped,
             seconds,
             latency: tally.latency().clone(),

@@ -14,29 +14,36 @@
 //! just after it came out (store and forward, RFC 1242 section 3.8, with the time in the generator's queues); lost
 //! frames are in no percentile and stated beside. [`Plan::rfc2544`] has the RFC's lengths of trials; every other plan
 //! is shorter, and its report says that it is not conformant.
+//!
+//! With a share of denied traffic, a frame that a policy has to deny is no loss when it does not arrive; it is one when it
+//! does. In memory the pipeline's own counter says how many were denied, so that those lost before it are lost. Around a
+//! device nobody says why a frame is missing: there the denied ones all count as denied.
 
 mod learning;
+mod loss;
 mod memory;
 mod pair;
+mod plan;
 mod runner;
+mod throughput;
 mod waits;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::load::{Rate, Shape, Sizes};
+use crate::load::{Rate, Shape};
 
 pub use crate::load::Order;
 
 pub use learning::Learning;
 pub use memory::MemoryBed;
 pub use pair::PairBed;
-pub use runner::{ProfileError, Progress, run};
+pub use plan::Plan;
+pub use runner::{ProfileError, Progress, leaked, run};
 
 /// What came of it, counted after the device has drained.
 #[derive(Debug, Clone)]
@@ -51,7 +58,11 @@ pub struct Taken {
     pub duplicated: u64,
     /// Frames that arrived after later ones.
     pub reordered: u64,
-    /// Drops that somebody counted, the most trustworthy first.
+    /// Frames that were meant to be denied and did not arrive, as far as that is not known to be for another reason.
+    pub denied: u64,
+    /// Frames that were meant to be denied and arrived; of those received.
+    pub leaked: u64,
+    /// Drops that somebody counted, the most trustworthy first; those denied among them.
     pub dropped: Vec<(String, u64)>,
     /// How long the frames were sent.
     pub seconds: f64,
@@ -60,9 +71,15 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Frames that arrived, per second of sending.
-    fn received_rate(&self) -> f64 {
-        self.received as f64 / self.seconds.max(1e-9)
+    /// Frames that went the way they were meant to: arrived, or were denied where a policy had to. What was to be denied
+    /// and came all the same counts as lost, so that a device that denies nothing has hardly any throughput.
+    pub fn as_meant(&self) -> u64 {
+        self.received.saturating_sub(self.leaked).saturating_add(self.denied)
+    }
+
+    /// Those frames per second of sending.
+    fn rate(&self) -> f64 {
+        self.as_meant() as f64 / self.seconds.max(1e-9)
     }
 }
 
@@ -94,55 +111,4 @@ pub trait Testbed {
     /// # Errors
     /// It could not be run at all; `Interrupted` where it was ended early.
     fn run(&mut self, order: &Order<'_>) -> io::Result<Taken>;
-}
-
-/// Which trials, and how long.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// Frame sizes.
-    pub sizes: Vec<Sizes>,
-    /// Length of the trials that decide about throughput.
-    pub trial: Duration,
-    /// Relative width of the answer.
-    pub width: f64,
-    /// Length of a latency trial.
-    pub latency: Duration,
-    /// Trials of bursts, of which the mean is reported.
-    pub bursts: usize,
-    /// Longest burst.
-    pub longest_burst: Duration,
-    /// Whether the rate of new connections is searched too.
-    pub connections: bool,
-    /// Whether lengths are those of the RFC.
-    pub conformant: bool,
-}
-
-impl Plan {
-    /// RFC 2544: trials of 60 s, latency over 120 s, 50 bursts of 2 s at the most.
-    pub fn rfc2544() -> Self {
-        Self {
-            sizes: Sizes::RFC2544.to_vec(),
-            trial: Duration::from_mins(1),
-            width: 0.005,
-            latency: Duration::from_mins(2),
-            bursts: 50,
-            longest_burst: Duration::from_secs(2),
-            connections: true,
-            conformant: true,
-        }
-    }
-
-    /// The same in trials of `trial`: not conformant.
-    #[must_use]
-    pub fn shortened(self, trial: Duration) -> Self {
-        Self {
-            trial,
-            latency: trial,
-            bursts: 3,
-            longest_burst: trial,
-            width: 0.02,
-            conformant: false,
-            ..self
-        }
-    }
 }

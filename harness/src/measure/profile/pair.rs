@@ -39,7 +39,7 @@ impl Testbed for PairBed {
     /// No more than the generator can send: that is the line rate here.
     fn highest(&self, flood: &Taken) -> f64 {
         let sent = flood.offered as f64 / flood.seconds.max(1e-9);
-        sent.min(flood.received_rate() * MARGIN)
+        sent.min(flood.rate() * MARGIN)
     }
 
     fn burst_rate(&self, _most: f64) -> Rate {
@@ -62,13 +62,15 @@ impl Testbed for PairBed {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let Some(tally) = passed.tally else { return Err(io::Error::other("nobody listens")) };
-        let counts = tally.allowed();
+        let (counts, leaked) = (tally.allowed(), tally.denied());
         Ok(Taken {
             offered: passed.offered.sent,
             refused: passed.offered.refused(),
             received: tally.received(),
-            duplicated: counts.duplicated,
-            reordered: counts.reordered,
+            duplicated: counts.duplicated.saturating_add(leaked.duplicated),
+            reordered: counts.reordered.saturating_add(leaked.reordered),
+            denied: passed.denied,
+            leaked: leaked.received,
             dropped: passed.dropped,
             seconds: passed.offered.seconds,
             latency: tally.latency().clone(),

@@ -4,24 +4,13 @@
 //! trials, or in the middle of one, which then is not in it.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::{Order, Plan, Taken, Testbed};
 use crate::load::{Kind, Rate, Shape, Sizes};
-use crate::measure::{Device, Found, Goal, Limits, Outcome, SearchError, Trial, search};
-use crate::report::{Book, Curve, Environment, Figure, Latency, Point, Run};
-
-/// Rate at which a device is warmed up, in frames per second.
-const WARM: f64 = 1_000.0;
-/// How long new connections are opened before their rate is searched.
-const FILL: Duration = Duration::from_millis(500);
-/// Preamble, start delimiter and gap of a frame on the wire.
-const BETWEEN_FRAMES: f64 = 20.0;
-/// Trials after which a search gives up.
-const TRIALS: usize = 120;
-/// Trials that a search takes, about: for the time left.
-const USUAL_TRIALS: u32 = 24;
+use crate::measure::SearchError;
+use crate::report::{Book, Environment, Figure, Latency, Run};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +41,15 @@ pub enum ProfileError {
     /// A search could not begin.
     #[error(transparent)]
     Search(SearchError),
+}
+
+/// Group of the figures about frames that were meant to be denied.
+const DENIED: &str = "denied traffic";
+const LEAKED: &str = "came all the same";
+
+/// Whether frames that were meant to be denied came all the same.
+pub fn leaked(run: &Run) -> bool {
+    run.find(DENIED, "device", LEAKED).is_some_and(|series| series.rounds.iter().any(|count| *count > 0.0))
 }
 
 /// How far it is.
@@ -99,6 +97,8 @@ pub fn run(
         total: plan.foreseen(),
         duplicated: 0,
         reordered: 0,
+        denied: 0,
+        leaked: 0,
     };
     let outcome = runner.all();
     let interrupted = match outcome {
@@ -108,7 +108,20 @@ pub fn run(
     };
     let notes = runner.bed.notes();
     let (duplicated, reordered) = (runner.duplicated, runner.reordered);
+    let (share, denied, leaked) = (runner.bed.shape().denied, runner.denied, runner.leaked);
     let mut run = runner.run;
+    if share > 0.0 {
+        run.notes.push(format!(
+            "{:.1} % of the frames were meant to be denied. {denied} were, which is no loss; {leaked} came all the \
+             same, which is.",
+            share * 100.0
+        ));
+        let mut add = |what: &str, count: u64| {
+            run.add(DENIED, "device", Figure::less(what, "packet"), count as f64);
+        };
+        add("denied", denied);
+        add(LEAKED, leaked);
+    }
     if duplicated > 0 || reordered > 0 {
         run.notes.push(format!("{duplicated} frames came more than once, {reordered} after later ones."));
     }
@@ -121,47 +134,26 @@ pub fn run(
     Ok(run)
 }
 
-impl Plan {
-    /// How long the trials of one frame size take, about.
-    fn of_a_size(&self) -> Duration {
-        let searched = self.trial.saturating_mul(USUAL_TRIALS) / 2;
-        let bursts = self.longest_burst.saturating_mul(u32::try_from(self.bursts).unwrap_or(u32::MAX));
-        searched + self.latency.saturating_mul(3) + self.trial.saturating_mul(6) + bursts
-    }
-
-    fn foreseen(&self) -> Duration {
-        let sizes = u32::try_from(self.sizes.len()).unwrap_or(u32::MAX);
-        let connections = self.trial.saturating_mul(u32::from(self.connections) * USUAL_TRIALS) / 2;
-        self.of_a_size().saturating_mul(sizes).saturating_add(connections)
-    }
-
-    fn goals(&self) -> [Goal; 2] {
-        let narrow = |goal: Goal| Goal { width: self.width, ..goal };
-        if self.conformant {
-            let pdr = Goal { name: "PDR".to_owned(), loss_ratio: 0.005, ..Goal::rfc2544() };
-            return [narrow(Goal::rfc2544()), narrow(pdr)];
-        }
-        [narrow(Goal::ndr(self.trial)), narrow(Goal::pdr(self.trial))]
-    }
-}
-
 /// Why the trials ended early.
-enum End {
+pub(super) enum End {
     Interrupted,
     Error(ProfileError),
 }
 
-struct Runner<'a> {
-    subject: String,
-    bed: &'a mut dyn Testbed,
-    plan: &'a Plan,
-    interrupt: &'a AtomicBool,
+/// The trials so far.
+pub(super) struct Runner<'a> {
+    pub(super) subject: String,
+    pub(super) bed: &'a mut dyn Testbed,
+    pub(super) plan: &'a Plan,
+    pub(super) interrupt: &'a AtomicBool,
     progress: &'a mut dyn FnMut(&Progress),
-    run: Run,
+    pub(super) run: Run,
     done: Duration,
     total: Duration,
     duplicated: u64,
     reordered: u64,
+    denied: u64,
+    leaked: u64,
 }
 
 impl Runner<'_> {
@@ -197,7 +189,7 @@ impl Runner<'_> {
                     let name = format!("{group}, latency at {share:.0} % of NDR");
                     let rate = Rate::PerSecond(bound.load * share / 100.0);
                     let taken = self.trial(&name, shape, rate, self.plan.latency, u64::MAX)?;
-                    let lost = taken.offered.saturating_sub(taken.received);
+                    let lost = taken.offered.saturating_sub(taken.as_meant());
                     let (group, subject) = (format!("{group}, latency"), format!("at {share:.0} % of NDR"));
                     self.run.latencies.push(Latency::of(&group, &subject, &taken.latency, lost));
                     for (quantile, figure) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
@@ -213,148 +205,8 @@ impl Runner<'_> {
         self.bursts(&group, shape, most)
     }
 
-    /// NDR and PDR of a shape, and the highest load that was tried.
-    fn throughput(&mut self, group: String, shape: &Shape) -> Result<(Vec<Found>, f64), End> {
-        let warm = self.plan.trial.min(Duration::from_millis(100));
-        self.trial(&format!("{group}, warm-up"), shape, Rate::PerSecond(WARM), warm, u64::MAX)?;
-        if shape.kind == Kind::RandomFlows {
-            // Tables are not as fast while they are touched for the first time.
-            self.trial(&format!("{group}, tables filled"), shape, Rate::Max, FILL, u64::MAX)?;
-        }
-        let flood = self.trial(&format!("{group}, flood"), shape, Rate::Max, self.plan.trial, u64::MAX)?;
-        if flood.received == 0 {
-            let error = ProfileError::Deaf { sizes: shape.sizes, offered: flood.offered };
-            return Err(End::Error(error));
-        }
-        let most = self.bed.highest(&flood).max(2.0 * WARM);
-        let limits = Limits { least: (most / 1e4).max(10.0), most, trials: TRIALS };
-        let goals = self.plan.goals();
-        let name = format!("{group}, search");
-        let first = self.run.books.len();
-        let interrupt = self.interrupt;
-        let mut device = Searched { runner: self, shape, name, outcomes: Vec::new(), end: None };
-        let outcome = search(&mut device, &goals, limits, |_| !interrupt.load(Ordering::SeqCst));
-        let (outcomes, end) = (device.outcomes, device.end);
-        debug_assert_eq!(self.run.books.len() - first, outcomes.len());
-        let (found, end) = match (outcome, end) {
-            (Ok(outcome), _) => (outcome.found, outcome.interrupted.then_some(End::Interrupted)),
-            (Err(_), Some(end)) => (Vec::new(), Some(end)),
-            (Err(error), None) => return Err(End::Error(ProfileError::Search(error))),
-        };
-        let rates = found.iter().filter(|one| one.lower.is_some());
-        self.run.curves.push(Curve {
-            group: group.clone(),
-            subject: self.subject.clone(),
-            points: outcomes.iter().map(point).collect(),
-            found: rates.map(|one| (one.goal.name.clone(), one.rate())).collect(),
-        });
-        if let Some(end) = end {
-            return Err(end);
-        }
-        for one in &found {
-            self.found(&group, shape, one);
-            if let Some(upper) = one.upper.filter(|upper| not_offered(&outcomes, upper.load)) {
-                self.run.notes.push(format!(
-                    "{group}: {} ends where the generator could not send {:.0} packet/s in time, not at a loss of the \
-                     device.",
-                    one.goal.name, upper.load
-                ));
-            }
-        }
-        Ok((found, most))
-    }
-
-    fn found(&mut self, group: &str, shape: &Shape, found: &Found) {
-        let name = &found.goal.name;
-        let kind = if shape.kind == Kind::RandomFlows { "connection rate" } else { "throughput" };
-        let subject = format!("{} bytes", shape.sizes);
-        let mut add = |what: String, unit: &str, value: f64| {
-            self.run.add(kind, &subject, Figure::more(&what, unit), value);
-        };
-        add(name.clone(), "packet/s", found.rate());
-        if let Sizes::Fixed(size) = shape.sizes {
-            let bits = (size as f64 + BETWEEN_FRAMES) * 8.0;
-            add(format!("{name}, on the wire"), "bit/s", found.rate() * bits);
-        }
-        add(format!("{name}, lower load"), "packet/s", found.lower.map_or(0.0, |bound| bound.load));
-        if let Some(upper) = found.upper {
-            add(format!("{name}, upper load"), "packet/s", upper.load);
-        } else {
-            let text = format!("{group}: {name} ends at the highest load that was tried, not at a loss.");
-            self.run.notes.push(text);
-        }
-        if !found.complete {
-            let text =
-                format!("{group}: trials ran out before {name} was {:.1} % wide.", found.goal.width * 100.0);
-            self.run.notes.push(text);
-        }
-    }
-
-    /// RFC 2544 section 26.3: from the highest load down by tenths, until two in succession lose nothing.
-    fn loss(&mut self, group: &str, shape: &Shape, most: f64) -> Result<(), End> {
-        let (mut points, mut clean) = (Vec::new(), 0);
-        let name = format!("{group}, frame loss rate");
-        let mut end = Ok(());
-        for tenth in (1..=10_u32).rev() {
-            let load = most * f64::from(tenth) / 10.0;
-            let duration = self.plan.trial;
-            match self.trial(&name, shape, Rate::PerSecond(load), duration, u64::MAX) {
-                Err(stopped) => {
-                    end = Err(stopped);
-                    break;
-                }
-                Ok(taken) => {
-                    let trial = Trial { load, duration };
-                    let outcome = Outcome { trial, offered: taken.offered, received: taken.received };
-                    points.push(point(&outcome));
-                    clean = if taken.received >= taken.offered { clean + 1 } else { 0 };
-                }
-            }
-            if clean == 2 {
-                break;
-            }
-        }
-        if !points.is_empty() {
-            self.run.curves.push(Curve {
-                group: name,
-                subject: self.subject.clone(),
-                points,
-                found: Vec::new(),
-            });
-        }
-        end
-    }
-
-    /// RFC 2544 section 26.4: the longest burst that is forwarded whole, to 2 %.
-    fn bursts(&mut self, group: &str, shape: &Shape, most: f64) -> Result<(), End> {
-        let name = format!("{group}, back-to-back");
-        let rate = self.bed.burst_rate(most);
-        let per_second = if let Rate::PerSecond(rate) = rate { rate } else { most };
-        let longest = (per_second * self.plan.longest_burst.as_secs_f64()).max(1.0) as u64;
-        for _ in 0..self.plan.bursts {
-            // Lengths known to be forwarded whole, and not to be.
-            let (mut whole, mut cut, mut length) = (0, longest.saturating_add(1), 64.min(longest));
-            while cut.saturating_sub(whole) > (whole / 50).max(1) {
-                let taken = self.trial(&name, shape, rate, self.plan.longest_burst, length)?;
-                // What was not sent was no part of the burst.
-                if taken.received >= length {
-                    whole = length;
-                } else {
-                    cut = length;
-                }
-                length =
-                    if cut > longest { length.saturating_mul(4).min(longest) } else { whole.midpoint(cut) };
-                if whole >= longest {
-                    break;
-                }
-            }
-            self.run.add("back-to-back", group, Figure::more("longest burst", "packet"), whole as f64);
-        }
-        Ok(())
-    }
-
     /// One trial, booked.
-    fn trial(
+    pub(super) fn trial(
         &mut self,
         name: &str,
         shape: &Shape,
@@ -380,6 +232,8 @@ impl Runner<'_> {
         self.done = self.done.saturating_add(duration.min(bounded));
         self.duplicated = self.duplicated.saturating_add(taken.duplicated);
         self.reordered = self.reordered.saturating_add(taken.reordered);
+        self.denied = self.denied.saturating_add(taken.denied);
+        self.leaked = self.leaked.saturating_add(taken.leaked);
         let round = self.run.books.iter().filter(|book| book.group == name).count().saturating_add(1);
         let book = Book::close(taken.offered, taken.received, taken.refused, &taken.dropped);
         let excess = book.excess.saturating_add(taken.duplicated);
@@ -388,48 +242,5 @@ impl Runner<'_> {
         let subject = self.subject.clone();
         self.run.books.push(Book { group: name.to_owned(), subject, round, excess, received, ..book });
         Ok(taken)
-    }
-}
-
-/// Whether most trials at that load lost nothing of what could be offered.
-fn not_offered(outcomes: &[Outcome], load: f64) -> bool {
-    let at = || outcomes.iter().filter(|outcome| outcome.trial.load.to_bits() == load.to_bits());
-    let short = at().filter(|outcome| outcome.lost() == 0 && outcome.loss_ratio() > 0.0).count();
-    short.saturating_mul(2) > at().count()
-}
-
-fn point(outcome: &Outcome) -> Point {
-    Point {
-        load: outcome.trial.load,
-        offered: outcome.offered,
-        received: outcome.received,
-        seconds: outcome.trial.duration.as_secs_f64(),
-        loss_ratio: outcome.loss_ratio(),
-    }
-}
-
-/// A testbed as the search sees it.
-struct Searched<'r, 'a> {
-    runner: &'r mut Runner<'a>,
-    shape: &'r Shape,
-    name: String,
-    outcomes: Vec<Outcome>,
-    end: Option<End>,
-}
-
-impl Device for Searched<'_, '_> {
-    fn run(&mut self, trial: Trial) -> io::Result<Outcome> {
-        let rate = Rate::PerSecond(trial.load);
-        match self.runner.trial(&self.name, self.shape, rate, trial.duration, u64::MAX) {
-            Ok(taken) => {
-                let outcome = Outcome { trial, offered: taken.offered, received: taken.received };
-                self.outcomes.push(outcome);
-                Ok(outcome)
-            }
-            Err(end) => {
-                self.end = Some(end);
-                Err(io::ErrorKind::Interrupted.into())
-            }
-        }
     }
 }

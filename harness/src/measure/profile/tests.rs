@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use proptest::prelude::*;
 
-use super::{MARGIN, MemoryBed, Order, Plan, ProfileError, Taken, Testbed, run};
+use super::{MARGIN, MemoryBed, Order, Plan, ProfileError, Taken, Testbed, leaked, run};
 use crate::bench::Direction;
 use crate::load::{Ends, Kind, Rate, Shape, Sizes};
 use crate::report::Run;
@@ -21,6 +22,8 @@ struct Leaky {
     ends: Option<usize>,
     /// What the generator can send.
     generator: f64,
+    /// Lets half of what is to be denied pass.
+    leaks: bool,
 }
 
 impl Leaky {
@@ -32,7 +35,8 @@ impl Leaky {
             src: "198.18.0.1/32".parse().unwrap(),
             dst: [198, 19, 0, 1].into(),
         };
-        Self { knee, queue, shape: Shape::between(ends), trials: 0, ends: None, generator: f64::INFINITY }
+        let generator = f64::INFINITY;
+        Self { knee, queue, shape: Shape::between(ends), trials: 0, ends: None, generator, leaks: false }
     }
 }
 
@@ -50,7 +54,7 @@ impl Testbed for Leaky {
     }
 
     fn highest(&self, flood: &Taken) -> f64 {
-        flood.received_rate() * MARGIN
+        flood.rate() * MARGIN
     }
 
     fn burst_rate(&self, _most: f64) -> Rate {
@@ -75,17 +79,23 @@ impl Testbed for Leaky {
         let sent = rate.min(self.generator);
         let offered = (sent * order.duration.as_secs_f64()).floor().min(order.frames as f64);
         let seconds = offered / sent;
-        let received = offered.min((knee * seconds + self.queue).floor()) as u64;
+        let forwarded = offered.min((knee * seconds + self.queue).floor()) as u64;
+        // Of what it gets through its queue it denies what it was told to, or half of that.
+        let meant = (forwarded as f64 * order.shape.denied).round() as u64;
+        let (denied, leaked) = if self.leaks { (meant / 2, meant - meant / 2) } else { (meant, 0) };
+        let received = forwarded - denied;
         let mut latency = Histogram::new(3).unwrap();
         latency.record_n(1_000, received).unwrap();
-        let (offered, dropped) = (offered as u64, offered as u64 - received);
+        let (offered, dropped) = (offered as u64, offered as u64 - forwarded);
         Ok(Taken {
             offered,
             refused: 0,
             received,
             duplicated: 0,
             reordered: 0,
-            dropped: vec![("full".to_owned(), dropped)],
+            denied,
+            leaked,
+            dropped: vec![("policy_deny".to_owned(), denied), ("full".to_owned(), dropped)],
             seconds,
             latency,
         })
@@ -147,6 +157,50 @@ fn a_limit_of_the_generator_is_not_taken_for_one_of_the_device() {
     assert!(figure(&run, "throughput", "64 bytes", "NDR") <= 50_000.0);
     let said = run.notes.iter().filter(|note| note.contains("NDR ends where the generator could not send"));
     assert!(said.count() > 0, "{:?}", run.notes);
+}
+
+#[test]
+fn what_was_to_be_denied_is_no_loss_when_it_is_and_a_loss_when_it_is_not() {
+    let with = |denied: f64, leaks: bool| {
+        let bed = Leaky::new(250_000.0, 100.0);
+        let mut bed = Leaky { shape: Shape { denied, ..bed.shape.clone() }, leaks, ..bed };
+        run(&mut bed, &plan(&[64]), &AtomicBool::new(false), &mut |_| {}).unwrap()
+    };
+    let strict = with(0.3, false);
+    let ndr = figure(&strict, "throughput", "64 bytes", "NDR");
+    assert!((0.975..=1.001).contains(&(ndr / 250_000.0)), "{ndr}");
+    assert!(!leaked(&strict) && figure(&strict, "denied traffic", "device", "denied") > 0.0);
+    assert!(strict.latencies.iter().all(|latency| latency.lost == 0), "denied probes are not lost");
+    assert!(strict.adds_up() && strict.books.iter().all(|book| book.lost == 0));
+    let open = with(0.3, true);
+    assert!(leaked(&open) && open.adds_up());
+    assert!(open.curves.iter().all(|curve| curve.found.is_empty()), "{:?}", open.curves);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_is_offered_the_pipeline_accounts_for_every_frame(
+        (direction, kind, denied) in (0_usize..3, any::<bool>(), prop_oneof![Just(0.0), 0.0..0.9_f64]),
+        (flows, seed, size) in (1_u32..5_000, any::<u64>(), 64_usize..1_400),
+        rate in prop_oneof![Just(Rate::Max), (1e4..2e7_f64).prop_map(Rate::PerSecond)],
+    ) {
+        let mut bed = MemoryBed::new(Direction::ALL[direction], 5, flows, seed).unwrap().with_denied(denied);
+        let kind = if kind { Kind::Flows } else { Kind::RandomFlows };
+        let shape = Shape { sizes: Sizes::Fixed(size), kind, ..bed.shape().clone() };
+        let stop = AtomicBool::new(false);
+        let duration = Duration::from_millis(2);
+        for _ in 0..2 {
+            let taken = bed.run(&Order { shape: &shape, rate, duration, frames: 3_000, stop: &stop }).unwrap();
+            let dropped: u64 = taken.dropped.iter().map(|(_, count)| count).sum();
+            prop_assert_eq!(taken.offered, taken.received + dropped, "{:?}", taken.dropped);
+            let denied = taken.dropped.iter().find(|(reason, _)| reason == "policy_deny");
+            prop_assert_eq!(taken.denied, denied.map_or(0, |(_, count)| *count));
+            prop_assert_eq!(taken.leaked, 0);
+            prop_assert!(taken.as_meant() <= taken.offered);
+        }
+    }
 }
 
 #[test]
