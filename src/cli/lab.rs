@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::output::{Output, print};
-use super::{Outcome, lab_bench, lab_capture, logging};
+use super::{Outcome, lab_bench, lab_capture, lab_forwarder, logging};
 
 /// Try weir on this machine: nodes and pods in namespaces, real traffic, and what the policies made of it
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,8 @@ enum Command {
     Demo(Demo),
     Bench(lab_bench::Args),
     Capture(lab_capture::Args),
+    #[command(hide = true)]
+    Forwarder(lab_forwarder::Args),
     /// Remove labs that were kept, or whose process was killed
     #[command(after_help = "Example:\n  weir lab clean")]
     Clean,
@@ -101,6 +103,7 @@ pub(super) fn run(args: &Args, log: Option<&str>) -> Outcome {
         Command::Demo(args) => demonstrate(args),
         Command::Bench(args) => lab_bench::run(args),
         Command::Capture(args) => lab_capture::run(args),
+        Command::Forwarder(args) => lab_forwarder::run(args),
         Command::Clean => clean(),
     }
 }

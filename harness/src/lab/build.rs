@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::cluster_state::{ClusterState, POLICIES};
+use super::daemon::{self, Daemon};
+use super::forwarder::{self, Scheduling};
 use super::node_weir::{Keeper, NodeWeir, Setup};
 use super::plan::{Family, OUTSIDE, PodPlan, Side, default_pods};
 use super::pods::Pod;
 use super::scenario::Place;
 use super::teardown::fresh_id;
 use super::topology::Topology;
-use super::{Attach, End, Lab, LabError, NodeKind, node_kernel};
+use super::{Attach, End, Lab, LabError, NodeKind, node_kernel, node_ovs};
 use crate::traffic::servers::Servers;
 
 /// The smaller of the two tunnels': 1500 less IPv6's overhead.
@@ -26,6 +28,7 @@ pub struct LabBuilder {
     policies: Vec<(String, String)>,
     binary: Option<PathBuf>,
     extra: String,
+    scheduling: Scheduling,
     mtu: u32,
     keep: bool,
     start: bool,
@@ -41,6 +44,7 @@ impl Default for LabBuilder {
             policies: POLICIES.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect(),
             binary: None,
             extra: String::new(),
+            scheduling: Scheduling::default(),
             mtu: MTU,
             keep: false,
             start: true,
@@ -87,6 +91,12 @@ impl LabBuilder {
         Self { extra: extra.to_owned(), ..self }
     }
 
+    /// How the threads of [`NodeKind::Forwarder`] run.
+    #[must_use]
+    pub fn scheduling(self, scheduling: Scheduling) -> Self {
+        Self { scheduling, ..self }
+    }
+
     /// MTU of the pods.
     #[must_use]
     pub fn mtu(self, mtu: u32) -> Self {
@@ -128,6 +138,7 @@ impl LabBuilder {
         let mut lab = Lab {
             servers: Vec::new(),
             weirs: [None, None],
+            daemons: [Vec::new(), Vec::new()],
             ends: ends(&topology, &pods),
             pods,
             topology,
@@ -146,6 +157,12 @@ impl LabBuilder {
                     node_kernel::build(&lab.topology, side, &pods_of(&lab.pods, side), self.mtu)?;
                 }
                 NodeKind::Weir => self.add_weir(&mut lab, side, &root, &keeper)?,
+                NodeKind::Ovs | NodeKind::Forwarder => {
+                    let daemons = self.daemons(&lab, side, kind, &root, &keeper)?;
+                    if let Some(place) = lab.daemons.get_mut(side as usize) {
+                        *place = daemons;
+                    }
+                }
             }
             lab.check_interrupt()?;
         }
@@ -155,11 +172,39 @@ impl LabBuilder {
         Ok(lab)
     }
 
-    fn add_weir(&self, lab: &mut Lab, side: Side, root: &Path, keeper: &Arc<Keeper>) -> Result<(), LabError> {
-        let binary = match &self.binary {
-            Some(binary) => binary.clone(),
-            None => std::env::current_exe()?,
+    /// Starts what forwards on a node in weir's place.
+    fn daemons(
+        &self,
+        lab: &Lab,
+        side: Side,
+        kind: NodeKind,
+        root: &Path,
+        keeper: &Keeper,
+    ) -> Result<Vec<Daemon>, LabError> {
+        let directory = root.join(side.name());
+        let place = daemon::Place {
+            node: side.name(),
+            netns: lab.topology.node(side).netns(),
+            directory: &directory,
+            keeper,
+            keep: self.keep,
         };
+        let pods = pods_of(&lab.pods, side);
+        if kind == NodeKind::Ovs {
+            return node_ovs::build(place, &lab.topology, side, &pods, self.mtu);
+        }
+        forwarder::build(place, &self.program()?, &pods, self.mtu, self.scheduling)
+    }
+
+    fn program(&self) -> Result<PathBuf, LabError> {
+        match &self.binary {
+            Some(binary) => Ok(binary.clone()),
+            None => Ok(std::env::current_exe()?),
+        }
+    }
+
+    fn add_weir(&self, lab: &mut Lab, side: Side, root: &Path, keeper: &Arc<Keeper>) -> Result<(), LabError> {
+        let binary = self.program()?;
         let setup = Setup {
             side,
             binary: &binary,

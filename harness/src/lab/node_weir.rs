@@ -254,7 +254,8 @@ impl Keeper {
         Ok(Self { orders: Some(orders), thread: Some(thread) })
     }
 
-    fn spawn(&self, command: Command) -> io::Result<Child> {
+    /// Starts a process.
+    pub(super) fn spawn(&self, command: Command) -> io::Result<Child> {
         let (answer, answered) = mpsc::channel();
         let gone = || io::Error::other("the thread that starts processes has ended");
         self.orders.as_ref().ok_or_else(gone)?.send((command, answer)).map_err(|_| gone())?;

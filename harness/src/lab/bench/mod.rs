@@ -17,10 +17,12 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
 
 mod cost;
+mod idle;
 mod ndr;
 mod plan;
 mod ratios;
 mod rules;
+mod settings;
 mod subject;
 mod workload;
 
@@ -32,16 +34,29 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+pub use idle::MOST as MOST_IDLE_PODS;
 pub use plan::{Case, Path};
-pub use rules::Tool;
+pub use rules::Tools;
+pub use settings::{SettingError, Settings};
 pub use subject::{Kind, Rules, Subject};
 pub use workload::Workload;
 
 use super::userns;
-use super::{Attach, LabError, NodeKind, teardown};
-use crate::report::{Environment, Latency, Run};
-use crate::traffic::pin;
+use super::{Attach, LabError, NodeKind, node_ovs, teardown};
+use crate::report::{Environment, Figure, Latency, Run};
+use crate::traffic::latency;
 use workload::{Measured, Timing, Trial};
+
+/// What weir is measured beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Plain Linux, as flannel sets it up, also with rules.
+    Kernel,
+    /// Open vSwitch in user space.
+    Ovs,
+    /// A forwarder between two TAPs that does nothing else.
+    Forwarder,
+}
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -56,14 +71,16 @@ pub struct Options {
     pub attach: Vec<Attach>,
     /// Numbers of rules.
     pub rules: Vec<usize>,
-    /// Whether the kernel is measured beside weir.
-    pub kernel: bool,
+    /// What is measured beside weir.
+    pub against: Vec<Peer>,
     /// Whether the kernel's rules are also measured as sets, not only as chains.
     pub sets: bool,
     /// Whether weir is measured with a kernel at the other node.
     pub mixed: bool,
     /// Whether IPv6 is measured too.
     pub ipv6: bool,
+    /// Silent pods on each node of one more weir; none for no such weir.
+    pub idle_pods: u8,
     /// How often each subject has its turn.
     pub rounds: usize,
     /// How many turns more it has with packet rates and round trips, whose ratios should repeat from run to run.
@@ -81,8 +98,8 @@ pub struct Options {
 pub struct Setup {
     /// The `weir` program; none for the running one.
     pub binary: Option<PathBuf>,
-    /// Further top-level keys of weir's configuration.
-    pub extra_config: String,
+    /// Further keys of weir's configuration.
+    pub settings: Settings,
 }
 
 impl Options {
@@ -93,6 +110,7 @@ impl Options {
                 Workload::Tcp1,
                 Workload::Tcp4,
                 Workload::Udp,
+                Workload::UdpFlows,
                 Workload::RoundTrip,
                 Workload::Connections,
             ],
@@ -100,10 +118,11 @@ impl Options {
             paths: vec![Path::OneNode, Path::AcrossNodes],
             attach: vec![Attach::Tap, Attach::Veth],
             rules: vec![0, 100, 1_000, 10_000],
-            kernel: true,
+            against: vec![Peer::Kernel],
             sets: true,
             mixed: true,
             ipv6: true,
+            idle_pods: 0,
             rounds: 5,
             further_rounds: 0,
             window: Duration::from_secs(2),
@@ -132,7 +151,7 @@ impl Options {
 
 impl Options {
     fn rounds_of(&self, workload: Workload) -> usize {
-        let further = matches!(workload, Workload::Udp | Workload::RoundTrip);
+        let further = matches!(workload, Workload::Udp | Workload::UdpFlows | Workload::RoundTrip);
         self.rounds.saturating_add(if further { self.further_rounds } else { 0 })
     }
 }
@@ -163,25 +182,29 @@ pub fn run(
     userns::check_tun()?;
     teardown::sweep()?;
     let begin = Instant::now();
-    let tool = Tool::find();
-    let cases = plan::cases(options);
-    let kinds = plan::kinds(&cases, options);
-    let searched = plan::searched(options);
+    if options.against.contains(&Peer::Ovs) {
+        node_ovs::check()?;
+    }
+    let tools = Tools::find();
+    let cases = plan::cases(options, tools);
+    let kinds = plan::kinds(&cases, options, tools);
+    let searched = plan::searched(options, tools);
     let trials: usize =
         cases.iter().map(|case| case.entries.len().saturating_mul(options.rounds_of(case.workload))).sum();
     let total = kinds.len().saturating_add(trials).saturating_add(searched.len());
     let mut bench = Bench {
-        run: Run::begin("weir lab bench", 0, environment(tool)),
+        run: Run::begin("weir lab bench", 0, environment(options, tools)),
         subjects: Vec::new(),
         histograms: BTreeMap::new(),
+        memory: Vec::new(),
         options,
         interrupt,
         step: Progress { now: String::new(), done: 0, total },
         progress,
     };
     let outcome =
-        bench.build(&kinds, tool).and_then(|()| bench.rounds(&cases)).and_then(|()| bench.searches());
-    let Bench { mut run, histograms, .. } = bench;
+        bench.build(&kinds, tools).and_then(|()| bench.rounds(&cases)).and_then(|()| bench.searches(&searched));
+    let Bench { mut run, histograms, memory, .. } = bench;
     match outcome {
         Ok(()) => {}
         Err(LabError::Interrupted) if !run.series.is_empty() || !run.curves.is_empty() => {
@@ -190,28 +213,41 @@ pub fn run(
         Err(error) => return Err(error),
     }
     ratios::relate(&mut run, &cases);
+    for (subject, quantity, bytes) in memory {
+        run.add("memory before traffic", &subject, Figure::less(quantity, "byte"), bytes);
+    }
     for ((group, subject), (histogram, lost)) in &histograms {
         run.latencies.push(Latency::of(group, subject, histogram, *lost));
     }
-    run.notes.extend(notes(options, tool));
+    run.notes.extend(notes(options, tools));
     run.seconds = begin.elapsed().as_secs_f64();
     Ok(run)
 }
 
-fn environment(tool: Tool) -> Environment {
+fn environment(options: &Options, tools: Tools) -> Environment {
     let mut environment = Environment::now();
     let mut set = |key: &str, value: String| environment.settings.insert(key.to_owned(), value);
-    set("kernel rules", tool.describe().to_owned());
+    set("kernel rules", tools.describe());
     set("underlay", "veth, MTU 1500".to_owned());
     set("pods", "MTU 1430, the kernel's default offloads; TAPs with those weir sets".to_owned());
     set("generators", "connected UDP sockets, 16 flows each, sendmmsg of 64".to_owned());
-    let pinned =
-        if pin::is_possible() { "pinned, one to a processor" } else { "not pinned: there is no taskset" };
-    set("generators, client and server of round trips", pinned.to_owned());
+    set("generators, client and server of round trips", "pinned, one to a processor".to_owned());
+    set("round trips", format!("one request at a time, by {} flows in turn", latency::FLOWS));
+    if options.workloads.contains(&Workload::UdpFlows) {
+        set("generators of new flows", "raw IP sockets, ports of their own for each datagram".to_owned());
+    }
+    if options.against.contains(&Peer::Ovs) {
+        let version = node_ovs::version().unwrap_or_default();
+        set("ovs", format!("{version}, datapath_type=netdev, pods' transmit offloads off"));
+    }
+    let settings = options.setup.settings.to_string();
+    if !settings.is_empty() {
+        set("weir's configuration", settings.trim_end().replace('\n', ", "));
+    }
     environment
 }
 
-fn notes(options: &Options, tool: Tool) -> Vec<String> {
+fn notes(options: &Options, tools: Tools) -> Vec<String> {
     let mut notes = Vec::new();
     if !options.workloads.is_empty() {
         notes.push(format!(
@@ -228,10 +264,11 @@ fn notes(options: &Options, tool: Tool) -> Vec<String> {
          is that of the whole machine"
             .to_owned(),
     );
-    if options.kernel && !options.workloads.is_empty() && options.rules.iter().any(|&rules| rules > 0) {
+    let kernel = options.against.contains(&Peer::Kernel);
+    if kernel && !options.workloads.is_empty() && options.rules.iter().any(|&rules| rules > 0) {
         notes.push(format!(
             "rules of the kernel: {}; they stand where the node routes, so there are none between pods of one node",
-            tool.describe()
+            tools.describe()
         ));
     }
     notes
@@ -243,6 +280,8 @@ struct Bench<'a> {
     subjects: Vec<Subject>,
     /// Round trips and lost requests by group and subject, all rounds together.
     histograms: BTreeMap<(String, String), (Histogram<u64>, u64)>,
+    /// Bytes by subject and quantity.
+    memory: Vec<(String, &'static str, f64)>,
     options: &'a Options,
     interrupt: &'a Arc<AtomicBool>,
     step: Progress,
@@ -256,10 +295,18 @@ impl Bench<'_> {
         self.step.done = self.step.done.saturating_add(1);
     }
 
-    fn build(&mut self, kinds: &[Kind], tool: Tool) -> Result<(), LabError> {
+    fn build(&mut self, kinds: &[Kind], tools: Tools) -> Result<(), LabError> {
         for kind in kinds {
             self.tell(format!("building {}", kind.name()));
-            self.subjects.push(Subject::build(*kind, &self.options.setup, tool, self.interrupt)?);
+            let subject = Subject::build(*kind, &self.options.setup, tools, self.interrupt)?;
+            let name = kind.name();
+            let memory = [
+                ("resident, one node", subject.resident().map(|bytes| bytes as f64)),
+                ("resident, for each idle pod", subject.bytes_per_idle_pod()),
+            ];
+            let known = memory.into_iter().filter_map(|(quantity, bytes)| Some((quantity, bytes?)));
+            self.memory.extend(known.map(|(quantity, bytes)| (name.clone(), quantity, bytes)));
+            self.subjects.push(subject);
         }
         if let Some(first) = self.subjects.first() {
             let settings = &mut self.run.environment.settings;
@@ -301,9 +348,7 @@ impl Bench<'_> {
     }
 
     fn add(&mut self, group: &str, subject: &str, round: usize, measured: Measured) {
-        let runs_weir = !subject.starts_with("kernel");
-        let figures = measured.figures.into_iter();
-        for (figure, value) in figures.filter(|(one, _)| runs_weir || !one.quantity.contains("weir")) {
+        for (figure, value) in measured.figures {
             self.run.add(group, subject, figure, value);
         }
         if let Some(book) = measured.book {
@@ -329,8 +374,8 @@ impl Bench<'_> {
         }
     }
 
-    fn searches(&mut self) -> Result<(), LabError> {
-        for (path, kind) in plan::searched(self.options) {
+    fn searches(&mut self, searched: &[(Path, Kind)]) -> Result<(), LabError> {
+        for &(path, kind) in searched {
             let name = kind.name();
             self.tell(format!("{}: search for loads without loss: {name}", path.name()));
             let Some(subject) = self.subjects.iter().find(|one| one.kind == kind) else { continue };
