@@ -179,7 +179,7 @@ impl LabBuilder {
         side: Side,
         kind: NodeKind,
         root: &Path,
-        keeper: &Keeper,
+        keeper: &Arc<Keeper>,
     ) -> Result<Vec<Daemon>, LabError> {
         let directory = root.join(side.name());
         let place = daemon::Place {

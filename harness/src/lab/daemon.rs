@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::sys::netns::Netns;
@@ -25,6 +26,8 @@ pub struct Daemon {
     name: &'static str,
     child: Child,
     keep: bool,
+    /// The process dies with the thread that started it.
+    _keeper: Arc<Keeper>,
 }
 
 /// Where daemons of a node run, and what they leave behind.
@@ -37,7 +40,7 @@ pub struct Place<'a> {
     /// The node's directory.
     pub directory: &'a Path,
     /// Who starts processes.
-    pub keeper: &'a Keeper,
+    pub keeper: &'a Arc<Keeper>,
     /// Whether they outlive the lab.
     pub keep: bool,
 }
@@ -57,7 +60,7 @@ impl Daemon {
             .keeper
             .spawn(command)
             .map_err(|error| trouble(place, name, &format!("cannot be started: {error}")))?;
-        Ok(Self { node: place.node, name, child, keep: place.keep })
+        Ok(Self { node: place.node, name, child, keep: place.keep, _keeper: Arc::clone(place.keeper) })
     }
 
     /// Its number.
@@ -123,11 +126,9 @@ fn trouble(place: Place<'_>, name: &str, what: &str) -> LabError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
-    fn started(directory: &Path, keeper: &Keeper, script: &str) -> Daemon {
+    fn started(directory: &Path, keeper: &Arc<Keeper>, script: &str) -> Daemon {
         let here = Netns::current().unwrap();
         let place = Place { node: "node-a", netns: &here, directory, keeper, keep: false };
         let mut command = Command::new("sh");
