@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use dataplane::config::UnderlayKind;
+
 use super::cluster_state::{ClusterState, POLICIES};
 use super::node_weir::{Keeper, NodeWeir, Setup};
 use super::plan::{Family, OUTSIDE, PodPlan, Side, default_pods};
@@ -22,6 +24,7 @@ const MTU: u32 = 1430;
 pub struct LabBuilder {
     nodes: [NodeKind; 2],
     attach: Attach,
+    underlay: UnderlayKind,
     pods: Vec<PodPlan>,
     policies: Vec<(String, String)>,
     binary: Option<PathBuf>,
@@ -37,6 +40,7 @@ impl Default for LabBuilder {
         Self {
             nodes: [NodeKind::Weir, NodeKind::Kernel],
             attach: Attach::Tap,
+            underlay: UnderlayKind::Udp,
             pods: default_pods(),
             policies: POLICIES.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect(),
             binary: None,
@@ -60,6 +64,12 @@ impl LabBuilder {
     #[must_use]
     pub fn attach(self, attach: Attach) -> Self {
         Self { attach, ..self }
+    }
+
+    /// How weir sends and receives on the underlay.
+    #[must_use]
+    pub fn underlay(self, underlay: UnderlayKind) -> Self {
+        Self { underlay, ..self }
     }
 
     /// Which pods there are.
@@ -167,6 +177,7 @@ impl LabBuilder {
             state: lab.state.directory(),
             netns: Arc::clone(lab.topology.node(side).netns()),
             keep: self.keep,
+            underlay: self.underlay,
             extra: &self.extra,
         };
         let pods = pods_of(&lab.pods, side);
