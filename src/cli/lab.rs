@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use dataplane::config::{Log, LogFormat, LogLevel};
+use dataplane::config::{Log, LogFormat, LogLevel, UnderlayKind};
 use harness::lab::demo::{self, Options, Progress};
 use harness::lab::report::Text;
 use harness::lab::{Attach, Backend, LabError, NodeKind, teardown};
@@ -66,6 +66,9 @@ struct Demo {
     /// How pods are attached to weir: TAPs made in the pods, or the host ends of veths
     #[arg(long, value_enum, default_value_t = Wire::Tap)]
     attach: Wire,
+    /// How weir sends and receives VXLAN: UDP sockets, or whole frames through packet sockets or AF_XDP
+    #[arg(long, value_enum, default_value_t = Underlay::Udp)]
+    underlay: Underlay,
     /// Where hosts and wires come from: the kernel, or this process alone (needs no right to anything)
     #[arg(long, value_enum, default_value_t = Place::Namespaces)]
     backend: Place,
@@ -89,6 +92,14 @@ enum Node {
 enum Wire {
     Tap,
     Veth,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Underlay {
+    Udp,
+    AfPacket,
+    AfXdp,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -136,6 +147,11 @@ fn demonstrate(args: &Demo) -> Outcome {
         attach: match args.attach {
             Wire::Tap => Attach::Tap,
             Wire::Veth => Attach::Veth,
+        },
+        underlay: match args.underlay {
+            Underlay::Udp => UnderlayKind::Udp,
+            Underlay::AfPacket => UnderlayKind::AfPacket,
+            Underlay::AfXdp => UnderlayKind::AfXdp,
         },
         backend: match args.backend {
             Place::Namespaces => Backend::Namespaces,

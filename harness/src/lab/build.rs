@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use dataplane::config::UnderlayKind;
+
 use super::cluster_state::{ClusterState, POLICIES};
 use super::daemon::{self, Daemon};
 use super::forwarder::{self, Scheduling};
@@ -24,6 +26,7 @@ const MTU: u32 = 1430;
 pub struct LabBuilder {
     nodes: [NodeKind; 2],
     attach: Attach,
+    underlay: UnderlayKind,
     pods: Vec<PodPlan>,
     policies: Vec<(String, String)>,
     binary: Option<PathBuf>,
@@ -40,6 +43,7 @@ impl Default for LabBuilder {
         Self {
             nodes: [NodeKind::Weir, NodeKind::Kernel],
             attach: Attach::Tap,
+            underlay: UnderlayKind::Udp,
             pods: default_pods(),
             policies: POLICIES.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect(),
             binary: None,
@@ -64,6 +68,12 @@ impl LabBuilder {
     #[must_use]
     pub fn attach(self, attach: Attach) -> Self {
         Self { attach, ..self }
+    }
+
+    /// How weir sends and receives on the underlay.
+    #[must_use]
+    pub fn underlay(self, underlay: UnderlayKind) -> Self {
+        Self { underlay, ..self }
     }
 
     /// Which pods there are.
@@ -212,6 +222,7 @@ impl LabBuilder {
             state: lab.state.directory(),
             netns: Arc::clone(lab.topology.node(side).netns()),
             keep: self.keep,
+            underlay: self.underlay,
             extra: &self.extra,
         };
         let pods = pods_of(&lab.pods, side);
