@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use dataplane::config::UnderlayKind;
 use harness::lab::bench::{self, MOST_IDLE_PODS, Options, Path, Peer, Progress, Settings, Workload};
 use harness::lab::{Attach, LabError};
 use harness::report::{Run, Spread, directory, human, quantity};
@@ -54,6 +55,9 @@ pub(super) struct Args {
     /// How pods are attached to weir, instead of all ways
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
     attach: Vec<Wire>,
+    /// What weir's underlay is; further ones are measured beside the first, across nodes and without rules
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    underlay: Vec<Underlay>,
     /// Numbers of policies and of the kernel's rules
     #[arg(long, visible_alias = "policies", value_delimiter = ',', value_name = "N",
         value_parser = clap::value_parser!(u32).range(0..=100_000))]
@@ -82,6 +86,9 @@ pub(super) struct Args {
     /// Any other key of weir's configuration, like scheduling.niceness=0; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Another build of weir to measure, in place of this one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Directory for the results, which must not exist yet; by default weir-bench-TIME here
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -129,6 +136,24 @@ enum Wire {
     Veth,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Underlay {
+    Udp,
+    AfPacket,
+    AfXdp,
+}
+
+impl Underlay {
+    const fn kind(self) -> UnderlayKind {
+        match self {
+            Self::Udp => UnderlayKind::Udp,
+            Self::AfPacket => UnderlayKind::AfPacket,
+            Self::AfXdp => UnderlayKind::AfXdp,
+        }
+    }
+}
+
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
     if !(0.1..=3600.0).contains(&seconds) {
@@ -151,6 +176,13 @@ impl Args {
         options.mixed = self.mixed.unwrap_or(options.mixed && !self.against.is_empty());
         options.idle_pods = self.idle_pods.unwrap_or(0);
         options.setup.settings = self.settings()?;
+        options.setup.measured.clone_from(&self.binary);
+        if let Some(binary) = self.binary.as_ref().filter(|binary| !binary.is_file()) {
+            anyhow::bail!("--binary {}: there is no such file", binary.display());
+        }
+        if !self.underlay.is_empty() {
+            options.underlays = self.underlay.iter().map(|underlay| underlay.kind()).collect();
+        }
         if let Some(rounds) = self.rounds {
             options.rounds = rounds.into();
             options.further_rounds = 0;

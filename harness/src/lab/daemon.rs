@@ -120,8 +120,8 @@ fn trouble(place: Place<'_>, name: &str, what: &str) -> LabError {
     let log = std::fs::read_to_string(place.directory.join(format!("{name}.log"))).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     let tail = lines.get(lines.len().saturating_sub(6)..).unwrap_or_default();
-    let tail: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
-    LabError::Weir { node: place.node, text: format!("{name} {what}{tail}") }
+    let tail = tail.join("\n  | ");
+    LabError::Weir { node: place.node, text: format!("{name} {what}\n  | {tail}") }
 }
 
 #[cfg(test)]

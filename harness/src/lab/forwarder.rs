@@ -105,11 +105,8 @@ pub fn run(taps: [&Tap; 2], scheduling: Scheduling) -> io::Result<()> {
     let processors = scheduling::allowed_processors()?;
     let workers = scheduling.workers.unwrap_or(processors.len()).max(1);
     let [one, other] = taps.map(|tap| {
-        let config = TapConfig {
-            netns: Some(tap.netns.clone()),
-            mac: Some(tap.mac),
-            ..TapConfig::named(INTERFACE)
-        };
+        let config =
+            TapConfig { netns: Some(tap.netns.clone()), mac: Some(tap.mac), ..TapConfig::named(INTERFACE) };
         TapPort::open_queues(&config, workers)
     });
     let queues = one?.into_iter().zip(other?).enumerate();

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const WARM_UP: usize = 50;
 
 /// Flows that timed round trips take in turn.
-pub const FLOWS: usize = 64;
+pub const FLOWS: usize = 256;
 
 /// Upper end of the histogram, in nanoseconds; no answer is waited for that long.
 const LONGEST_NS: u64 = 1_000_000_000;

@@ -52,8 +52,7 @@ pub(super) struct Passed {
 impl Processors {
     pub(super) fn now(subject: &Subject) -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let device: Vec<u32> =
-            Side::ALL.into_iter().flat_map(|side| subject.lab.forwarding(side)).collect();
+        let device: Vec<u32> = Side::ALL.into_iter().flat_map(|side| subject.lab.forwarding(side)).collect();
         Self {
             at: Instant::now(),
             busy: columns(&stat, &BUSY) / TICKS,

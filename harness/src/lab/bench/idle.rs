@@ -55,11 +55,16 @@ impl Idle {
         }
         for &side in &sides {
             let wanted = usize::from(kind.idle);
-            lab.wait_for(side, ATTACHED * u32::from(kind.idle) + ATTACHED, "all idle pods attached", |status| {
-                let idle = status.pods.iter().filter(|pod| pod.name.contains("/idle-"));
-                let attached = idle.filter(|pod| pod.attachment == Some(AttachmentState::Attached));
-                attached.count() >= wanted
-            })?;
+            lab.wait_for(
+                side,
+                ATTACHED * u32::from(kind.idle) + ATTACHED,
+                "all idle pods attached",
+                |status| {
+                    let idle = status.pods.iter().filter(|pod| pod.name.contains("/idle-"));
+                    let attached = idle.filter(|pod| pod.attachment == Some(AttachmentState::Attached));
+                    attached.count() >= wanted
+                },
+            )?;
         }
         for pod in &pods {
             pod.configure(MTU)?;

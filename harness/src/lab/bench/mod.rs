@@ -26,12 +26,12 @@ mod settings;
 mod subject;
 mod workload;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use dataplane::config::UnderlayKind;
 use hdrhistogram::Histogram;
 
 pub use idle::MOST as MOST_IDLE_PODS;
@@ -69,6 +69,8 @@ pub struct Options {
     pub paths: Vec<Path>,
     /// How pods are attached to weir.
     pub attach: Vec<Attach>,
+    /// What weir's underlay is; others than the first are measured across nodes, without rules.
+    pub underlays: Vec<UnderlayKind>,
     /// Numbers of rules.
     pub rules: Vec<usize>,
     /// What is measured beside weir.
@@ -98,6 +100,8 @@ pub struct Options {
 pub struct Setup {
     /// The `weir` program; none for the running one.
     pub binary: Option<PathBuf>,
+    /// Another build of it that is to be measured; none for the same.
+    pub measured: Option<PathBuf>,
     /// Further keys of weir's configuration.
     pub settings: Settings,
 }
@@ -117,6 +121,7 @@ impl Options {
             ndr: false,
             paths: vec![Path::OneNode, Path::AcrossNodes],
             attach: vec![Attach::Tap, Attach::Veth],
+            underlays: vec![UnderlayKind::Udp],
             rules: vec![0, 100, 1_000, 10_000],
             against: vec![Peer::Kernel],
             sets: true,
@@ -195,15 +200,18 @@ pub fn run(
     let mut bench = Bench {
         run: Run::begin("weir lab bench", 0, environment(options, tools)),
         subjects: Vec::new(),
-        histograms: BTreeMap::new(),
+        histograms: Vec::new(),
         memory: Vec::new(),
+        takes_turns: options.setup.settings.scheduling().busy_poll,
         options,
         interrupt,
         step: Progress { now: String::new(), done: 0, total },
         progress,
     };
-    let outcome =
-        bench.build(&kinds, tools).and_then(|()| bench.rounds(&cases)).and_then(|()| bench.searches(&searched));
+    let outcome = bench
+        .build(&kinds, tools)
+        .and_then(|()| bench.rounds(&cases))
+        .and_then(|()| bench.searches(&searched));
     let Bench { mut run, histograms, memory, .. } = bench;
     match outcome {
         Ok(()) => {}
@@ -216,10 +224,10 @@ pub fn run(
     for (subject, quantity, bytes) in memory {
         run.add("memory before traffic", &subject, Figure::less(quantity, "byte"), bytes);
     }
-    for ((group, subject), (histogram, lost)) in &histograms {
+    for RoundTrips { group, subject, histogram, lost } in &histograms {
         run.latencies.push(Latency::of(group, subject, histogram, *lost));
     }
-    run.notes.extend(notes(options, tools));
+    run.notes.extend(notes(options));
     run.seconds = begin.elapsed().as_secs_f64();
     Ok(run)
 }
@@ -236,6 +244,9 @@ fn environment(options: &Options, tools: Tools) -> Environment {
     if options.workloads.contains(&Workload::UdpFlows) {
         set("generators of new flows", "raw IP sockets, ports of their own for each datagram".to_owned());
     }
+    if let Some(other) = &options.setup.measured {
+        set("build of weir that was measured", other.display().to_string());
+    }
     if options.against.contains(&Peer::Ovs) {
         let version = node_ovs::version().unwrap_or_default();
         set("ovs", format!("{version}, datapath_type=netdev, pods' transmit offloads off"));
@@ -247,17 +258,22 @@ fn environment(options: &Options, tools: Tools) -> Environment {
     environment
 }
 
-fn notes(options: &Options, tools: Tools) -> Vec<String> {
+fn notes(options: &Options) -> Vec<String> {
     let mut notes = Vec::new();
     if !options.workloads.is_empty() {
+        let further = match options.further_rounds {
+            0 => String::new(),
+            further => {
+                format!(" of packet rates and round trips {},", options.rounds.saturating_add(further))
+            }
+        };
         notes.push(format!(
-        "subjects took turns, {} rounds, of packet rates and round trips {}; {:.1} s counted after {:.1} s of ramp; \
-         ratios are taken round by round, and their median and range stated",
-        options.rounds,
-        options.rounds.saturating_add(options.further_rounds),
-        options.window.as_secs_f64(),
-        options.ramp.as_secs_f64()
-    ));
+            "subjects took turns, rounds: {},{further} {:.1} s counted after {:.1} s of ramp; ratios are taken round by \
+             round, and their median and range stated",
+            options.rounds,
+            options.window.as_secs_f64(),
+            options.ramp.as_secs_f64()
+        ));
     }
     notes.push(
         "generators, pods and both nodes share this machine: rates are those of the whole system, and processor time \
@@ -266,22 +282,49 @@ fn notes(options: &Options, tools: Tools) -> Vec<String> {
     );
     let kernel = options.against.contains(&Peer::Kernel);
     if kernel && !options.workloads.is_empty() && options.rules.iter().any(|&rules| rules > 0) {
-        notes.push(format!(
-            "rules of the kernel: {}; they stand where the node routes, so there are none between pods of one node",
-            tools.describe()
-        ));
+        notes.push(
+            "rules of the kernel stand where the node routes, so there are none between pods of one node"
+                .to_owned(),
+        );
     }
     notes
+}
+
+/// Round trips of a subject, all rounds together, and how many requests had no answer.
+struct RoundTrips {
+    group: String,
+    subject: String,
+    histogram: Histogram<u64>,
+    lost: u64,
+}
+
+/// A subject that runs until this is dropped, and is stopped then.
+struct Turn<'a>(&'a Subject);
+
+impl<'a> Turn<'a> {
+    fn begin(subject: &'a Subject) -> Self {
+        subject.rest(false);
+        Self(subject)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.rest(true);
+    }
 }
 
 /// A bench at work.
 struct Bench<'a> {
     run: Run,
     subjects: Vec<Subject>,
-    /// Round trips and lost requests by group and subject, all rounds together.
-    histograms: BTreeMap<(String, String), (Histogram<u64>, u64)>,
+    /// By group and subject, in the order of their first round.
+    histograms: Vec<RoundTrips>,
     /// Bytes by subject and quantity.
     memory: Vec<(String, &'static str, f64)>,
+    /// Whether subjects are stopped while it is not their turn: those that never sleep would take the processors from
+    /// whoever is measured.
+    takes_turns: bool,
     options: &'a Options,
     interrupt: &'a Arc<AtomicBool>,
     step: Progress,
@@ -306,6 +349,9 @@ impl Bench<'_> {
             ];
             let known = memory.into_iter().filter_map(|(quantity, bytes)| Some((quantity, bytes?)));
             self.memory.extend(known.map(|(quantity, bytes)| (name.clone(), quantity, bytes)));
+            if self.takes_turns {
+                subject.rest(true);
+            }
             self.subjects.push(subject);
         }
         if let Some(first) = self.subjects.first() {
@@ -323,6 +369,7 @@ impl Bench<'_> {
                     self.tell(format!("round {round}: {group}: {subject}"));
                     let found = self.subjects.iter().find(|one| one.kind == entry.kind);
                     let Some(found) = found else { continue };
+                    let turn = self.takes_turns.then(|| Turn::begin(found));
                     let trial = Trial {
                         subject: found,
                         far: case.path == Path::AcrossNodes,
@@ -330,7 +377,9 @@ impl Bench<'_> {
                         timing: Timing { ramp: self.options.ramp, window: self.options.window },
                         interrupt: self.interrupt,
                     };
-                    let measured = match trial.run(case.workload) {
+                    let outcome = trial.run(case.workload);
+                    drop(turn);
+                    let measured = match outcome {
                         Ok(measured) => measured,
                         Err(LabError::Io(error)) => {
                             self.run
@@ -360,16 +409,14 @@ impl Bench<'_> {
             });
         }
         if let Some((histogram, lost)) = measured.round_trips {
-            let key = (group.to_owned(), subject.to_owned());
-            match self.histograms.get_mut(&key) {
-                Some((sum, losses)) => {
-                    // Equal bounds: nothing can fall out.
-                    let _ = sum.add(&histogram);
-                    *losses = losses.saturating_add(lost);
-                }
-                None => {
-                    self.histograms.insert(key, (histogram, lost));
-                }
+            let known = self.histograms.iter_mut().find(|one| one.group == group && one.subject == subject);
+            if let Some(sum) = known {
+                // Equal bounds: nothing can fall out.
+                let _ = sum.histogram.add(&histogram);
+                sum.lost = sum.lost.saturating_add(lost);
+            } else {
+                let (group, subject) = (group.to_owned(), subject.to_owned());
+                self.histograms.push(RoundTrips { group, subject, histogram, lost });
             }
         }
     }
@@ -379,6 +426,7 @@ impl Bench<'_> {
             let name = kind.name();
             self.tell(format!("{}: search for loads without loss: {name}", path.name()));
             let Some(subject) = self.subjects.iter().find(|one| one.kind == kind) else { continue };
+            let _turn = self.takes_turns.then(|| Turn::begin(subject));
             let found = ndr::search(subject, path, self.options, self.interrupt)?;
             let late = found
                 .curve

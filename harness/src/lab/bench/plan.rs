@@ -1,5 +1,7 @@
 //! From options to cases: which kinds of traffic run on which path, and who takes part.
 
+use dataplane::config::UnderlayKind;
+
 use super::rules::Tools;
 use super::{Attach, Kind, NodeKind, Options, Peer, Rules, Workload};
 use crate::lab::plan::Family;
@@ -76,7 +78,7 @@ fn entries(options: &Options, tools: Tools, path: Path) -> Vec<Entry> {
     let mut entries = Vec::new();
     for kind in all(options, tools) {
         let serves = match path {
-            Path::OneNode => kind.serves_one_node(),
+            Path::OneNode => kind.serves_one_node() && !is_other_underlay(options, kind),
             Path::AcrossNodes => kind.serves_across_nodes(),
         };
         if !serves {
@@ -90,6 +92,12 @@ fn entries(options: &Options, tools: Tools, path: Path) -> Vec<Entry> {
     entries
 }
 
+/// Within a node the underlay has no part, so one says what all do.
+fn is_other_underlay(options: &Options, kind: Kind) -> bool {
+    kind.nodes == [NodeKind::Weir; 2]
+        && options.underlays.first().is_some_and(|first| *first != kind.underlay)
+}
+
 /// IPv6 is measured on the first attachment alone.
 fn first_attach(options: &Options, kind: Kind) -> Attach {
     match kind.nodes {
@@ -101,13 +109,21 @@ fn first_attach(options: &Options, kind: Kind) -> Attach {
 /// Everybody there is: for each number of rules, weir and the kernel beside each other; then what has no rules.
 fn all(options: &Options, tools: Tools) -> Vec<Kind> {
     let against = |peer| options.against.contains(&peer);
+    let attach = options.attach.first().copied().unwrap_or(Attach::Tap);
+    let (underlay, others) = match options.underlays.as_slice() {
+        [first, others @ ..] => (*first, others),
+        [] => (UnderlayKind::Udp, options.underlays.as_slice()),
+    };
     let mut kinds = Vec::new();
     for &rules in &options.rules {
         for (number, &attach) in options.attach.iter().enumerate() {
             // Rules cost the same behind every attachment.
             if number == 0 || rules == 0 {
-                kinds.push(Kind::weir(attach, rules));
+                kinds.push(Kind::weir(attach, rules).over(underlay));
             }
+        }
+        if rules == 0 {
+            kinds.extend(others.iter().map(|&other| Kind::weir(attach, 0).over(other)));
         }
         if !against(Peer::Kernel) {
             continue;
@@ -124,9 +140,10 @@ fn all(options: &Options, tools: Tools) -> Vec<Kind> {
     }
     kinds.extend(against(Peer::Ovs).then(Kind::ovs));
     kinds.extend(against(Peer::Forwarder).then(Kind::forwarder));
-    kinds.extend(options.mixed.then(Kind::mixed));
-    let attach = options.attach.first().copied().unwrap_or(Attach::Tap);
-    kinds.extend((options.idle_pods > 0).then(|| Kind::weir_among(attach, options.idle_pods)));
+    kinds.extend(options.mixed.then(|| Kind::mixed().over(underlay)));
+    let among =
+        (options.idle_pods > 0).then(|| Kind::weir(attach, 0).over(underlay).among(options.idle_pods));
+    kinds.extend(among);
     kinds
 }
 
@@ -211,6 +228,18 @@ mod tests {
         assert_eq!(
             names(&cases, Path::AcrossNodes),
             ["weir tap", "kernel", "ovs", "weir to kernel", "weir tap, 108 idle pods"]
+        );
+    }
+
+    #[test]
+    fn another_underlay_is_measured_across_nodes_alone() {
+        let underlays = vec![UnderlayKind::Udp, UnderlayKind::AfPacket];
+        let options = Options { against: Vec::new(), underlays, rules: vec![0, 5], ..Options::quick() };
+        let cases = cases(&options, TOOLS);
+        assert_eq!(names(&cases, Path::OneNode), ["weir tap", "weir tap, 5 policies"]);
+        assert_eq!(
+            names(&cases, Path::AcrossNodes),
+            ["weir tap", "weir tap, af_packet underlay", "weir tap, 5 policies"]
         );
     }
 

@@ -1,7 +1,9 @@
 //! Which figures are set against which.
 //!
 //! weir against everybody without rules; weir with policies or among idle pods also against weir without, and with
-//! policies against the kernel with as many rules; IPv6 against IPv4.
+//! policies against the kernel with as many rules; other underlays against sockets; IPv6 against IPv4.
+
+use dataplane::config::UnderlayKind;
 
 use super::Rules;
 use super::plan::{Case, Entry};
@@ -58,6 +60,8 @@ fn belong(subject: &Entry, baseline: &Entry) -> bool {
                 && baseline.kind.idle == 0
                 && subject.kind.attach == baseline.kind.attach
                 && subject.kind.nodes == baseline.kind.nodes
+                && (subject.kind.underlay == baseline.kind.underlay
+                    || baseline.kind.underlay == UnderlayKind::Udp)
         }
         (true, false) => false,
     }

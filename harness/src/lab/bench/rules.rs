@@ -109,9 +109,7 @@ pub(super) fn enforce(node: &Netns, rules: Rules, tools: Tools) -> Result<(), La
             run(node, &["iptables-restore"], &iptables_set())
         }
         Rules::NftSet(count) if tools.nft => run(node, &["nft", "-f", "-"], &nft_set(count)),
-        _ => {
-            Err(LabError::unmet("the kernel's rules cannot be set", &"no tool for it is installed", ADVICE))
-        }
+        _ => Err(LabError::unmet("the kernel's rules cannot be set", &"no tool for it is installed", ADVICE)),
     }
 }
 

@@ -66,7 +66,8 @@ impl Settings {
         let defaults = Scheduling::default();
         let of = |key: &str| self.0.get("scheduling").and_then(|scheduling| scheduling.get(key));
         let workers = self.0.get("workers").and_then(Value::as_u64);
-        let niceness = of("niceness").and_then(Value::as_i64).and_then(|niceness| i8::try_from(niceness).ok());
+        let niceness =
+            of("niceness").and_then(Value::as_i64).and_then(|niceness| i8::try_from(niceness).ok());
         Scheduling {
             workers: workers.and_then(|workers| usize::try_from(workers).ok()),
             pin: of("pin").and_then(Value::as_bool).unwrap_or(defaults.pin),

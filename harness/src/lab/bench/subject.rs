@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use dataplane::config::UnderlayKind;
+use dataplane::sys::process::{self, Signal};
+
 use super::Setup;
 use super::idle::{self, Idle};
 use super::rules::{self, Tools};
@@ -50,6 +53,8 @@ pub struct Kind {
     pub nodes: [NodeKind; 2],
     /// How pods are attached to weir.
     pub attach: Attach,
+    /// How weir sends and receives on the underlay.
+    pub underlay: UnderlayKind,
     /// Rules in force.
     pub rules: Rules,
     /// Pods on each node beside the measured ones, attached and silent.
@@ -63,9 +68,16 @@ impl Kind {
         Self { attach, rules, ..Self::of([NodeKind::Weir; 2]) }
     }
 
-    /// The same without policies, among so many idle pods on each node.
-    pub const fn weir_among(attach: Attach, idle: u8) -> Self {
-        Self { idle, ..Self::weir(attach, 0) }
+    /// The same on another underlay.
+    #[must_use]
+    pub const fn over(self, underlay: UnderlayKind) -> Self {
+        Self { underlay, ..self }
+    }
+
+    /// The same among so many idle pods on each node.
+    #[must_use]
+    pub const fn among(self, idle: u8) -> Self {
+        Self { idle, ..self }
     }
 
     /// weir on the node that sends, the kernel on the other one.
@@ -89,7 +101,7 @@ impl Kind {
     }
 
     const fn of(nodes: [NodeKind; 2]) -> Self {
-        Self { nodes, attach: Attach::Veth, rules: Rules::None, idle: 0 }
+        Self { nodes, attach: Attach::Veth, underlay: UnderlayKind::Udp, rules: Rules::None, idle: 0 }
     }
 
     /// What it is called in reports.
@@ -100,9 +112,13 @@ impl Kind {
             ([NodeKind::Weir, _], _) => "weir to kernel",
             ([other, _], _) => other.name(),
         };
+        let base = match self.underlay {
+            UnderlayKind::Udp => base.to_owned(),
+            other => format!("{base}, {} underlay", other.name()),
+        };
         match self.rules {
             Rules::None if self.idle > 0 => format!("{base}, {} idle pods", self.idle),
-            Rules::None => base.to_owned(),
+            Rules::None => base,
             Rules::Policies(count) => format!("{base}, {count} policies"),
             Rules::Chain(count) => format!("{base}, {count} rules in a chain"),
             Rules::Ipset(count) => format!("{base}, {count} rules in an ipset"),
@@ -113,12 +129,13 @@ impl Kind {
     /// Whether pods of one node can be measured: the rules of a plain kernel stand where it routes, and within a
     /// node it switches.
     pub fn serves_one_node(&self) -> bool {
-        matches!(self.rules, Rules::None | Rules::Policies(_)) && *self != Self::mixed()
+        let is_mixed = self.nodes == Self::mixed().nodes;
+        matches!(self.rules, Rules::None | Rules::Policies(_)) && !is_mixed
     }
 
     /// Whether pods of two nodes can be measured.
     pub fn serves_across_nodes(&self) -> bool {
-        *self != Self::forwarder()
+        self.nodes != Self::forwarder().nodes
     }
 
     /// Whether IPv6 can be measured: kernels' rules are written for IPv4, and what stands beside weir and the kernel is
@@ -126,6 +143,13 @@ impl Kind {
     pub fn serves_ipv6(&self) -> bool {
         let alone = self.nodes.iter().all(|node| matches!(node, NodeKind::Weir | NodeKind::Kernel));
         alone && self.rules == Rules::None && self.idle == 0
+    }
+}
+
+impl Drop for Subject {
+    /// One that is stopped would not hear that it is to end.
+    fn drop(&mut self) {
+        self.rest(false);
     }
 }
 
@@ -175,12 +199,14 @@ impl Subject {
         let mut builder = Lab::builder()
             .nodes(kind.nodes)
             .attach(kind.attach)
+            .underlay(kind.underlay)
             .pods(pods)
             .policies(&policies)
             .extra_config(&settings)
             .scheduling(setup.settings.scheduling())
             .interrupt(Arc::clone(interrupt));
-        if let Some(binary) = &setup.binary {
+        let other = setup.measured.as_ref().filter(|_| kind.nodes.contains(&NodeKind::Weir));
+        if let Some(binary) = other.or(setup.binary.as_ref()) {
             builder = builder.binary(binary);
         }
         let lab = builder.build()?;
@@ -197,6 +223,15 @@ impl Subject {
             }
         }
         Ok(subject)
+    }
+
+    /// Stops its forwarding processes, or lets them go on.
+    pub(super) fn rest(&self, rest: bool) {
+        let signal = if rest { Signal::Stop } else { Signal::Continue };
+        for pid in Side::ALL.into_iter().flat_map(|side| self.lab.forwarding(side)) {
+            // One that has ended by itself shows in its trial.
+            let _ = process::signal(pid, signal);
+        }
     }
 
     /// What its forwarding processes have in memory on the node that sends; none where the kernel forwards.
@@ -246,7 +281,10 @@ mod tests {
         assert_eq!(Kind::kernel(Rules::NftSet(5)).name(), "kernel, 5 rules in an nft set");
         assert_eq!(Kind::ovs().name(), "ovs");
         assert_eq!(Kind::forwarder().name(), "forwarder");
-        assert_eq!(Kind::weir_among(Attach::Tap, 108).name(), "weir tap, 108 idle pods");
+        assert_eq!(Kind::weir(Attach::Tap, 0).among(108).name(), "weir tap, 108 idle pods");
+        let raw = Kind::weir(Attach::Tap, 9).over(UnderlayKind::AfXdp);
+        assert_eq!(raw.name(), "weir tap, af_xdp underlay, 9 policies");
+        assert!(!Kind::mixed().over(UnderlayKind::AfPacket).serves_one_node());
         assert!(!Kind::kernel(Rules::Ipset(1)).serves_one_node());
         assert!(!Kind::forwarder().serves_across_nodes());
     }

@@ -72,7 +72,7 @@ impl Workload {
         match self {
             Self::Tcp1 | Self::Tcp4 => &["throughput"],
             Self::Udp | Self::UdpFlows => &["packet rate", "CPU per packet"],
-            Self::RoundTrip => &["p50", "p99"],
+            Self::RoundTrip => &["p50", "p99", "mean"],
             Self::Connections => &["connection rate"],
         }
     }
@@ -244,6 +244,7 @@ impl Trial<'_> {
             (Figure::less("p50", "s"), at(0.5)),
             (Figure::less("p99", "s"), at(0.99)),
             (Figure::less("p99.9", "s"), at(0.999)),
+            (Figure::less("mean", "s"), histogram.mean() / 1e9),
         ];
         figures.extend(passed.figures("request", "s/request", trips.answered as f64));
         Ok(Measured { figures, round_trips: Some((histogram, trips.lost)), book: None })
