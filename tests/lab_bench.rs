@@ -98,7 +98,9 @@ fn a_userspace_switch_is_measured_beside_weir() {
     let out = place.path().join("run");
     let mut command = bench(&["--against", "ovs", "--rules", "0", "--rounds", "1", "--mixed=false"]);
     command.args(["--scenario", "tcp1,udp,rtt", "--out"]).arg(&out);
-    let output = command.output().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("is not installed") || said.contains("is missing") {
         assert_eq!(output.status.code(), Some(2), "{said}");
@@ -124,18 +126,7 @@ fn a_userspace_switch_is_measured_beside_weir() {
         }
     }
     assert!(run.adds_up());
-    assert_eq!(left_by_any(), Vec::<String>::new());
-}
-
-/// Directories of labs whose process has gone.
-fn left_by_any() -> Vec<String> {
-    let names = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let gone = |name: &String| {
-        let pid = name.strip_prefix("weir-lab-").and_then(|rest| rest.split('-').next()?.parse().ok());
-        pid.is_some_and(|pid| !dataplane::sys::process::is_alive(pid))
-    };
-    names.filter(gone).collect()
+    assert_eq!(left_by(pid), 0);
 }
 
 #[test]

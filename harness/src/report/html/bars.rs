@@ -9,7 +9,7 @@ use crate::report::{Better, Book, Ratio, Series, Spread, human, quantity, scale}
 /// Width of all drawings.
 pub(super) const WIDTH: f64 = 900.0;
 /// Where bars begin and end; names stand before, figures behind.
-const LEFT: f64 = 360.0;
+const LEFT: f64 = 390.0;
 const RIGHT: f64 = 770.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 12.0;
@@ -136,7 +136,7 @@ pub(super) fn ends(title: &str, books: &[&Book]) -> String {
 }
 
 /// Names of more than this are cut; the whole name is in the table.
-const LONGEST: usize = 58;
+const LONGEST: usize = 62;
 
 fn label(svg: &mut Svg, y: f64, name: &str) {
     let short = if name.chars().count() > LONGEST {
