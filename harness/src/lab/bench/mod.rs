@@ -16,9 +16,11 @@
 // Counts of packets and bytes, far below 2^52, and never negative.
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
 
+mod conditions;
 mod cost;
 mod idle;
 mod ndr;
+mod options;
 mod plan;
 mod ratios;
 mod rules;
@@ -26,140 +28,24 @@ mod settings;
 mod subject;
 mod workload;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use dataplane::config::UnderlayKind;
 use hdrhistogram::Histogram;
 
 pub use idle::MOST as MOST_IDLE_PODS;
+pub use options::{Options, Peer, Setup};
 pub use plan::{Case, Path};
 pub use rules::Tools;
 pub use settings::{SettingError, Settings};
 pub use subject::{Kind, Rules, Subject};
 pub use workload::Workload;
 
-use super::userns;
-use super::{Attach, LabError, NodeKind, node_ovs, teardown};
-use crate::report::{Environment, Figure, Latency, Run};
-use crate::traffic::latency;
+use super::plan::Side;
+use super::{LabError, node_ovs, teardown, userns};
+use crate::report::{Figure, Latency, Run};
 use workload::{Measured, Timing, Trial};
-
-/// What weir is measured beside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// Plain Linux, as flannel sets it up, also with rules.
-    Kernel,
-    /// Open vSwitch in user space.
-    Ovs,
-    /// A forwarder between two TAPs that does nothing else.
-    Forwarder,
-}
-
-/// What to measure.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Kinds of traffic.
-    pub workloads: Vec<Workload>,
-    /// Whether loads without loss are searched for.
-    pub ndr: bool,
-    /// Between which pods.
-    pub paths: Vec<Path>,
-    /// How pods are attached to weir.
-    pub attach: Vec<Attach>,
-    /// What weir's underlay is; others than the first are measured across nodes, without rules.
-    pub underlays: Vec<UnderlayKind>,
-    /// Numbers of rules.
-    pub rules: Vec<usize>,
-    /// What is measured beside weir.
-    pub against: Vec<Peer>,
-    /// Whether the kernel's rules are also measured as sets, not only as chains.
-    pub sets: bool,
-    /// Whether weir is measured with a kernel at the other node.
-    pub mixed: bool,
-    /// Whether IPv6 is measured too.
-    pub ipv6: bool,
-    /// Silent pods on each node of one more weir; none for no such weir.
-    pub idle_pods: u8,
-    /// How often each subject has its turn.
-    pub rounds: usize,
-    /// How many turns more it has with packet rates and round trips, whose ratios should repeat from run to run.
-    pub further_rounds: usize,
-    /// How long a trial counts.
-    pub window: Duration,
-    /// How long traffic flows before it is counted.
-    pub ramp: Duration,
-    /// How the labs are set up.
-    pub setup: Setup,
-}
-
-/// How the labs are set up.
-#[derive(Debug, Clone, Default)]
-pub struct Setup {
-    /// The `weir` program; none for the running one.
-    pub binary: Option<PathBuf>,
-    /// Another build of it that is to be measured; none for the same.
-    pub measured: Option<PathBuf>,
-    /// Further keys of weir's configuration.
-    pub settings: Settings,
-}
-
-impl Options {
-    /// Everything there is to measure.
-    pub fn full() -> Self {
-        Self {
-            workloads: vec![
-                Workload::Tcp1,
-                Workload::Tcp4,
-                Workload::Udp,
-                Workload::UdpFlows,
-                Workload::RoundTrip,
-                Workload::Connections,
-            ],
-            ndr: false,
-            paths: vec![Path::OneNode, Path::AcrossNodes],
-            attach: vec![Attach::Tap, Attach::Veth],
-            underlays: vec![UnderlayKind::Udp],
-            rules: vec![0, 100, 1_000, 10_000],
-            against: vec![Peer::Kernel],
-            sets: true,
-            mixed: true,
-            ipv6: true,
-            idle_pods: 0,
-            rounds: 5,
-            further_rounds: 0,
-            window: Duration::from_secs(2),
-            ramp: Duration::from_millis(300),
-            setup: Setup::default(),
-        }
-    }
-
-    /// What says most in under three minutes.
-    pub fn quick() -> Self {
-        Self {
-            workloads: vec![Workload::Tcp1, Workload::Tcp4, Workload::Udp, Workload::RoundTrip],
-            attach: vec![Attach::Tap],
-            rules: vec![0, 1_000],
-            sets: false,
-            mixed: false,
-            ipv6: false,
-            rounds: 3,
-            further_rounds: 2,
-            window: Duration::from_secs(1),
-            ramp: Duration::from_millis(200),
-            ..Self::full()
-        }
-    }
-}
-
-impl Options {
-    fn rounds_of(&self, workload: Workload) -> usize {
-        let further = matches!(workload, Workload::Udp | Workload::UdpFlows | Workload::RoundTrip);
-        self.rounds.saturating_add(if further { self.further_rounds } else { 0 })
-    }
-}
 
 /// How far a bench has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,7 +84,7 @@ pub fn run(
         cases.iter().map(|case| case.entries.len().saturating_mul(options.rounds_of(case.workload))).sum();
     let total = kinds.len().saturating_add(trials).saturating_add(searched.len());
     let mut bench = Bench {
-        run: Run::begin("weir lab bench", 0, environment(options, tools)),
+        run: Run::begin("weir lab bench", 0, conditions::environment(options, tools)),
         subjects: Vec::new(),
         histograms: Vec::new(),
         memory: Vec::new(),
@@ -227,67 +113,9 @@ pub fn run(
     for RoundTrips { group, subject, histogram, lost } in &histograms {
         run.latencies.push(Latency::of(group, subject, histogram, *lost));
     }
-    run.notes.extend(notes(options));
+    run.notes.extend(conditions::notes(options));
     run.seconds = begin.elapsed().as_secs_f64();
     Ok(run)
-}
-
-fn environment(options: &Options, tools: Tools) -> Environment {
-    let mut environment = Environment::now();
-    let mut set = |key: &str, value: String| environment.settings.insert(key.to_owned(), value);
-    set("kernel rules", tools.describe());
-    set("underlay", "veth, MTU 1500".to_owned());
-    set("pods", "MTU 1430, the kernel's default offloads; TAPs with those weir sets".to_owned());
-    set("generators", "connected UDP sockets, 16 flows each, sendmmsg of 64".to_owned());
-    set("generators, client and server of round trips", "pinned, one to a processor".to_owned());
-    set("round trips", format!("one request at a time, by {} flows in turn", latency::FLOWS));
-    if options.workloads.contains(&Workload::UdpFlows) {
-        set("generators of new flows", "raw IP sockets, ports of their own for each datagram".to_owned());
-    }
-    if let Some(other) = &options.setup.measured {
-        set("build of weir that was measured", other.display().to_string());
-    }
-    if options.against.contains(&Peer::Ovs) {
-        let version = node_ovs::version().unwrap_or_default();
-        set("ovs", format!("{version}, datapath_type=netdev, pods' transmit offloads off"));
-    }
-    let settings = options.setup.settings.to_string();
-    if !settings.is_empty() {
-        set("weir's configuration", settings.trim_end().replace('\n', ", "));
-    }
-    environment
-}
-
-fn notes(options: &Options) -> Vec<String> {
-    let mut notes = Vec::new();
-    if !options.workloads.is_empty() {
-        let further = match options.further_rounds {
-            0 => String::new(),
-            further => {
-                format!(" of packet rates and round trips {},", options.rounds.saturating_add(further))
-            }
-        };
-        notes.push(format!(
-            "subjects took turns, rounds: {},{further} {:.1} s counted after {:.1} s of ramp; ratios are taken round by \
-             round, and their median and range stated",
-            options.rounds,
-            options.window.as_secs_f64(),
-            options.ramp.as_secs_f64()
-        ));
-    }
-    notes.push(
-        "generators, pods and both nodes share this machine: rates are those of the whole system, and processor time \
-         is that of the whole machine"
-            .to_owned(),
-    );
-    let kernel = options.against.contains(&Peer::Kernel);
-    if kernel && !options.workloads.is_empty() && options.rules.iter().any(|&rules| rules > 0) {
-        notes.push(
-            "rules of the kernel stand where the node routes, so there are none between pods of one node"
-                .to_owned(),
-        );
-    }
-    notes
 }
 
 /// Round trips of a subject, all rounds together, and how many requests had no answer.
@@ -302,15 +130,16 @@ struct RoundTrips {
 struct Turn<'a>(&'a Subject);
 
 impl<'a> Turn<'a> {
-    fn begin(subject: &'a Subject) -> Self {
-        subject.rest(false);
+    fn begin(subject: &'a Subject, path: Path) -> Self {
+        // A node that has no part in the path would only take its processors.
+        subject.wake(|side| side == Side::A || path == Path::AcrossNodes);
         Self(subject)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.rest(true);
+        self.0.wake(|_| false);
     }
 }
 
@@ -350,7 +179,7 @@ impl Bench<'_> {
             let known = memory.into_iter().filter_map(|(quantity, bytes)| Some((quantity, bytes?)));
             self.memory.extend(known.map(|(quantity, bytes)| (name.clone(), quantity, bytes)));
             if self.takes_turns {
-                subject.rest(true);
+                subject.wake(|_| false);
             }
             self.subjects.push(subject);
         }
@@ -369,7 +198,7 @@ impl Bench<'_> {
                     self.tell(format!("round {round}: {group}: {subject}"));
                     let found = self.subjects.iter().find(|one| one.kind == entry.kind);
                     let Some(found) = found else { continue };
-                    let turn = self.takes_turns.then(|| Turn::begin(found));
+                    let turn = self.takes_turns.then(|| Turn::begin(found, case.path));
                     let trial = Trial {
                         subject: found,
                         far: case.path == Path::AcrossNodes,
@@ -426,7 +255,7 @@ impl Bench<'_> {
             let name = kind.name();
             self.tell(format!("{}: search for loads without loss: {name}", path.name()));
             let Some(subject) = self.subjects.iter().find(|one| one.kind == kind) else { continue };
-            let _turn = self.takes_turns.then(|| Turn::begin(subject));
+            let _turn = self.takes_turns.then(|| Turn::begin(subject, path));
             let found = ndr::search(subject, path, self.options, self.interrupt)?;
             let late = found
                 .curve

@@ -3,8 +3,9 @@
 use dataplane::config::UnderlayKind;
 
 use super::rules::Tools;
-use super::{Attach, Kind, NodeKind, Options, Peer, Rules, Workload};
+use super::{Kind, Options, Peer, Rules, Workload};
 use crate::lab::plan::Family;
+use crate::lab::{Attach, NodeKind};
 
 /// Where the two pods are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -149,7 +149,7 @@ impl Kind {
 impl Drop for Subject {
     /// One that is stopped would not hear that it is to end.
     fn drop(&mut self) {
-        self.rest(false);
+        self.wake(|_| true);
     }
 }
 
@@ -225,12 +225,14 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Stops its forwarding processes, or lets them go on.
-    pub(super) fn rest(&self, rest: bool) {
-        let signal = if rest { Signal::Stop } else { Signal::Continue };
-        for pid in Side::ALL.into_iter().flat_map(|side| self.lab.forwarding(side)) {
-            // One that has ended by itself shows in its trial.
-            let _ = process::signal(pid, signal);
+    /// Lets the forwarding processes of the chosen nodes go on, and stops those of others.
+    pub(super) fn wake(&self, chosen: impl Fn(Side) -> bool) {
+        for side in Side::ALL {
+            let signal = if chosen(side) { Signal::Continue } else { Signal::Stop };
+            for pid in self.lab.forwarding(side) {
+                // One that has ended by itself shows in its trial.
+                let _ = process::signal(pid, signal);
+            }
         }
     }
 
