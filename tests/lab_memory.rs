@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use dataplane::config::UnderlayKind;
 use dataplane::drop_reason::DropReason;
 use harness::lab::cluster_state::POLICIES;
 use harness::lab::demo::{self, Options};
@@ -250,7 +251,8 @@ fn what_needs_a_kernel_is_refused_with_advice() {
     let kernel = Options { nodes: [NodeKind::Weir, NodeKind::Kernel], ..options() };
     let veth = Options { attach: Attach::Veth, ..options() };
     let kept = Options { keep: true, ..options() };
-    for options in [kernel, veth, kept] {
+    let raw = Options { underlay: UnderlayKind::AfPacket, ..options() };
+    for options in [kernel, veth, kept, raw] {
         let error = demo::run(&options, AtomicBool::new(false).into(), &|_| {}).unwrap_err();
         assert!(error.to_string().contains("--backend namespaces"), "{error}");
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use dataplane::config::{Log, LogFormat, LogLevel};
+use dataplane::config::{Log, LogFormat, LogLevel, UnderlayKind};
 use harness::lab::demo::{self, Options, Progress};
 use harness::lab::report::Text;
 use harness::lab::{Attach, Backend, LabError, NodeKind, teardown};
@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::output::{Output, print};
-use super::{Outcome, lab_bench, lab_capture, logging};
+use super::{Outcome, lab_bench, lab_capture, lab_forwarder, logging};
 
 /// Try weir on this machine: nodes and pods in namespaces, real traffic, and what the policies made of it
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,8 @@ enum Command {
     Demo(Demo),
     Bench(lab_bench::Args),
     Capture(lab_capture::Args),
+    #[command(hide = true)]
+    Forwarder(lab_forwarder::Args),
     /// Remove labs that were kept, or whose process was killed
     #[command(after_help = "Example:\n  weir lab clean")]
     Clean,
@@ -64,6 +66,9 @@ struct Demo {
     /// How pods are attached to weir: TAPs made in the pods, or the host ends of veths
     #[arg(long, value_enum, default_value_t = Wire::Tap)]
     attach: Wire,
+    /// How weir sends and receives VXLAN: UDP sockets, or whole frames through packet sockets or AF_XDP
+    #[arg(long, value_enum, default_value_t = Underlay::Udp)]
+    underlay: Underlay,
     /// Where hosts and wires come from: the kernel, or this process alone (needs no right to anything)
     #[arg(long, value_enum, default_value_t = Place::Namespaces)]
     backend: Place,
@@ -90,6 +95,14 @@ enum Wire {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Underlay {
+    Udp,
+    AfPacket,
+    AfXdp,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Place {
     Namespaces,
     Memory,
@@ -101,6 +114,7 @@ pub(super) fn run(args: &Args, log: Option<&str>) -> Outcome {
         Command::Demo(args) => demonstrate(args),
         Command::Bench(args) => lab_bench::run(args),
         Command::Capture(args) => lab_capture::run(args),
+        Command::Forwarder(args) => lab_forwarder::run(args),
         Command::Clean => clean(),
     }
 }
@@ -133,6 +147,11 @@ fn demonstrate(args: &Demo) -> Outcome {
         attach: match args.attach {
             Wire::Tap => Attach::Tap,
             Wire::Veth => Attach::Veth,
+        },
+        underlay: match args.underlay {
+            Underlay::Udp => UnderlayKind::Udp,
+            Underlay::AfPacket => UnderlayKind::AfPacket,
+            Underlay::AfXdp => UnderlayKind::AfXdp,
         },
         backend: match args.backend {
             Place::Namespaces => Backend::Namespaces,

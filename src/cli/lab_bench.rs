@@ -1,4 +1,4 @@
-//! `weir lab bench`: weir beside the kernel, in the same minutes.
+//! `weir lab bench`: weir beside the kernel and others, in the same minutes.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use harness::lab::bench::{self, Options, Path, Progress, Workload};
+use dataplane::config::UnderlayKind;
+use harness::lab::bench::{self, MOST_IDLE_PODS, Options, Path, Peer, Progress, Settings, Workload};
 use harness::lab::{Attach, LabError};
 use harness::report::{Run, Spread, directory, human, quantity};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,23 +17,26 @@ use super::Outcome;
 use super::output::{self, Output};
 use super::replay::interruptible;
 
-/// Measure weir beside the kernel's VXLAN and bridge: throughput, packet rate, latency, processor time
+/// Measure weir beside the kernel's VXLAN and bridge, and others: throughput, packet rate, latency, processor time
 ///
-/// Builds labs of two nodes for weir and for plain Linux as flannel sets it up, and lets them take turns: the same
-/// pods, the same generators, the same minutes. Every figure is the median of all rounds with its range, every ratio is
-/// taken round by round. What was measured is left in a directory, with a report for the browser. Ctrl-C keeps what
-/// was measured so far.
+/// Builds labs of two nodes for weir and for those it is set against, and lets them take turns: the same pods, the same
+/// generators, the same minutes. Every figure is the median of all rounds with its range, every ratio is taken round by
+/// round. What was measured is left in a directory, with a report for the browser. Ctrl-C keeps what was measured so
+/// far.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   weir lab bench --against kernel --quick               under three minutes
   weir lab bench --against kernel                       everything; half an hour
+  weir lab bench --against kernel,ovs,forwarder --quick --rules 0
   weir lab bench --quick --scenario udp --rules 0       one figure of weir alone
+  weir lab bench --quick --scenario udp,udp-flows --rules 0,10000
+  weir lab bench --quick --idle-pods 108                two pods among silent ones
   weir lab bench --quick --scenario ndr                 loads without loss
   weir lab bench --against kernel --quick -o json       for scripts")]
 pub(super) struct Args {
     /// What to measure beside weir
-    #[arg(long, value_enum)]
-    against: Option<Peer>,
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
+    against: Vec<Beside>,
     /// One attachment, 0 and 1,000 rules, rounds of one second
     #[arg(long)]
     quick: bool,
@@ -51,9 +55,40 @@ pub(super) struct Args {
     /// How pods are attached to weir, instead of all ways
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
     attach: Vec<Wire>,
+    /// What weir's underlay is; further ones are measured beside the first, across nodes and without rules
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    underlay: Vec<Underlay>,
     /// Numbers of policies and of the kernel's rules
-    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    #[arg(long, visible_alias = "policies", value_delimiter = ',', value_name = "N",
+        value_parser = clap::value_parser!(u32).range(0..=100_000))]
     rules: Vec<u32>,
+    /// The kernel's rules also as sets, beside chains; without --quick they are
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    sets: Option<bool>,
+    /// IPv6 as well; without --quick it is
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    ipv6: Option<bool>,
+    /// Also weir on the sending node and the kernel on the other; without --quick it is
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    mixed: Option<bool>,
+    /// Also weir with so many attached and silent pods more on each node
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MOST_IDLE_PODS)))]
+    idle_pods: Option<u8>,
+    /// Workers of weir, and threads of the trivial forwarder
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: Option<u8>,
+    /// Whether each worker stays on one processor
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pin: Option<bool>,
+    /// Workers never sleep
+    #[arg(long)]
+    busy_poll: bool,
+    /// Any other key of weir's configuration, like scheduling.niceness=0; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Another build of weir to measure, in place of this one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Directory for the results, which must not exist yet; by default weir-bench-TIME here
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -62,9 +97,13 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Peer {
+enum Beside {
     /// Plain Linux on both nodes, as flannel sets it up
     Kernel,
+    /// Open vSwitch in user space on both nodes, where it is installed
+    Ovs,
+    /// Threads that pass frames from one TAP to the other and do nothing else; within a node
+    Forwarder,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,8 +112,10 @@ enum Scenario {
     Tcp1,
     /// Four TCP streams
     Tcp4,
-    /// UDP frames of 64 bytes, two generators
+    /// UDP frames of 64 bytes, two generators, 16 flows each
     Udp,
+    /// The same, each frame a new flow
+    UdpFlows,
     /// One request at a time
     Rtt,
     /// New connections
@@ -95,6 +136,24 @@ enum Wire {
     Veth,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Underlay {
+    Udp,
+    AfPacket,
+    AfXdp,
+}
+
+impl Underlay {
+    const fn kind(self) -> UnderlayKind {
+        match self {
+            Self::Udp => UnderlayKind::Udp,
+            Self::AfPacket => UnderlayKind::AfPacket,
+            Self::AfXdp => UnderlayKind::AfXdp,
+        }
+    }
+}
+
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
     if !(0.1..=3600.0).contains(&seconds) {
@@ -104,9 +163,26 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Args {
-    fn options(&self) -> Options {
+    fn options(&self) -> anyhow::Result<Options> {
         let mut options = if self.quick { Options::quick() } else { Options::full() };
-        options.kernel = self.against == Some(Peer::Kernel);
+        let peer = |beside: &Beside| match beside {
+            Beside::Kernel => Peer::Kernel,
+            Beside::Ovs => Peer::Ovs,
+            Beside::Forwarder => Peer::Forwarder,
+        };
+        options.against = self.against.iter().map(peer).collect();
+        options.sets = self.sets.unwrap_or(options.sets);
+        options.ipv6 = self.ipv6.unwrap_or(options.ipv6);
+        options.mixed = self.mixed.unwrap_or(options.mixed && !self.against.is_empty());
+        options.idle_pods = self.idle_pods.unwrap_or(0);
+        options.setup.settings = self.settings()?;
+        options.setup.measured.clone_from(&self.binary);
+        if let Some(binary) = self.binary.as_ref().filter(|binary| !binary.is_file()) {
+            anyhow::bail!("--binary {}: there is no such file", binary.display());
+        }
+        if !self.underlay.is_empty() {
+            options.underlays = self.underlay.iter().map(|underlay| underlay.kind()).collect();
+        }
         if let Some(rounds) = self.rounds {
             options.rounds = rounds.into();
             options.further_rounds = 0;
@@ -135,7 +211,20 @@ impl Args {
         if !self.rules.is_empty() {
             options.rules = self.rules.iter().map(|&rules| rules as usize).collect();
         }
-        options
+        Ok(options)
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = Settings::default();
+        let flags = [
+            self.workers.map(|workers| format!("workers={workers}")),
+            self.pin.map(|pin| format!("scheduling.pin={pin}")),
+            self.busy_poll.then(|| "scheduling.busy_poll=true".to_owned()),
+        ];
+        for text in flags.iter().flatten().chain(&self.set) {
+            settings.set(text)?;
+        }
+        Ok(settings)
     }
 }
 
@@ -144,6 +233,7 @@ fn workload(scenario: Scenario) -> Option<Workload> {
         Scenario::Tcp1 => Some(Workload::Tcp1),
         Scenario::Tcp4 => Some(Workload::Tcp4),
         Scenario::Udp => Some(Workload::Udp),
+        Scenario::UdpFlows => Some(Workload::UdpFlows),
         Scenario::Rtt => Some(Workload::RoundTrip),
         Scenario::Cps => Some(Workload::Connections),
         Scenario::Ndr => None,
@@ -151,13 +241,14 @@ fn workload(scenario: Scenario) -> Option<Workload> {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    let options = args.options()?;
     let interrupt = interruptible()?;
     let out = args.out.clone().unwrap_or_else(default_directory);
     if out.exists() {
         return Err(directory::DirectoryError::Exists(out).into());
     }
     let bar = bar();
-    let outcome = bench::run(&args.options(), &interrupt, &mut |progress| show(&bar, progress));
+    let outcome = bench::run(&options, &interrupt, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
     let run = match outcome {
         Ok(run) => run,

@@ -10,6 +10,7 @@ mod doctor;
 mod lab;
 mod lab_bench;
 mod lab_capture;
+mod lab_forwarder;
 mod load;
 mod logging;
 mod output;

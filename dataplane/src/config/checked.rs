@@ -81,7 +81,7 @@ pub struct Underlay {
     pub address: Option<Ipv4Addr>,
     /// Own IPv6 address; `None`: from the own Node's annotation.
     pub address_v6: Option<Ipv6Addr>,
-    /// Interface whose MTU counts; `None`: the one that carries the address.
+    /// Interface whose MTU counts, and that the raw kinds open; `None`: the one that carries the address.
     pub interface: Option<String>,
     /// MTU in bytes; `None`: the interface's.
     pub mtu: Option<u16>,
@@ -93,7 +93,7 @@ pub struct Underlay {
     pub checksum: bool,
     /// Who cuts super-packets on their way into the tunnel.
     pub segmentation: Segmentation,
-    /// Number of sockets, and so of outer source ports, 1 to 256.
+    /// Number of sockets, and so of outer source ports, 1 to 256; the raw kinds have no sockets to send from.
     pub source_ports: u16,
     /// Whether packets with reserved bits set are dropped.
     pub strict_reserved: bool,
@@ -105,6 +105,26 @@ pub struct Underlay {
 pub enum UnderlayKind {
     /// Through UDP sockets.
     Udp,
+    /// As whole frames, through packet sockets on the interface.
+    AfPacket,
+    /// As whole frames, through AF_XDP sockets on the interface.
+    AfXdp,
+}
+
+impl UnderlayKind {
+    /// The name, as in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::AfPacket => "af_packet",
+            Self::AfXdp => "af_xdp",
+        }
+    }
+
+    /// Whether weir itself builds the outer headers.
+    pub const fn is_raw(self) -> bool {
+        matches!(self, Self::AfPacket | Self::AfXdp)
+    }
 }
 
 /// Who cuts super-packets on their way into the tunnel.

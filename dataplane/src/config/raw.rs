@@ -81,7 +81,9 @@ pub(super) struct RawState {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawUnderlay {
-    /// How VXLAN packets are sent and received. `udp`: through sockets; the kernel routes and resolves.
+    /// How VXLAN packets are sent and received. `udp`: through sockets; the kernel routes and resolves. `af_packet`
+    /// and `af_xdp`: as whole frames on `interface`; weir builds the outer headers, takes the next hops' MACs from the
+    /// kernel's routes and neighbour tables, and holds the UDP port, so that the kernel answers nothing there.
     #[serde(default = "defaults::underlay_kind")]
     pub(super) kind: UnderlayKind,
     /// IPv4 address of this node on the underlay. Default: the annotation
@@ -94,7 +96,8 @@ pub(super) struct RawUnderlay {
     #[serde(default)]
     #[schemars(extend("format" = "ipv6"))]
     pub(super) address_v6: Option<Located<String>>,
-    /// Interface of the underlay; its MTU is read. Default: the interface that carries the address.
+    /// Interface of the underlay; its MTU is read. The raw kinds send and receive there, with both families on this one
+    /// interface. Default: the interface that carries the address.
     #[serde(default)]
     pub(super) interface: Option<Located<String>>,
     /// MTU of the underlay in bytes, 626 to 65535. The pods' MTU is 50 less on IPv4 and 70 less on IPv6.
@@ -113,11 +116,12 @@ pub(super) struct RawUnderlay {
     /// Whether outer UDP checksums are sent. Over IPv6 they always are. Received ones are checked if not zero.
     #[serde(default = "defaults::checksum")]
     pub(super) checksum: bool,
-    /// Who cuts TCP super-packets on their way into the tunnel. `auto`: the kernel, where it can (Linux 6.17), else
-    /// weir; `software`: weir.
+    /// Who cuts TCP super-packets on their way into the tunnel. `auto`: the kernel, where it can (`udp`: Linux 6.17),
+    /// else weir; `software`: weir.
     #[serde(default = "defaults::segmentation")]
     pub(super) segmentation: Segmentation,
-    /// How many outer source ports flows are spread over, 1 to 256. Each is a socket.
+    /// How many outer source ports flows are spread over, 1 to 256. Each is a socket. Only for `udp`: the raw kinds
+    /// spread flows over the whole range, 49152 to 65535, without a socket.
     #[serde(default = "defaults::source_ports")]
     #[schemars(range(min = 1, max = 256))]
     pub(super) source_ports: Located<u64>,

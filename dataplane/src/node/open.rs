@@ -75,6 +75,10 @@ pub(super) fn underlay(
     queues: usize,
 ) -> io::Result<Vec<Box<dyn Port>>> {
     let own = &identity.own;
+    if config.underlay.kind.is_raw() {
+        let text = format!("underlay.kind {} cannot be opened yet: use udp", config.underlay.kind.name());
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
     let wanted = UdpConfig {
         local_v4: own.underlay_v4.map(|underlay| underlay.address),
         local_v6: own.underlay_v6.map(|underlay| underlay.address),

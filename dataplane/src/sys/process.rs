@@ -21,6 +21,10 @@ pub enum Signal {
     Kill,
     /// `SIGHUP`: read the configuration again.
     HangUp,
+    /// `SIGSTOP`: do nothing until [`Signal::Continue`].
+    Stop,
+    /// `SIGCONT`: go on.
+    Continue,
 }
 
 /// Makes the command run in `netns`, which must stay open until the command is spawned.
@@ -59,6 +63,8 @@ pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
         Signal::Terminate => libc::SIGTERM,
         Signal::Kill => libc::SIGKILL,
         Signal::HangUp => libc::SIGHUP,
+        Signal::Stop => libc::SIGSTOP,
+        Signal::Continue => libc::SIGCONT,
     };
     // Zero and negative numbers mean groups of processes.
     let pid = i32::try_from(pid).ok().filter(|&pid| pid > 0).ok_or(io::ErrorKind::InvalidInput)?;

@@ -4,14 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use dataplane::config::UnderlayKind;
+
 use super::cluster_state::{ClusterState, POLICIES};
+use super::daemon::{self, Daemon};
+use super::forwarder::{self, Scheduling};
 use super::node_weir::{Keeper, NodeWeir, Setup};
 use super::plan::{Family, OUTSIDE, PodPlan, Side, default_pods};
 use super::pods::Pod;
 use super::scenario::Place;
 use super::teardown::fresh_id;
 use super::topology::Topology;
-use super::{Attach, End, Lab, LabError, NodeKind, node_kernel};
+use super::{Attach, End, Lab, LabError, NodeKind, node_kernel, node_ovs};
 use crate::traffic::servers::Servers;
 
 /// The smaller of the two tunnels': 1500 less IPv6's overhead.
@@ -22,10 +26,12 @@ const MTU: u32 = 1430;
 pub struct LabBuilder {
     nodes: [NodeKind; 2],
     attach: Attach,
+    underlay: UnderlayKind,
     pods: Vec<PodPlan>,
     policies: Vec<(String, String)>,
     binary: Option<PathBuf>,
     extra: String,
+    scheduling: Scheduling,
     mtu: u32,
     keep: bool,
     start: bool,
@@ -37,10 +43,12 @@ impl Default for LabBuilder {
         Self {
             nodes: [NodeKind::Weir, NodeKind::Kernel],
             attach: Attach::Tap,
+            underlay: UnderlayKind::Udp,
             pods: default_pods(),
             policies: POLICIES.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect(),
             binary: None,
             extra: String::new(),
+            scheduling: Scheduling::default(),
             mtu: MTU,
             keep: false,
             start: true,
@@ -60,6 +68,12 @@ impl LabBuilder {
     #[must_use]
     pub fn attach(self, attach: Attach) -> Self {
         Self { attach, ..self }
+    }
+
+    /// How weir sends and receives on the underlay.
+    #[must_use]
+    pub fn underlay(self, underlay: UnderlayKind) -> Self {
+        Self { underlay, ..self }
     }
 
     /// Which pods there are.
@@ -85,6 +99,12 @@ impl LabBuilder {
     #[must_use]
     pub fn extra_config(self, extra: &str) -> Self {
         Self { extra: extra.to_owned(), ..self }
+    }
+
+    /// How the threads of [`NodeKind::Forwarder`] run.
+    #[must_use]
+    pub fn scheduling(self, scheduling: Scheduling) -> Self {
+        Self { scheduling, ..self }
     }
 
     /// MTU of the pods.
@@ -128,6 +148,7 @@ impl LabBuilder {
         let mut lab = Lab {
             servers: Vec::new(),
             weirs: [None, None],
+            daemons: [Vec::new(), Vec::new()],
             ends: ends(&topology, &pods),
             pods,
             topology,
@@ -146,6 +167,12 @@ impl LabBuilder {
                     node_kernel::build(&lab.topology, side, &pods_of(&lab.pods, side), self.mtu)?;
                 }
                 NodeKind::Weir => self.add_weir(&mut lab, side, &root, &keeper)?,
+                NodeKind::Ovs | NodeKind::Forwarder => {
+                    let daemons = self.daemons(&lab, side, kind, &root, &keeper)?;
+                    if let Some(place) = lab.daemons.get_mut(side as usize) {
+                        *place = daemons;
+                    }
+                }
             }
             lab.check_interrupt()?;
         }
@@ -155,11 +182,39 @@ impl LabBuilder {
         Ok(lab)
     }
 
-    fn add_weir(&self, lab: &mut Lab, side: Side, root: &Path, keeper: &Arc<Keeper>) -> Result<(), LabError> {
-        let binary = match &self.binary {
-            Some(binary) => binary.clone(),
-            None => std::env::current_exe()?,
+    /// Starts what forwards on a node in weir's place.
+    fn daemons(
+        &self,
+        lab: &Lab,
+        side: Side,
+        kind: NodeKind,
+        root: &Path,
+        keeper: &Arc<Keeper>,
+    ) -> Result<Vec<Daemon>, LabError> {
+        let directory = root.join(side.name());
+        let place = daemon::Place {
+            node: side.name(),
+            netns: lab.topology.node(side).netns(),
+            directory: &directory,
+            keeper,
+            keep: self.keep,
         };
+        let pods = pods_of(&lab.pods, side);
+        if kind == NodeKind::Ovs {
+            return node_ovs::build(place, &lab.topology, side, &pods, self.mtu);
+        }
+        forwarder::build(place, &self.program()?, &pods, self.mtu, self.scheduling)
+    }
+
+    fn program(&self) -> Result<PathBuf, LabError> {
+        match &self.binary {
+            Some(binary) => Ok(binary.clone()),
+            None => Ok(std::env::current_exe()?),
+        }
+    }
+
+    fn add_weir(&self, lab: &mut Lab, side: Side, root: &Path, keeper: &Arc<Keeper>) -> Result<(), LabError> {
+        let binary = self.program()?;
         let setup = Setup {
             side,
             binary: &binary,
@@ -167,6 +222,7 @@ impl LabBuilder {
             state: lab.state.directory(),
             netns: Arc::clone(lab.topology.node(side).netns()),
             keep: self.keep,
+            underlay: self.underlay,
             extra: &self.extra,
         };
         let pods = pods_of(&lab.pods, side);

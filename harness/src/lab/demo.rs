@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use dataplane::config::UnderlayKind;
+
 use super::expect::Expectation;
 use super::plan::{Family, Side};
 use super::report::{Counted, Report, Throughput};
@@ -25,6 +27,8 @@ pub struct Options {
     pub nodes: [NodeKind; 2],
     /// How pods are attached to weir.
     pub attach: Attach,
+    /// How weir sends and receives on the underlay; of no meaning to hosts in memory.
+    pub underlay: UnderlayKind,
     /// Where hosts and wires come from.
     pub backend: Backend,
     /// The `weir` program; none for the running one.
@@ -40,6 +44,7 @@ impl Default for Options {
         Self {
             nodes: [NodeKind::Weir, NodeKind::Kernel],
             attach: Attach::Tap,
+            underlay: UnderlayKind::Udp,
             backend: Backend::Namespaces,
             binary: None,
             keep: false,
@@ -85,8 +90,12 @@ pub fn run(
     }
     teardown::sweep()?;
     progress(Progress::Stage("building nodes, pods and wires"));
-    let mut builder =
-        Lab::builder().nodes(options.nodes).attach(options.attach).interrupt(interrupt).keep(options.keep);
+    let mut builder = Lab::builder()
+        .nodes(options.nodes)
+        .attach(options.attach)
+        .underlay(options.underlay)
+        .interrupt(interrupt)
+        .keep(options.keep);
     if let Some(binary) = &options.binary {
         builder = builder.binary(binary);
     }

@@ -16,11 +16,14 @@
 
 pub mod bench;
 pub mod cluster_state;
+pub mod daemon;
 pub mod demo;
 pub mod expect;
+pub mod forwarder;
 pub mod matrix;
 pub mod memory;
 pub mod node_kernel;
+pub mod node_ovs;
 pub mod node_weir;
 pub mod plan;
 pub mod pods;
@@ -45,6 +48,7 @@ use dataplane::sys::process::Signal;
 
 pub use build::LabBuilder;
 use cluster_state::ClusterState;
+use daemon::Daemon;
 use node_weir::NodeWeir;
 use plan::{Family, Side};
 use pods::Pod;
@@ -63,14 +67,20 @@ pub enum NodeKind {
     Weir,
     /// Plain Linux, set up as flannel does; enforces no policy.
     Kernel,
+    /// Open vSwitch in user space; enforces no policy.
+    Ovs,
+    /// A thread for each processor that passes frames between the node's two pods, and knows of nothing else.
+    Forwarder,
 }
 
 impl NodeKind {
-    /// `weir` or `kernel`.
+    /// `weir`, `kernel`, `ovs` or `forwarder`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Weir => "weir",
             Self::Kernel => "kernel",
+            Self::Ovs => "ovs",
+            Self::Forwarder => "forwarder",
         }
     }
 }
@@ -165,6 +175,7 @@ impl End {
 pub struct Lab {
     servers: Vec<Servers>,
     weirs: [Option<NodeWeir>; 2],
+    daemons: [Vec<Daemon>; 2],
     ends: Vec<End>,
     pods: Vec<Pod>,
     topology: Topology,
@@ -217,6 +228,13 @@ impl Lab {
     /// A node's weir, if it is to run one.
     pub fn weir(&self, side: Side) -> Option<&NodeWeir> {
         self.weirs.get(side as usize)?.as_ref()
+    }
+
+    /// The processes that forward on a node: weir's, or what runs in its place; none where the kernel does.
+    pub fn forwarding(&self, side: Side) -> impl Iterator<Item = u32> {
+        let weir = self.weir(side).and_then(NodeWeir::pid);
+        let daemons = self.daemons.get(side as usize).into_iter().flatten().map(Daemon::pid);
+        weir.into_iter().chain(daemons)
     }
 
     /// The status of a node's weir.

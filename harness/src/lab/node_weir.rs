@@ -13,6 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dataplane::config::UnderlayKind;
 use dataplane::control::{self, Reply, Request, Status};
 use dataplane::sys::netns::Netns;
 use dataplane::sys::process::{self, Signal};
@@ -54,6 +55,8 @@ pub struct Setup<'a> {
     pub netns: Arc<Netns>,
     /// Whether the process outlives the lab.
     pub keep: bool,
+    /// How it sends and receives on the underlay.
+    pub underlay: UnderlayKind,
     /// Further lines of the configuration, top-level keys.
     pub extra: &'a str,
 }
@@ -62,7 +65,7 @@ impl NodeWeir {
     /// Writes the configuration; nothing runs yet.
     pub fn prepare(setup: Setup<'_>, keeper: Arc<Keeper>, pods: &[&Pod], attach: Attach) -> io::Result<Self> {
         fs::create_dir_all(&setup.directory)?;
-        let text = configuration(setup.side, setup.state, &setup.directory, pods, attach, setup.extra);
+        let text = configuration(&setup, pods, attach);
         fs::write(setup.directory.join("weir.yaml"), text)?;
         Ok(Self {
             side: setup.side,
@@ -190,19 +193,14 @@ impl Drop for NodeWeir {
 }
 
 /// The configuration file, as a person would write it.
-fn configuration(
-    side: Side,
-    state: &Path,
-    directory: &Path,
-    pods: &[&Pod],
-    attach: Attach,
-    extra: &str,
-) -> String {
+fn configuration(setup: &Setup<'_>, pods: &[&Pod], attach: Attach) -> String {
+    let Setup { side, state, directory, underlay, extra, .. } = setup;
     let mut text = format!(
-        "node: {}\nstate:\n  directory: {}\nunderlay:\n  kind: udp\n  address: {}\n  address_v6: \"{}\"\n  interface: \
+        "node: {}\nstate:\n  directory: {}\nunderlay:\n  kind: {}\n  address: {}\n  address_v6: \"{}\"\n  interface: \
          {UNDERLAY}\ngateway:\n  interface: weir0\n  addresses: [{}/24, \"{}/64\"]\ncontrol:\n  socket: {}\n",
         side.name(),
         state.display(),
+        underlay.name(),
         side.underlay_v4(),
         side.underlay_v6(),
         side.pod_v4(1),
@@ -254,7 +252,8 @@ impl Keeper {
         Ok(Self { orders: Some(orders), thread: Some(thread) })
     }
 
-    fn spawn(&self, command: Command) -> io::Result<Child> {
+    /// Starts a process.
+    pub(super) fn spawn(&self, command: Command) -> io::Result<Child> {
         let (answer, answered) = mpsc::channel();
         let gone = || io::Error::other("the thread that starts processes has ended");
         self.orders.as_ref().ok_or_else(gone)?.send((command, answer)).map_err(|_| gone())?;
@@ -279,17 +278,21 @@ mod tests {
     #[test]
     fn the_configuration_is_one_that_weir_takes() {
         let directory = tempfile::tempdir().unwrap();
-        let text = configuration(
-            Side::B,
-            Path::new("/x/state"),
-            directory.path(),
-            &[],
-            Attach::Tap,
-            "log: {level: debug}\n",
-        );
         let path = directory.path().join("weir.yaml");
-        fs::write(&path, text).unwrap();
-        let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(config.node, "node-b");
+        for underlay in [UnderlayKind::Udp, UnderlayKind::AfPacket, UnderlayKind::AfXdp] {
+            let setup = Setup {
+                side: Side::B,
+                binary: Path::new("weir"),
+                directory: directory.path().to_owned(),
+                state: Path::new("/x/state"),
+                netns: Arc::new(Netns::current().unwrap()),
+                keep: false,
+                underlay,
+                extra: "log: {level: debug}\n",
+            };
+            fs::write(&path, configuration(&setup, &[], Attach::Tap)).unwrap();
+            let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!((config.node.as_str(), config.underlay.kind), ("node-b", underlay));
+        }
     }
 }

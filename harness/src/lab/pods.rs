@@ -50,10 +50,15 @@ impl Pod {
         })
     }
 
+    /// Whether it has its interface.
+    pub fn has_interface(&self) -> io::Result<bool> {
+        Ok(within(self.netns.netns(), |netlink| netlink.link(INTERFACE))?.is_some())
+    }
+
     /// Waits until it has its interface.
     pub fn wait_for_interface(&self, timeout: Duration) -> io::Result<()> {
         let start = Instant::now();
-        while within(self.netns.netns(), |netlink| netlink.link(INTERFACE))?.is_none() {
+        while !self.has_interface()? {
             if start.elapsed() > timeout {
                 let text = format!("pod {} got no interface within {timeout:?}", self.plan.full_name());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));

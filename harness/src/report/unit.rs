@@ -19,6 +19,9 @@ pub(super) fn scale(value: f64, unit: &str) -> (f64, String) {
         value.abs() >= *factor * 0.9995 && (if is_time { *factor <= 1.0 } else { *factor >= 1.0 })
     });
     let (factor, prefix) = fitting.copied().unwrap_or((1.0, ""));
+    if unit == "byte" && !prefix.is_empty() {
+        return (factor, format!("{prefix}B"));
+    }
     let gap = if prefix.is_empty() || unit.starts_with("bit") || is_time { "" } else { " " };
     (factor, format!("{prefix}{gap}{unit}"))
 }
@@ -45,6 +48,8 @@ mod tests {
             (0.5, "s/GB", "500 ms/GB"),
             (3.5e-6, "s/packet", "3.50 µs/packet"),
             (1.25, "core", "1.25 core"),
+            (23_400.0, "byte", "23.4 kB"),
+            (12.0, "byte", "12.0 byte"),
             (0.0, "s", "0 s"),
             (f64::NAN, "s", "0 s"),
         ] {

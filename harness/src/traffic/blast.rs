@@ -1,7 +1,7 @@
 //! UDP generators: connected sockets that send batches of small datagrams, flat out or at a pace.
 //!
 //! Each generator is one thread, on a processor of its own, with [`FLOWS`] sockets, and sends up to `BATCH` datagrams
-//! per system call (`sendmmsg`), one flow after the other. What the own kernel refuses is counted and not sent again: it was not
+//! per system call (`sendmmsg`), one flow after the other; or each datagram is a flow of its own ([`fresh`](super::fresh)). What the own kernel refuses is counted and not sent again: it was not
 //! offered. At a pace, a generator sends what is due and sleeps, `NAP` at least, so that it leaves the processor to the
 //! device under test: its load comes in small bursts. What it is late with by more than `LATE` is left out rather
 //! than sent at once, for a load that was queued is not the load that was asked for.
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use dataplane::sys::mmsg::{Datagram, Outgoing};
 use dataplane::sys::netns::Netns;
 
+use super::fresh::Fresh;
 use super::pin::pin;
 use super::udp::connect;
 
@@ -80,15 +81,35 @@ impl Blast {
     /// # Errors
     /// Sockets or threads cannot be had.
     pub fn start(netns: &Netns, to: SocketAddr, generators: usize, pace: Pace) -> io::Result<Self> {
+        Self::start_with(generators, pace, |_| Source::few(netns, to))
+    }
+
+    /// Starts so many generators in `netns` whose datagrams are new flows each, to [`PORTS`](super::fresh::PORTS) ports from that of
+    /// `to` on, beginning with the flow of the number given.
+    ///
+    /// # Errors
+    /// Sockets or threads cannot be had.
+    pub fn start_fresh(netns: &Netns, to: SocketAddr, generators: usize, first: u64) -> io::Result<Self> {
+        Self::start_with(generators, Pace::Flat, |number| {
+            let numbers = (first.wrapping_add(number as u64), generators as u64);
+            Ok(Source::Fresh(Fresh::open(netns, to, numbers, BATCH)?))
+        })
+    }
+
+    fn start_with(
+        generators: usize,
+        pace: Pace,
+        source: impl Fn(usize) -> io::Result<Source>,
+    ) -> io::Result<Self> {
         let mut blast = Self { stop: Arc::default(), sent: Arc::default(), threads: Vec::new() };
         for number in 0..generators {
-            let flows = (0..FLOWS).map(|_| open(netns, to)).collect::<io::Result<Vec<_>>>()?;
+            let mut source = source(number)?;
             let (stop, sent) = (Arc::clone(&blast.stop), Arc::clone(&blast.sent));
             let thread = Builder::new().name(format!("blast-{number}"));
             let pace = pace.share(number, generators);
             blast.threads.push(thread.spawn(move || {
                 pin(number);
-                generate(&flows, pace, &stop, &sent)
+                generate(&mut source, pace, &stop, &sent)
             })?);
         }
         Ok(blast)
@@ -128,31 +149,59 @@ impl Drop for Blast {
 
 /// A connected socket that says what became of a datagram, and takes no answers.
 fn open(netns: &Netns, to: SocketAddr) -> io::Result<UdpSocket> {
-    /// `IP_RECVERR` and `IPV6_RECVERR`: without them a queue that is full refuses in silence.
-    const RECVERR: [(i32, i32); 2] = [(0, 11), (41, 25)];
     let socket = connect(netns, to)?;
-    let [v4, v6] = RECVERR;
-    let (level, option) = if matches!(to.ip(), IpAddr::V4(_)) { v4 } else { v6 };
-    dataplane::sys::socket::set(socket.as_fd(), level, option, 1)?;
-    dataplane::sys::socket::discard_arrivals(socket.as_fd())?;
+    send_only(&socket, to)?;
     Ok(socket)
 }
 
-fn generate(flows: &[UdpSocket], pace: Pace, stop: &AtomicBool, total: &AtomicU64) -> Sent {
-    let payload = [0x5a; PAYLOAD];
-    let datagram = Datagram { prefix: None, bytes: &payload, to: None, class: None };
+/// Makes a socket say what became of a datagram, and discard what comes.
+pub(super) fn send_only(socket: &UdpSocket, to: SocketAddr) -> io::Result<()> {
+    /// `IP_RECVERR` and `IPV6_RECVERR`: without them a queue that is full refuses in silence.
+    const RECVERR: [(i32, i32); 2] = [(0, 11), (41, 25)];
+    let [v4, v6] = RECVERR;
+    let (level, option) = if matches!(to.ip(), IpAddr::V4(_)) { v4 } else { v6 };
+    dataplane::sys::socket::set(socket.as_fd(), level, option, 1)?;
+    dataplane::sys::socket::discard_arrivals(socket.as_fd())
+}
+
+/// Where a generator's datagrams come from.
+enum Source {
+    /// A few flows in turn, and whose turn it is.
+    Few { flows: Vec<UdpSocket>, turn: usize },
+    /// A flow each.
+    Fresh(Fresh),
+}
+
+impl Source {
+    fn few(netns: &Netns, to: SocketAddr) -> io::Result<Self> {
+        let flows = (0..FLOWS).map(|_| open(netns, to)).collect::<io::Result<Vec<_>>>()?;
+        Ok(Self::Few { flows, turn: 0 })
+    }
+
+    fn send(&mut self, outgoing: &mut Outgoing, count: usize) -> io::Result<usize> {
+        const DATAGRAM: Datagram<'static> =
+            Datagram { prefix: None, bytes: &[0x5a; PAYLOAD], to: None, class: None };
+        match self {
+            Self::Few { flows, turn } => {
+                *turn = turn.wrapping_add(1).checked_rem(flows.len()).unwrap_or(0);
+                let Some(flow) = flows.get(*turn) else { return Ok(0) };
+                outgoing.send(flow.as_fd(), std::iter::repeat_n(DATAGRAM, count))
+            }
+            Self::Fresh(fresh) => fresh.send(outgoing, count),
+        }
+    }
+}
+
+fn generate(source: &mut Source, pace: Pace, stop: &AtomicBool, total: &AtomicU64) -> Sent {
     let mut outgoing = Outgoing::new();
     let mut done = Sent::default();
     let mut clock = Clock::new(pace);
-    for flow in flows.iter().cycle() {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
+    while !stop.load(Ordering::Relaxed) {
         let due = clock.wait(stop);
         if due == 0 {
             break;
         }
-        if let Ok(count) = outgoing.send(flow.as_fd(), std::iter::repeat_n(datagram, due)) {
+        if let Ok(count) = source.send(&mut outgoing, due) {
             done.sent = done.sent.saturating_add(count as u64);
             total.fetch_add(count as u64, Ordering::Relaxed);
             clock.sent(count);

@@ -3,6 +3,11 @@
 //! Percentiles come from an hdrhistogram of nanoseconds, three significant digits. A request that is not answered
 //! in time counts as lost and is left out of them. A closed loop of one request waits for every answer, so these are
 //! idle latencies: nothing is said about a loaded path.
+//!
+//! Timed round trips take [`FLOWS`] flows in turn. A forwarder with a worker on each processor deals a flow to one of them
+//! for good, by a hash with a key of its own, and so does the one at the other node: client, both workers and server may
+//! sit so that a request changes the processor once or three times. With one flow a trial says which of these cases
+//! it drew; with many it says what all cases are like together.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -22,6 +27,9 @@ use super::udp::connect;
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Round trips before the count begins: the first ones resolve neighbours and open the connection.
 const WARM_UP: usize = 50;
+
+/// Flows that timed round trips take in turn.
+pub const FLOWS: usize = 256;
 
 /// Upper end of the histogram, in nanoseconds; no answer is waited for that long.
 const LONGEST_NS: u64 = 1_000_000_000;
@@ -86,13 +94,15 @@ pub struct RoundTrips {
     pub histogram: Histogram<u64>,
     /// Requests that were not.
     pub lost: u64,
+    /// All that were answered, those of the warm-up too.
+    pub answered: u64,
 }
 
-/// Sends requests of 32 bytes to an echo service for `duration`, one after the other, until `stop` is set. The first
-/// `warm_up` is not counted.
+/// Sends requests of 32 bytes to an echo service for `duration`, one after the other, by [`FLOWS`] flows in turn, until
+/// `stop` is set. The first `warm_up` is not counted.
 ///
 /// # Errors
-/// No socket can be had in the namespace, or the histogram cannot be made.
+/// No sockets can be had in the namespace, or the histogram cannot be made.
 pub fn round_trips_for(
     netns: &Netns,
     to: SocketAddr,
@@ -100,18 +110,24 @@ pub fn round_trips_for(
     duration: Duration,
     stop: &AtomicBool,
 ) -> io::Result<RoundTrips> {
-    let socket = connect(netns, to)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    let flows = (0..FLOWS).map(|_| connect(netns, to)).collect::<io::Result<Vec<_>>>()?;
+    for socket in &flows {
+        socket.set_read_timeout(Some(PATIENCE))?;
+    }
     let histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).map_err(io::Error::other)?;
-    let mut trips = RoundTrips { histogram, lost: 0 };
+    let mut trips = RoundTrips { histogram, lost: 0, answered: 0 };
     let (begin, mut number) = (Instant::now(), 0_u64);
-    while begin.elapsed() < warm_up.saturating_add(duration) && !stop.load(Ordering::Relaxed) {
+    for socket in flows.iter().cycle() {
+        if begin.elapsed() >= warm_up.saturating_add(duration) || stop.load(Ordering::Relaxed) {
+            break;
+        }
         let mut request = [0; 32];
         request.get_mut(..8).unwrap_or_default().copy_from_slice(&number.to_be_bytes());
         number = number.wrapping_add(1);
         let start = Instant::now();
-        let answered = exchange(&socket, &request);
+        let answered = exchange(socket, &request);
         let taken = start.elapsed();
+        trips.answered = trips.answered.saturating_add(u64::from(answered));
         if begin.elapsed() < warm_up {
             continue;
         }

@@ -5,6 +5,7 @@
 
 pub mod blast;
 pub mod connections;
+pub mod fresh;
 pub mod latency;
 pub mod pattern;
 pub mod pin;

@@ -1,30 +1,16 @@
 //! Threads of a measurement on processors of their own, so that one run is like the next.
 //!
 //! Where the scheduler puts a sender and its receiver changes a round trip by a factor of two, and stays as it is for
-//! seconds. `taskset` moves the calling thread, by its number; without it threads stay where the scheduler has them,
-//! and [`is_possible`] says so.
+//! seconds. Pinning needs no privilege.
 
-use std::fs;
-use std::process::{Command, Stdio};
+use dataplane::sys::scheduling;
 
-/// Whether threads can be pinned here.
-pub fn is_possible() -> bool {
-    let mut command = Command::new("taskset");
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-/// Keeps the calling thread on a processor, counted round where there are fewer. Whether that came about.
+/// Keeps the calling thread on a processor: the so many-th of those it may use, counted round where there are fewer.
+/// Whether that came about.
 pub fn pin(number: usize) -> bool {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let number = number.checked_rem(processors).unwrap_or(0);
-    // `PID/task/TID`
-    let Ok(link) = fs::read_link("/proc/thread-self") else { return false };
-    let Some(thread) = link.file_name().and_then(|name| name.to_str()) else { return false };
-    let mut command = Command::new("taskset");
-    command.args(["-c", "-p", &number.to_string(), thread]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+    let Ok(allowed) = scheduling::allowed_processors() else { return false };
+    let chosen = number.checked_rem(allowed.len()).and_then(|at| allowed.get(at));
+    chosen.is_some_and(|&processor| scheduling::pin_to(processor).is_ok())
 }
 
 #[cfg(test)]
@@ -33,17 +19,11 @@ mod tests {
 
     #[test]
     fn a_pinned_thread_may_use_one_processor() {
-        if !is_possible() {
-            println!("skipped: there is no taskset");
-            return;
-        }
-        std::thread::spawn(|| {
-            assert!(pin(0));
-            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-            let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-            assert_eq!(allowed.map(str::trim), Some("0"));
-        })
-        .join()
-        .unwrap();
+        let allowed = scheduling::allowed_processors().unwrap();
+        let pinned = std::thread::spawn(move || {
+            assert!(pin(allowed.len()), "counted round");
+            scheduling::allowed_processors().unwrap()
+        });
+        assert_eq!(pinned.join().unwrap().len(), 1);
     }
 }

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -19,15 +20,16 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// Silence after which nothing more is expected.
 const QUIET: Duration = Duration::from_millis(30);
 
-/// A socket that counts.
+/// Sockets that count.
 #[derive(Debug)]
 pub struct Sink {
-    _socket: UdpSocket,
+    sockets: Vec<UdpSocket>,
     table: File,
     snmp: File,
     ipv6: bool,
-    /// How the socket's line begins, behind its number.
-    local: String,
+    /// How a socket's line begins, behind its number, and the ports it may go on with.
+    address: String,
+    ports: RangeInclusive<u16>,
 }
 
 impl Sink {
@@ -36,16 +38,29 @@ impl Sink {
     /// # Errors
     /// The port is taken, or the kernel's tables cannot be read.
     pub fn open(netns: &Netns, at: SocketAddr) -> io::Result<Self> {
+        Self::open_ports(netns, at, 1)
+    }
+
+    /// The same, with so many ports from the one given on.
+    ///
+    /// # Errors
+    /// A port is taken, there are no more, or the kernel's tables cannot be read.
+    pub fn open_ports(netns: &Netns, at: SocketAddr, ports: u16) -> io::Result<Self> {
         let ipv6 = matches!(at.ip(), IpAddr::V6(_));
-        let (socket, table, snmp) = netns.run(|| -> io::Result<_> {
-            let socket = UdpSocket::bind(at)?;
-            socket::discard_arrivals(socket.as_fd())?;
+        let ports = at.port()..=at.port().saturating_add(ports.saturating_sub(1));
+        let (sockets, table, snmp) = netns.run(|| -> io::Result<_> {
+            let open = |port| {
+                let socket = UdpSocket::bind(SocketAddr::new(at.ip(), port))?;
+                socket::discard_arrivals(socket.as_fd())?;
+                Ok(socket)
+            };
+            let sockets = ports.clone().map(open).collect::<io::Result<Vec<_>>>()?;
             // The thread's own view: `/proc/net` is that of the process.
             let names = if ipv6 { ["udp6", "snmp6"] } else { ["udp", "snmp"] };
             let [table, snmp] = names.map(|name| File::open(format!("/proc/thread-self/net/{name}")));
-            Ok((socket, table?, snmp?))
+            Ok((sockets, table?, snmp?))
         })??;
-        let mut sink = Self { _socket: socket, table, snmp, ipv6, local: line_start(at) };
+        let mut sink = Self { sockets, table, snmp, ipv6, address: line_start(at.ip()), ports };
         sink.arrived()?;
         Ok(sink)
     }
@@ -53,12 +68,23 @@ impl Sink {
     /// Datagrams that arrived so far, modulo 2^32.
     pub fn arrived(&mut self) -> io::Result<u32> {
         let text = reread(&mut self.table)?;
-        let line = text.lines().find(|line| {
-            let place = line.split_once(": ").map(|(_, rest)| rest);
-            place.is_some_and(|rest| rest.starts_with(&self.local))
-        });
-        let count = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
-        count.ok_or_else(|| io::Error::other("the kernel's table of UDP sockets has no line for the sink"))
+        let counts = text.lines().filter_map(|line| self.count_of(line));
+        let (found, sum) =
+            counts.fold((0, 0_u32), |(found, sum), count| (found + 1, sum.wrapping_add(count)));
+        if found < self.sockets.len() {
+            return Err(io::Error::other("the kernel's table of UDP sockets has no line for the sink"));
+        }
+        Ok(sum)
+    }
+
+    /// What a line of the table counted, if it is one of the sink's.
+    fn count_of(&self, line: &str) -> Option<u32> {
+        let rest = line.split_once(": ")?.1.strip_prefix(self.address.as_str())?;
+        let port = u16::from_str_radix(rest.get(..4)?, 16).ok()?;
+        if !self.ports.contains(&port) {
+            return None;
+        }
+        rest.split_whitespace().last()?.parse().ok()
     }
 
     /// Datagrams of the namespace with a bad checksum so far.
@@ -86,15 +112,15 @@ impl Sink {
     }
 }
 
-/// A local address as the kernel's table has it: words of four bytes in host order, then the port.
-fn line_start(at: SocketAddr) -> String {
-    let words: Vec<u8> = match at.ip() {
+/// A local address as the kernel's table has it: words of four bytes in host order, and the colon before the port.
+fn line_start(at: IpAddr) -> String {
+    let words: Vec<u8> = match at {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
     };
     let words = words.chunks(4).filter_map(|word| Some(u32::from_ne_bytes(*word.first_chunk()?)));
     let words = words.map(|word| format!("{word:08X}")).collect::<Vec<_>>().concat();
-    format!("{words}:{:04X} ", at.port())
+    format!("{words}:")
 }
 
 /// A file of `/proc` from its start.
@@ -144,6 +170,24 @@ mod tests {
             assert_eq!(sink.drained().unwrap().wrapping_sub(before), 1_000, "{address}");
             sink.broken().unwrap();
         }
+    }
+
+    #[test]
+    fn several_ports_are_one_sink() {
+        let here = Netns::current().unwrap();
+        // Ports beside a free one are likely to be free; where they are not, others are tried.
+        let (mut sink, first) = (0..20)
+            .find_map(|_| {
+                let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
+                Some((Sink::open_ports(&here, free, 4).ok()?, free))
+            })
+            .unwrap();
+        let before = sink.arrived().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for number in 0..8 {
+            sender.send_to(b"x", (first.ip(), first.port() + number % 4)).unwrap();
+        }
+        assert_eq!(sink.drained().unwrap().wrapping_sub(before), 8);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What a trial cost and what it met: processor time, and the counters of everybody who may drop a packet.
 //!
 //! Processor time is that of the whole machine (`/proc/stat`, all but idle, waiting and stolen time), for a kernel
-//! forwards in whosever context it happens to be: generators, receivers and interrupts are all in it. That of weir's
-//! own processes is stated beside it. Both tick in hundredths of a second.
+//! forwards in whosever context it happens to be: generators, receivers and interrupts are all in it. Beside it stand
+//! parts: that of the device's own processes (weir's, Open vSwitch's, the trivial forwarder's; none where the kernel
+//! forwards), that of the generators and receivers (this process), and that of soft interrupts. The parts overlap: unless
+//! the kernel is built with `IRQ_TIME_ACCOUNTING`, a soft interrupt is also on the account of the process it happened to
+//! interrupt. All tick in hundredths of a second.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,53 +18,89 @@ use super::subject::Subject;
 use crate::lab::LabError;
 use crate::lab::plan::Side;
 use crate::lab::topology::UNDERLAY;
+use crate::report::Figure;
 
 /// Ticks of `/proc` in a second: what Linux shows to processes on every machine.
 const TICKS: f64 = 100.0;
 
-/// Processor time at one moment.
+/// Processor time at one moment, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Processors {
     at: Instant,
-    /// Seconds the machine was busy.
+    /// The machine was busy.
     busy: f64,
-    /// Seconds weir's processes ran.
-    weir: f64,
+    /// Processes ran that forward.
+    device: f64,
+    /// This process ran: generators, receivers.
+    generators: f64,
+    /// Soft interrupts ran.
+    softirq: f64,
+    /// Whether there are processes that forward.
+    has_device: bool,
 }
 
-/// What passed between two moments.
+/// What passed between two moments, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Passed {
     pub(super) seconds: f64,
-    pub(super) busy: f64,
-    pub(super) weir: f64,
+    busy: f64,
+    device: Option<f64>,
+    generators: f64,
+    softirq: f64,
 }
 
 impl Processors {
     pub(super) fn now(subject: &Subject) -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let weir = Side::ALL.into_iter().filter_map(|side| subject.lab.weir(side)?.pid());
+        let device: Vec<u32> = Side::ALL.into_iter().flat_map(|side| subject.lab.forwarding(side)).collect();
         Self {
             at: Instant::now(),
-            busy: busy(&stat) / TICKS,
-            weir: weir.map(of_process).sum::<f64>() / TICKS,
+            busy: columns(&stat, &BUSY) / TICKS,
+            device: device.iter().map(|&pid| of_process(pid)).sum::<f64>() / TICKS,
+            generators: of_process(std::process::id()) / TICKS,
+            softirq: columns(&stat, &[SOFTIRQ]) / TICKS,
+            has_device: !device.is_empty(),
         }
     }
 
     pub(super) fn until(self, later: Self) -> Passed {
+        let device = (later.device - self.device).max(0.0);
         Passed {
             seconds: later.at.duration_since(self.at).as_secs_f64(),
             busy: (later.busy - self.busy).max(0.0),
-            weir: (later.weir - self.weir).max(0.0),
+            device: self.has_device.then_some(device),
+            generators: (later.generators - self.generators).max(0.0),
+            softirq: (later.softirq - self.softirq).max(0.0),
         }
     }
 }
 
-/// user, nice, system, irq and softirq of the line of all processors.
-fn busy(stat: &str) -> f64 {
+impl Passed {
+    /// What one of `count` pieces of work cost; `what` names the piece, `unit` is `s/` and its unit.
+    pub(super) fn figures(&self, what: &str, unit: &str, count: f64) -> Vec<(Figure, f64)> {
+        let parts = [
+            (format!("CPU per {what}"), Some(self.busy)),
+            (format!("CPU per {what}, device"), self.device),
+            (format!("CPU per {what}, generators"), Some(self.generators)),
+            (format!("CPU per {what}, softirq"), Some(self.softirq)),
+        ];
+        let parts = parts.into_iter().filter_map(|(name, seconds)| {
+            let seconds = seconds.filter(|_| count > 0.0)?;
+            Some((Figure::less(&name, unit), seconds / count))
+        });
+        let busy = (Figure::less("busy processors", "core"), self.busy / self.seconds.max(1e-9));
+        parts.chain([busy]).collect()
+    }
+}
+
+/// Columns of the line of all processors: user, nice, system, irq and softirq are work.
+const BUSY: [usize; 5] = [0, 1, 2, 5, SOFTIRQ];
+const SOFTIRQ: usize = 6;
+
+fn columns(stat: &str, wanted: &[usize]) -> f64 {
     let line = stat.lines().next().unwrap_or_default();
     let fields: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    [0, 1, 2, 5, 6].iter().filter_map(|&at| fields.get(at)).sum()
+    wanted.iter().filter_map(|&at| fields.get(at)).sum()
 }
 
 /// utime and stime, behind the name, which may hold anything.
@@ -98,6 +137,10 @@ impl Drops {
             for port in status.ports {
                 drops.insert(format!("3 {} queue of {}", side.name(), port.name), port.rx_lost);
             }
+        }
+        for side in Side::ALL {
+            let full = subject.lab.topology().node(side).netns().run(connections_refused)?;
+            drops.insert(format!("5 connection table of {}'s kernel", side.name()), full);
         }
         drops.insert("5 backlog of a processor".to_owned(), backlog());
         Ok(Self(drops))
@@ -164,6 +207,22 @@ fn device_in(table: &str, name: &str) -> Device {
     Device { rx: at(3), tx: at(11) }
 }
 
+/// Packets that the kernel's connection tracking dropped in the thread's namespace, most of all because its table was
+/// full; 0 where it tracks nothing.
+fn connections_refused() -> u64 {
+    let table = fs::read_to_string("/proc/thread-self/net/stat/nf_conntrack").unwrap_or_default();
+    connections_refused_in(&table)
+}
+
+/// A line of names, then one of hexadecimal counts for each processor.
+fn connections_refused_in(table: &str) -> u64 {
+    let mut lines = table.lines();
+    let names = lines.next().unwrap_or_default();
+    let Some(at) = names.split_whitespace().position(|name| name == "drop") else { return 0 };
+    let counts = lines.filter_map(|line| u64::from_str_radix(line.split_whitespace().nth(at)?, 16).ok());
+    counts.fold(0, u64::saturating_add)
+}
+
 /// Packets the processors dropped because their backlog was full, the machine over.
 fn backlog() -> u64 {
     let table = fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
@@ -179,7 +238,10 @@ mod tests {
     #[test]
     fn the_kernels_tables_are_read_as_they_are_written() {
         let stat = "cpu  100 20 30 4000 50 6 7 800 0 0\ncpu0 1 1 1\n";
-        assert!((busy(stat) - 163.0).abs() < 1e-9);
+        assert!((columns(stat, &BUSY) - 163.0).abs() < 1e-9);
+        assert!((columns(stat, &[SOFTIRQ]) - 7.0).abs() < 1e-9);
+        let table = "entries found drop early_drop\n0a 0 10 0\n0a 0 02 0\n";
+        assert_eq!((connections_refused_in(table), connections_refused_in("")), (18, 0));
         let table =
             "Inter-|   Receive\n face |bytes\n  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n eth01: 0\n";
         let device = device_in(table, "eth0");
@@ -188,5 +250,24 @@ mod tests {
             "Features for eth0:\ntx-checksumming: on\n\ttx-checksum-ipv4: off [fixed]\nrx-gro-list: off\n";
         assert_eq!(listed(features), "tx-checksumming on, rx-gro-list off");
         assert!(of_process(std::process::id()) >= 0.0);
+    }
+
+    #[test]
+    fn a_cost_has_its_parts_and_none_for_a_device_that_is_no_process() {
+        let passed = Passed { seconds: 2.0, busy: 4.0, device: None, generators: 1.0, softirq: 0.5 };
+        let figures = passed.figures("packet", "s/packet", 2.0);
+        let named: Vec<(&str, f64)> =
+            figures.iter().map(|(figure, value)| (figure.quantity.as_str(), *value)).collect();
+        assert_eq!(
+            named,
+            [
+                ("CPU per packet", 2.0),
+                ("CPU per packet, generators", 0.5),
+                ("CPU per packet, softirq", 0.25),
+                ("busy processors", 2.0)
+            ]
+        );
+        let nothing = Passed { device: Some(1.0), ..passed }.figures("packet", "s/packet", 0.0);
+        assert_eq!(nothing.len(), 1, "nothing has no price");
     }
 }

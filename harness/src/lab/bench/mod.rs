@@ -16,126 +16,36 @@
 // Counts of packets and bytes, far below 2^52, and never negative.
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
 
+mod conditions;
 mod cost;
+mod idle;
 mod ndr;
+mod options;
 mod plan;
 mod ratios;
 mod rules;
+mod settings;
 mod subject;
 mod workload;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
+pub use idle::MOST as MOST_IDLE_PODS;
+pub use options::{Options, Peer, Setup};
 pub use plan::{Case, Path};
-pub use rules::Tool;
+pub use rules::Tools;
+pub use settings::{SettingError, Settings};
 pub use subject::{Kind, Rules, Subject};
 pub use workload::Workload;
 
-use super::userns;
-use super::{Attach, LabError, NodeKind, teardown};
-use crate::report::{Environment, Latency, Run};
-use crate::traffic::pin;
+use super::plan::Side;
+use super::{LabError, node_ovs, teardown, userns};
+use crate::report::{Figure, Latency, Run};
 use workload::{Measured, Timing, Trial};
-
-/// What to measure.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Kinds of traffic.
-    pub workloads: Vec<Workload>,
-    /// Whether loads without loss are searched for.
-    pub ndr: bool,
-    /// Between which pods.
-    pub paths: Vec<Path>,
-    /// How pods are attached to weir.
-    pub attach: Vec<Attach>,
-    /// Numbers of rules.
-    pub rules: Vec<usize>,
-    /// Whether the kernel is measured beside weir.
-    pub kernel: bool,
-    /// Whether the kernel's rules are also measured as sets, not only as chains.
-    pub sets: bool,
-    /// Whether weir is measured with a kernel at the other node.
-    pub mixed: bool,
-    /// Whether IPv6 is measured too.
-    pub ipv6: bool,
-    /// How often each subject has its turn.
-    pub rounds: usize,
-    /// How many turns more it has with packet rates and round trips, whose ratios should repeat from run to run.
-    pub further_rounds: usize,
-    /// How long a trial counts.
-    pub window: Duration,
-    /// How long traffic flows before it is counted.
-    pub ramp: Duration,
-    /// How the labs are set up.
-    pub setup: Setup,
-}
-
-/// How the labs are set up.
-#[derive(Debug, Clone, Default)]
-pub struct Setup {
-    /// The `weir` program; none for the running one.
-    pub binary: Option<PathBuf>,
-    /// Further top-level keys of weir's configuration.
-    pub extra_config: String,
-}
-
-impl Options {
-    /// Everything there is to measure.
-    pub fn full() -> Self {
-        Self {
-            workloads: vec![
-                Workload::Tcp1,
-                Workload::Tcp4,
-                Workload::Udp,
-                Workload::RoundTrip,
-                Workload::Connections,
-            ],
-            ndr: false,
-            paths: vec![Path::OneNode, Path::AcrossNodes],
-            attach: vec![Attach::Tap, Attach::Veth],
-            rules: vec![0, 100, 1_000, 10_000],
-            kernel: true,
-            sets: true,
-            mixed: true,
-            ipv6: true,
-            rounds: 5,
-            further_rounds: 0,
-            window: Duration::from_secs(2),
-            ramp: Duration::from_millis(300),
-            setup: Setup::default(),
-        }
-    }
-
-    /// What says most in under three minutes.
-    pub fn quick() -> Self {
-        Self {
-            workloads: vec![Workload::Tcp1, Workload::Tcp4, Workload::Udp, Workload::RoundTrip],
-            attach: vec![Attach::Tap],
-            rules: vec![0, 1_000],
-            sets: false,
-            mixed: false,
-            ipv6: false,
-            rounds: 3,
-            further_rounds: 2,
-            window: Duration::from_secs(1),
-            ramp: Duration::from_millis(200),
-            ..Self::full()
-        }
-    }
-}
-
-impl Options {
-    fn rounds_of(&self, workload: Workload) -> usize {
-        let further = matches!(workload, Workload::Udp | Workload::RoundTrip);
-        self.rounds.saturating_add(if further { self.further_rounds } else { 0 })
-    }
-}
 
 /// How far a bench has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,25 +73,32 @@ pub fn run(
     userns::check_tun()?;
     teardown::sweep()?;
     let begin = Instant::now();
-    let tool = Tool::find();
-    let cases = plan::cases(options);
-    let kinds = plan::kinds(&cases, options);
-    let searched = plan::searched(options);
+    if options.against.contains(&Peer::Ovs) {
+        node_ovs::check()?;
+    }
+    let tools = Tools::find();
+    let cases = plan::cases(options, tools);
+    let kinds = plan::kinds(&cases, options, tools);
+    let searched = plan::searched(options, tools);
     let trials: usize =
         cases.iter().map(|case| case.entries.len().saturating_mul(options.rounds_of(case.workload))).sum();
     let total = kinds.len().saturating_add(trials).saturating_add(searched.len());
     let mut bench = Bench {
-        run: Run::begin("weir lab bench", 0, environment(tool)),
+        run: Run::begin("weir lab bench", 0, conditions::environment(options, tools)),
         subjects: Vec::new(),
-        histograms: BTreeMap::new(),
+        histograms: Vec::new(),
+        memory: Vec::new(),
+        takes_turns: options.setup.settings.scheduling().busy_poll,
         options,
         interrupt,
         step: Progress { now: String::new(), done: 0, total },
         progress,
     };
-    let outcome =
-        bench.build(&kinds, tool).and_then(|()| bench.rounds(&cases)).and_then(|()| bench.searches());
-    let Bench { mut run, histograms, .. } = bench;
+    let outcome = bench
+        .build(&kinds, tools)
+        .and_then(|()| bench.rounds(&cases))
+        .and_then(|()| bench.searches(&searched));
+    let Bench { mut run, histograms, memory, .. } = bench;
     match outcome {
         Ok(()) => {}
         Err(LabError::Interrupted) if !run.series.is_empty() || !run.curves.is_empty() => {
@@ -190,59 +107,53 @@ pub fn run(
         Err(error) => return Err(error),
     }
     ratios::relate(&mut run, &cases);
-    for ((group, subject), (histogram, lost)) in &histograms {
+    for (subject, quantity, bytes) in memory {
+        run.add("memory before traffic", &subject, Figure::less(quantity, "byte"), bytes);
+    }
+    for RoundTrips { group, subject, histogram, lost } in &histograms {
         run.latencies.push(Latency::of(group, subject, histogram, *lost));
     }
-    run.notes.extend(notes(options, tool));
+    run.notes.extend(conditions::notes(options));
     run.seconds = begin.elapsed().as_secs_f64();
     Ok(run)
 }
 
-fn environment(tool: Tool) -> Environment {
-    let mut environment = Environment::now();
-    let mut set = |key: &str, value: String| environment.settings.insert(key.to_owned(), value);
-    set("kernel rules", tool.describe().to_owned());
-    set("underlay", "veth, MTU 1500".to_owned());
-    set("pods", "MTU 1430, the kernel's default offloads; TAPs with those weir sets".to_owned());
-    set("generators", "connected UDP sockets, 16 flows each, sendmmsg of 64".to_owned());
-    let pinned =
-        if pin::is_possible() { "pinned, one to a processor" } else { "not pinned: there is no taskset" };
-    set("generators, client and server of round trips", pinned.to_owned());
-    environment
+/// Round trips of a subject, all rounds together, and how many requests had no answer.
+struct RoundTrips {
+    group: String,
+    subject: String,
+    histogram: Histogram<u64>,
+    lost: u64,
 }
 
-fn notes(options: &Options, tool: Tool) -> Vec<String> {
-    let mut notes = Vec::new();
-    if !options.workloads.is_empty() {
-        notes.push(format!(
-        "subjects took turns, {} rounds, of packet rates and round trips {}; {:.1} s counted after {:.1} s of ramp; \
-         ratios are taken round by round, and their median and range stated",
-        options.rounds,
-        options.rounds.saturating_add(options.further_rounds),
-        options.window.as_secs_f64(),
-        options.ramp.as_secs_f64()
-    ));
+/// A subject that runs until this is dropped, and is stopped then.
+struct Turn<'a>(&'a Subject);
+
+impl<'a> Turn<'a> {
+    fn begin(subject: &'a Subject, path: Path) -> Self {
+        // A node that has no part in the path would only take its processors.
+        subject.wake(|side| side == Side::A || path == Path::AcrossNodes);
+        Self(subject)
     }
-    notes.push(
-        "generators, pods and both nodes share this machine: rates are those of the whole system, and processor time \
-         is that of the whole machine"
-            .to_owned(),
-    );
-    if options.kernel && !options.workloads.is_empty() && options.rules.iter().any(|&rules| rules > 0) {
-        notes.push(format!(
-            "rules of the kernel: {}; they stand where the node routes, so there are none between pods of one node",
-            tool.describe()
-        ));
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.wake(|_| false);
     }
-    notes
 }
 
 /// A bench at work.
 struct Bench<'a> {
     run: Run,
     subjects: Vec<Subject>,
-    /// Round trips and lost requests by group and subject, all rounds together.
-    histograms: BTreeMap<(String, String), (Histogram<u64>, u64)>,
+    /// By group and subject, in the order of their first round.
+    histograms: Vec<RoundTrips>,
+    /// Bytes by subject and quantity.
+    memory: Vec<(String, &'static str, f64)>,
+    /// Whether subjects are stopped while it is not their turn: those that never sleep would take the processors from
+    /// whoever is measured.
+    takes_turns: bool,
     options: &'a Options,
     interrupt: &'a Arc<AtomicBool>,
     step: Progress,
@@ -256,10 +167,21 @@ impl Bench<'_> {
         self.step.done = self.step.done.saturating_add(1);
     }
 
-    fn build(&mut self, kinds: &[Kind], tool: Tool) -> Result<(), LabError> {
+    fn build(&mut self, kinds: &[Kind], tools: Tools) -> Result<(), LabError> {
         for kind in kinds {
             self.tell(format!("building {}", kind.name()));
-            self.subjects.push(Subject::build(*kind, &self.options.setup, tool, self.interrupt)?);
+            let subject = Subject::build(*kind, &self.options.setup, tools, self.interrupt)?;
+            let name = kind.name();
+            let memory = [
+                ("resident, one node", subject.resident().map(|bytes| bytes as f64)),
+                ("resident, for each idle pod", subject.bytes_per_idle_pod()),
+            ];
+            let known = memory.into_iter().filter_map(|(quantity, bytes)| Some((quantity, bytes?)));
+            self.memory.extend(known.map(|(quantity, bytes)| (name.clone(), quantity, bytes)));
+            if self.takes_turns {
+                subject.wake(|_| false);
+            }
+            self.subjects.push(subject);
         }
         if let Some(first) = self.subjects.first() {
             let settings = &mut self.run.environment.settings;
@@ -276,6 +198,7 @@ impl Bench<'_> {
                     self.tell(format!("round {round}: {group}: {subject}"));
                     let found = self.subjects.iter().find(|one| one.kind == entry.kind);
                     let Some(found) = found else { continue };
+                    let turn = self.takes_turns.then(|| Turn::begin(found, case.path));
                     let trial = Trial {
                         subject: found,
                         far: case.path == Path::AcrossNodes,
@@ -283,7 +206,9 @@ impl Bench<'_> {
                         timing: Timing { ramp: self.options.ramp, window: self.options.window },
                         interrupt: self.interrupt,
                     };
-                    let measured = match trial.run(case.workload) {
+                    let outcome = trial.run(case.workload);
+                    drop(turn);
+                    let measured = match outcome {
                         Ok(measured) => measured,
                         Err(LabError::Io(error)) => {
                             self.run
@@ -301,9 +226,7 @@ impl Bench<'_> {
     }
 
     fn add(&mut self, group: &str, subject: &str, round: usize, measured: Measured) {
-        let runs_weir = !subject.starts_with("kernel");
-        let figures = measured.figures.into_iter();
-        for (figure, value) in figures.filter(|(one, _)| runs_weir || !one.quantity.contains("weir")) {
+        for (figure, value) in measured.figures {
             self.run.add(group, subject, figure, value);
         }
         if let Some(book) = measured.book {
@@ -315,25 +238,24 @@ impl Bench<'_> {
             });
         }
         if let Some((histogram, lost)) = measured.round_trips {
-            let key = (group.to_owned(), subject.to_owned());
-            match self.histograms.get_mut(&key) {
-                Some((sum, losses)) => {
-                    // Equal bounds: nothing can fall out.
-                    let _ = sum.add(&histogram);
-                    *losses = losses.saturating_add(lost);
-                }
-                None => {
-                    self.histograms.insert(key, (histogram, lost));
-                }
+            let known = self.histograms.iter_mut().find(|one| one.group == group && one.subject == subject);
+            if let Some(sum) = known {
+                // Equal bounds: nothing can fall out.
+                let _ = sum.histogram.add(&histogram);
+                sum.lost = sum.lost.saturating_add(lost);
+            } else {
+                let (group, subject) = (group.to_owned(), subject.to_owned());
+                self.histograms.push(RoundTrips { group, subject, histogram, lost });
             }
         }
     }
 
-    fn searches(&mut self) -> Result<(), LabError> {
-        for (path, kind) in plan::searched(self.options) {
+    fn searches(&mut self, searched: &[(Path, Kind)]) -> Result<(), LabError> {
+        for &(path, kind) in searched {
             let name = kind.name();
             self.tell(format!("{}: search for loads without loss: {name}", path.name()));
             let Some(subject) = self.subjects.iter().find(|one| one.kind == kind) else { continue };
+            let _turn = self.takes_turns.then(|| Turn::begin(subject, path));
             let found = ndr::search(subject, path, self.options, self.interrupt)?;
             let late = found
                 .curve

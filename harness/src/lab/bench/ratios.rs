@@ -1,7 +1,9 @@
 //! Which figures are set against which.
 //!
-//! Everything against the kernel without rules; weir with policies also against weir without, and against the kernel
-//! with as many rules; IPv6 against IPv4.
+//! weir against everybody without rules; weir with policies or among idle pods also against weir without, and with
+//! policies against the kernel with as many rules; other underlays against sockets; IPv6 against IPv4.
+
+use dataplane::config::UnderlayKind;
 
 use super::Rules;
 use super::plan::{Case, Entry};
@@ -43,21 +45,23 @@ fn belong(subject: &Entry, baseline: &Entry) -> bool {
     if subject.family != baseline.family {
         return false;
     }
-    let kernel = |entry: &Entry| entry.kind.nodes == [NodeKind::Kernel; 2];
-    match (kernel(subject), kernel(baseline)) {
-        // weir against the kernel without rules, and with as many.
+    let peer = |entry: &Entry| !entry.kind.nodes.contains(&NodeKind::Weir);
+    match (peer(subject), peer(baseline)) {
+        // weir against others without rules, and with as many.
         (false, true) => match (subject.kind.rules, baseline.kind.rules) {
             (_, Rules::None) => true,
-            (Rules::Policies(ours), Rules::Chain(theirs) | Rules::Set(theirs)) => ours == theirs,
+            (Rules::Policies(ours), theirs) => theirs.count() == ours,
             _ => false,
         },
         // Either with rules against itself without.
-        (true, true) => baseline.kind.rules == Rules::None,
+        (true, true) => baseline.kind.nodes == subject.kind.nodes && baseline.kind.rules == Rules::None,
         (false, false) => {
             baseline.kind.rules == Rules::None
-                && subject.kind.rules != Rules::None
+                && baseline.kind.idle == 0
                 && subject.kind.attach == baseline.kind.attach
                 && subject.kind.nodes == baseline.kind.nodes
+                && (subject.kind.underlay == baseline.kind.underlay
+                    || baseline.kind.underlay == UnderlayKind::Udp)
         }
         (true, false) => false,
     }
@@ -65,12 +69,15 @@ fn belong(subject: &Entry, baseline: &Entry) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Options, plan};
+    use super::super::rules::Tools;
+    use super::super::{Options, Peer, plan};
     use super::*;
+
+    const TOOLS: Tools = Tools { iptables: true, ipset: false, nft: true };
 
     #[test]
     fn quick_compares_weir_with_the_kernel_and_rules_with_none() {
-        let cases = plan::cases(&Options::quick());
+        let cases = plan::cases(&Options::quick(), TOOLS);
         let across = cases.last().unwrap();
         let named: Vec<String> = pairs(&across.entries)
             .into_iter()
@@ -84,6 +91,27 @@ mod tests {
                 "weir tap, 1000 policies / kernel",
                 "weir tap, 1000 policies / kernel, 1000 rules in a chain",
                 "kernel, 1000 rules in a chain / kernel",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_trivial_forwarder_and_idle_pods_are_set_against_weir_without_rules() {
+        let against = vec![Peer::Kernel, Peer::Forwarder];
+        let options = Options { against, rules: vec![0], idle_pods: 3, ..Options::quick() };
+        let cases = plan::cases(&options, TOOLS);
+        let named: Vec<String> = pairs(&cases.first().unwrap().entries)
+            .into_iter()
+            .map(|(subject, baseline)| format!("{} / {}", subject.name(), baseline.name()))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "weir tap / kernel",
+                "weir tap / forwarder",
+                "weir tap, 3 idle pods / weir tap",
+                "weir tap, 3 idle pods / kernel",
+                "weir tap, 3 idle pods / forwarder",
             ]
         );
     }

@@ -3,11 +3,12 @@
 //! ```text
 //!  weir     rule-00000 … rule-N: ingress from 172.16.x.y/32, UDP 9999;   zz-allow: ingress from every pod
 //!  chain    established: accept │ to the pod: source 172.16.x.y, UDP 9999: accept, N times │ from pods: accept │ drop
-//!  set      established: accept │ to the pod: source in a set of N + 1: accept │ drop
+//!  set      established: accept │ to the pod: source in a set of N: accept │ drop
 //! ```
 //! A packet of the measured traffic meets no rule but the last. A one-way UDP flow never becomes established for the
-//! kernel, so each packet walks the chain: the worst case. `iptables` and `ipset` are used where they are installed,
-//! else `nft` with the same rules in the same order; the report says which.
+//! kernel, so each packet walks the chain: the worst case. Chains are those of `iptables` where it is installed, else
+//! `nft` has the same rules in the same order; sets are measured with `ipset` and with `nft`, as installed. The report says
+//! which.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -21,42 +22,45 @@ use super::subject::Rules;
 use crate::lab::LabError;
 use crate::lab::plan::Side;
 
-/// What sets the kernel's rules.
+/// What there is to set the kernel's rules with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// `iptables-restore` for chains and `ipset` for sets.
-    Iptables,
-    /// `nft`, rules one after the other and a hash set.
-    Nft,
-    /// Neither is installed: the kernel has no rules here.
-    Nothing,
+pub struct Tools {
+    /// `iptables-restore`.
+    pub iptables: bool,
+    /// `ipset`, which needs `iptables` as well.
+    pub ipset: bool,
+    /// `nft`.
+    pub nft: bool,
 }
 
-impl Tool {
+impl Tools {
     /// What is installed.
     pub fn find() -> Self {
-        let works = |program: &str, argument: &str| {
-            let mut command = Command::new(program);
-            command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        if works("iptables-restore", "--version") && works("ipset", "--version") {
-            Self::Iptables
-        } else if works("nft", "--version") {
-            Self::Nft
-        } else {
-            Self::Nothing
-        }
+        let iptables = version("iptables-restore").is_some();
+        Self { iptables, ipset: iptables && version("ipset").is_some(), nft: version("nft").is_some() }
     }
 
-    /// What it is, for the report.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Iptables => "iptables chains, ipset hash:ip",
-            Self::Nft => "nft: rules one after the other as iptables has them, and a set of addresses",
-            Self::Nothing => "none: neither iptables with ipset nor nft is installed",
-        }
+    /// What the kernel's rules are set with, for the report.
+    pub fn describe(self) -> String {
+        let chains = match (self.iptables, self.nft) {
+            (true, _) => version("iptables-restore").unwrap_or_default(),
+            (false, true) => "nft, rules one after the other as iptables has them".to_owned(),
+            (false, false) => return "none: neither iptables nor nft is installed".to_owned(),
+        };
+        let sets = [("ipset", self.ipset, "hash:net of "), ("nft", self.nft, "set of addresses of ")];
+        let sets = sets.into_iter().filter(|(_, there, _)| *there);
+        let sets = sets.map(|(name, _, what)| format!("{what}{}", version(name).unwrap_or_default()));
+        let sets = sets.collect::<Vec<_>>().join(" and ");
+        format!("chains: {chains}; sets: {}", if sets.is_empty() { "none" } else { &sets })
     }
+}
+
+/// The first line of what a program says of its version; none where there is no such program.
+fn version(program: &str) -> Option<String> {
+    let mut command = Command::new(program);
+    let output = command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| text.lines().next().unwrap_or(program).trim().to_owned())
 }
 
 /// The network policies that select the measured pods, by file name.
@@ -94,21 +98,18 @@ fn stranger(number: usize) -> Ipv4Addr {
 }
 
 /// Puts the kernel's rules in force at the node that receives.
-pub(super) fn enforce(node: &Netns, rules: Rules, tool: Tool) -> Result<(), LabError> {
-    let missing = || {
-        let advice = "install iptables and ipset, or nftables, or measure with `--rules 0`";
-        LabError::unmet("the kernel's rules cannot be set", &"no tool for it is installed", advice)
-    };
-    match (rules, tool) {
-        (Rules::None | Rules::Policies(_), _) => Ok(()),
-        (_, Tool::Nothing) => Err(missing()),
-        (Rules::Chain(count), Tool::Iptables) => run(node, &["iptables-restore"], &iptables_chain(count)),
-        (Rules::Chain(count), Tool::Nft) => run(node, &["nft", "-f", "-"], &nft_chain(count)),
-        (Rules::Set(count), Tool::Iptables) => {
+pub(super) fn enforce(node: &Netns, rules: Rules, tools: Tools) -> Result<(), LabError> {
+    const ADVICE: &str = "install iptables and ipset, or nftables, or measure with `--rules 0`";
+    match rules {
+        Rules::None | Rules::Policies(_) => Ok(()),
+        Rules::Chain(count) if tools.iptables => run(node, &["iptables-restore"], &iptables_chain(count)),
+        Rules::Chain(count) if tools.nft => run(node, &["nft", "-f", "-"], &nft_chain(count)),
+        Rules::Ipset(count) if tools.ipset => {
             run(node, &["ipset", "restore"], &ipset(count))?;
             run(node, &["iptables-restore"], &iptables_set())
         }
-        (Rules::Set(count), Tool::Nft) => run(node, &["nft", "-f", "-"], &nft_set(count)),
+        Rules::NftSet(count) if tools.nft => run(node, &["nft", "-f", "-"], &nft_set(count)),
+        _ => Err(LabError::unmet("the kernel's rules cannot be set", &"no tool for it is installed", ADVICE)),
     }
 }
 
@@ -129,7 +130,7 @@ fn run(node: &Netns, line: &[&str], input: &str) -> Result<(), LabError> {
     Err(io::Error::other(format!("{}: {}", line.join(" "), said.lines().next().unwrap_or("failed"))).into())
 }
 
-/// The pod that is measured, and the pods that may reach it.
+/// The pod that is measured, and the subnet of the pods that may reach it.
 fn ends() -> (Ipv4Addr, Ipv4Addr) {
     (Side::B.pod_v4(10), Side::A.pod_v4(0))
 }

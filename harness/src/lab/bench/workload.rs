@@ -17,6 +17,7 @@ use crate::lab::plan::Family;
 use crate::report::{Book, Figure};
 use crate::traffic::blast::{Blast, Pace};
 use crate::traffic::connections::Connections;
+use crate::traffic::fresh;
 use crate::traffic::latency::{Echo, round_trips_for};
 use crate::traffic::pin::pin;
 use crate::traffic::sink::Sink;
@@ -43,8 +44,10 @@ pub enum Workload {
     Tcp1,
     /// Four TCP streams.
     Tcp4,
-    /// The smallest datagrams, two generators.
+    /// The smallest datagrams, two generators, a few flows each.
     Udp,
+    /// The same, each datagram a flow that nobody has seen.
+    UdpFlows,
     /// One request at a time.
     RoundTrip,
     /// New connections.
@@ -58,6 +61,7 @@ impl Workload {
             Self::Tcp1 => "TCP 1 stream",
             Self::Tcp4 => "TCP 4 streams",
             Self::Udp => "UDP 64 bytes, 2 generators",
+            Self::UdpFlows => "UDP 64 bytes, new flows only, 2 generators",
             Self::RoundTrip => "request/response",
             Self::Connections => "new connections",
         }
@@ -67,8 +71,8 @@ impl Workload {
     pub const fn main_quantities(self) -> &'static [&'static str] {
         match self {
             Self::Tcp1 | Self::Tcp4 => &["throughput"],
-            Self::Udp => &["packet rate", "CPU per packet"],
-            Self::RoundTrip => &["p50", "p99"],
+            Self::Udp | Self::UdpFlows => &["packet rate", "CPU per packet"],
+            Self::RoundTrip => &["p50", "p99", "mean"],
             Self::Connections => &["connection rate"],
         }
     }
@@ -109,6 +113,7 @@ impl Trial<'_> {
             Workload::Tcp1 => self.tcp(1),
             Workload::Tcp4 => self.tcp(4),
             Workload::Udp => self.udp(Pace::Flat),
+            Workload::UdpFlows => self.udp_flows(),
             Workload::RoundTrip => self.round_trip(),
             Workload::Connections => self.connections(),
         }?;
@@ -151,24 +156,41 @@ impl Trial<'_> {
         let (bytes, passed) = self.window(|| Ok::<_, LabError>(streams.received()))?;
         drop(streams);
         let gigabytes = (bytes / 1e9).max(1e-9);
-        Ok(Measured {
-            figures: vec![
-                (Figure::more("throughput", "bit/s"), bytes * 8.0 / passed.seconds),
-                (Figure::less("CPU per GB", "s/GB"), passed.busy / gigabytes),
-                (Figure::less("CPU of weir per GB", "s/GB"), passed.weir / gigabytes),
-                (Figure::less("busy processors", "core"), passed.busy / passed.seconds),
-            ],
-            ..Measured::default()
-        })
+        let mut figures = vec![(Figure::more("throughput", "bit/s"), bytes * 8.0 / passed.seconds)];
+        figures.extend(passed.figures("GB", "s/GB", gigabytes));
+        Ok(Measured { figures, ..Measured::default() })
     }
 
-    /// Datagrams at a pace, with their books.
+    /// Datagrams of a few flows at a pace, with their books.
     pub(super) fn udp(&self, pace: Pace) -> Result<Measured, LabError> {
-        let (from, to) = (self.subject.client()?, self.subject.target(self.far)?);
-        let mut sink = Sink::open(&to.netns, self.at(PORT)?)?;
+        let from = self.subject.client()?;
+        let start = || Ok(Blast::start(&from.netns, self.at(PORT)?, GENERATORS, pace)?);
+        self.datagrams(1, pace, start).map(|(measured, _)| measured)
+    }
+
+    /// Datagrams of new flows, as fast as they go.
+    fn udp_flows(&self) -> Result<Measured, LabError> {
+        let (from, next) = (self.subject.client()?, &self.subject.fresh);
+        let first = next.load(Ordering::Relaxed);
+        let start = || Ok(Blast::start_fresh(&from.netns, self.at(PORT)?, GENERATORS, first)?);
+        let (measured, made) = self.datagrams(fresh::PORTS, Pace::Flat, start)?;
+        // Generators go on by their number: the faster one is at most all datagrams ahead.
+        next.store(first.wrapping_add(made.wrapping_mul(GENERATORS as u64)), Ordering::Relaxed);
+        Ok(measured)
+    }
+
+    /// Datagrams to so many ports; also how many were made.
+    fn datagrams(
+        &self,
+        ports: u16,
+        pace: Pace,
+        start: impl FnOnce() -> Result<Blast, LabError>,
+    ) -> Result<(Measured, u64), LabError> {
+        let to = self.subject.target(self.far)?;
+        let mut sink = Sink::open_ports(&to.netns, self.at(PORT)?, ports)?;
         let drops = Drops::now(self.subject, self.far)?;
         let (first, broken) = (sink.arrived()?, sink.broken()?);
-        let blast = Blast::start(&from.netns, self.at(PORT)?, GENERATORS, pace)?;
+        let blast = start()?;
         // The kernel counts in 32 bits: differences are taken there.
         let (packets, passed) =
             self.window(|| sink.arrived().map(|now| u64::from(now.wrapping_sub(first))))?;
@@ -185,21 +207,15 @@ impl Trial<'_> {
         counted.extend(Drops::now(self.subject, self.far)?.since(&drops));
         let book = Book::close(sent.sent, arrived.saturating_sub(broken), sent.refused, &counted);
         let packets = packets.max(1.0);
-        Ok(Measured {
-            figures: vec![
-                (Figure::more("packet rate", "packet/s"), packets / passed.seconds),
-                (Figure::less("CPU per packet", "s/packet"), passed.busy / packets),
-                (Figure::less("CPU of weir per packet", "s/packet"), passed.weir / packets),
-                (Figure::less("busy processors", "core"), passed.busy / passed.seconds),
-            ],
-            book: Some(book),
-            round_trips: None,
-        })
+        let mut figures = vec![(Figure::more("packet rate", "packet/s"), packets / passed.seconds)];
+        figures.extend(passed.figures("packet", "s/packet", packets));
+        let made = sent.sent.saturating_add(sent.refused);
+        Ok((Measured { figures, book: Some(book), round_trips: None }, made))
     }
 
     /// Sends one datagram that the sink does not count: a socket that lost packets says so with its next arrival.
     fn stir(&self) -> Result<(), LabError> {
-        let (from, at) = (self.subject.client()?, self.at(PORT.saturating_add(1))?);
+        let (from, at) = (self.subject.client()?, self.at(PORT.saturating_add(fresh::PORTS))?);
         let own = SocketAddr::new(from.address(self.family), 0);
         from.run(|| UdpSocket::bind(own)?.send_to(&[0], at))??;
         std::thread::sleep(LOOK);
@@ -211,6 +227,7 @@ impl Trial<'_> {
         let Timing { ramp, window } = self.timing;
         // Client and server each on a processor of its own, on a thread of its own.
         let _echo = Echo::start(&self.subject.target(self.far)?.netns, at, 1)?;
+        let before = Processors::now(self.subject);
         let trips = std::thread::scope(|scope| {
             let client = scope.spawn(|| {
                 pin(0);
@@ -220,13 +237,16 @@ impl Trial<'_> {
                 .join()
                 .unwrap_or_else(|_| Err(std::io::Error::other("the client of the round trips panicked")))
         })?;
+        let passed = before.until(Processors::now(self.subject));
         let histogram = trips.histogram;
         let at = |quantile| Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64();
-        let figures = vec![
+        let mut figures = vec![
             (Figure::less("p50", "s"), at(0.5)),
             (Figure::less("p99", "s"), at(0.99)),
             (Figure::less("p99.9", "s"), at(0.999)),
+            (Figure::less("mean", "s"), histogram.mean() / 1e9),
         ];
+        figures.extend(passed.figures("request", "s/request", trips.answered as f64));
         Ok(Measured { figures, round_trips: Some((histogram, trips.lost)), book: None })
     }
 
@@ -236,13 +256,9 @@ impl Trial<'_> {
         let (opened, passed) = self.window(|| Ok::<_, LabError>(connections.opened()))?;
         let failed = connections.failed();
         drop(connections);
-        Ok(Measured {
-            figures: vec![
-                (Figure::more("connection rate", "connection/s"), opened / passed.seconds),
-                (Figure::less("CPU per connection", "s/connection"), passed.busy / opened.max(1.0)),
-                (Figure::less("failed connections", "connection"), failed as f64),
-            ],
-            ..Measured::default()
-        })
+        let mut figures = vec![(Figure::more("connection rate", "connection/s"), opened / passed.seconds)];
+        figures.extend(passed.figures("connection", "s/connection", opened));
+        figures.push((Figure::less("failed connections", "connection"), failed as f64));
+        Ok(Measured { figures, ..Measured::default() })
     }
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use dataplane::config::UnderlayKind;
+
 use super::{MemoryLab, Transfer};
 use crate::lab::demo::{Options, Progress};
 use crate::lab::expect::Expectation;
@@ -65,6 +67,8 @@ fn check(options: &Options) -> Result<(), LabError> {
         "it was asked to be kept, and it ends with this process"
     } else if options.attach == Attach::Veth {
         "veths were asked for"
+    } else if options.underlay != UnderlayKind::Udp {
+        "sockets of the underlay were asked for"
     } else {
         return Ok(());
     };

@@ -9,7 +9,7 @@ use crate::report::{Better, Book, Ratio, Series, Spread, human, quantity, scale}
 /// Width of all drawings.
 pub(super) const WIDTH: f64 = 900.0;
 /// Where bars begin and end; names stand before, figures behind.
-const LEFT: f64 = 360.0;
+const LEFT: f64 = 390.0;
 const RIGHT: f64 = 770.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 12.0;
@@ -31,6 +31,14 @@ pub(super) fn ratios(title: &str, ratios: &[&Ratio]) -> String {
     for (row, ratio) in ratios.iter().enumerate() {
         let Spread { median, least, most } = ratio.spread;
         let good = (median >= 1.0) == (ratio.better == Better::More);
+        // Rounds on both sides of one do not say which is better.
+        let class = if least <= 1.0 && most >= 1.0 {
+            "even"
+        } else if good {
+            "good"
+        } else {
+            "bad"
+        };
         let y = middle(row);
         let name = if ratio.baseline == "kernel" {
             ratio.subject.clone()
@@ -40,12 +48,7 @@ pub(super) fn ratios(title: &str, ratios: &[&Ratio]) -> String {
         let range = format!("{} .. {}", human(least), human(most));
         let hover = format!("{name}: {} ({range})", human(median));
         let from = axis.at(1.0);
-        svg.bar(
-            if good { "good" } else { "bad" },
-            [from, y - BAR / 2.0],
-            [axis.at(median) - from, BAR],
-            &hover,
-        );
+        svg.bar(class, [from, y - BAR / 2.0], [axis.at(median) - from, BAR], &hover);
         label(&mut svg, y, &name);
         whisker(&mut svg, &axis, y, least, most);
         svg.text("value", [RIGHT + 10.0, y + 4.0], Anchor::Start, &format!("{}×", human(median)));
@@ -67,7 +70,7 @@ pub(super) fn figures(title: &str, series: &[(&Series, Spread)]) -> String {
         let value = quantity(spread.median, unit);
         let range = format!("{} .. {}", quantity(spread.least, unit), quantity(spread.most, unit));
         let hover = format!("{}: {value} ({range})", one.subject);
-        let class = if one.subject.starts_with("kernel") { "kernel" } else { "weir" };
+        let class = if one.subject.starts_with("weir") { "weir" } else { "kernel" };
         svg.bar(class, [LEFT, y - BAR / 2.0], [axis.at(spread.median) - LEFT, BAR], &hover);
         label(&mut svg, y, &one.subject);
         whisker(&mut svg, &axis, y, spread.least, spread.most);
@@ -133,7 +136,7 @@ pub(super) fn ends(title: &str, books: &[&Book]) -> String {
 }
 
 /// Names of more than this are cut; the whole name is in the table.
-const LONGEST: usize = 58;
+const LONGEST: usize = 62;
 
 fn label(svg: &mut Svg, y: f64, name: &str) {
     let short = if name.chars().count() > LONGEST {

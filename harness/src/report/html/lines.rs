@@ -35,7 +35,8 @@ pub(super) fn percentiles(title: &str, latencies: &[&Latency]) -> String {
             let value = step.value_iterated_to() as f64 / 1e9;
             points.push([x.at(beyond.min(latency.count as f64)), y.at(value)]);
         }
-        svg.path(&colour(number), &points);
+        let colour = colour_of(&latency.subject, number);
+        svg.path(&colour, &points);
         let at = |quantile| quantity(latency.at(quantile) as f64 / 1e9, "s");
         let lost = if latency.lost > 0 { format!(", {} lost", latency.lost) } else { String::new() };
         let text = format!(
@@ -46,9 +47,14 @@ pub(super) fn percentiles(title: &str, latencies: &[&Latency]) -> String {
             at(0.999),
             latency.count
         );
-        legend.push((colour(number), text));
+        legend.push((colour, text));
     }
     svg.finish() + &super::legend(&legend)
+}
+
+/// The kernel is grey, as in the bars; others have the colour of their number.
+fn colour_of(subject: &str, number: usize) -> String {
+    if subject == "kernel" { "ck".to_owned() } else { colour(number) }
 }
 
 /// What arrived by what was offered, both per second.

@@ -70,7 +70,7 @@ fn ratios(page: &mut String, run: &Run) {
         return;
     }
     page.push_str("<h2>Ratios</h2>\n<p class=\"caption\">Median of the rounds; the whisker is their range. Blue is better \
-                   than what it is compared with, orange is worse. Where no other is named, that is the kernel \
+                   than what it is compared with, orange is worse, grey is on both sides of it. Where no other is named, that is the kernel \
                    without rules.</p>\n");
     let mut done: Vec<(&str, &str)> = Vec::new();
     for ratio in &run.ratios {

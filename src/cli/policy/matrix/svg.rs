@@ -33,6 +33,10 @@ const LONGEST: usize = 60;
 const GAP: usize = 4;
 /// Width of a character in tenths of the height of its font, on average, with some room.
 const WIDTH: usize = 6;
+/// The same of a band's name, which is bold.
+const BOLD: usize = 8;
+/// Height of that.
+const BAND_FONT: usize = 12;
 
 /// How large things are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +62,10 @@ fn cut(label: &str) -> String {
 
 fn width(text: &str, font: usize) -> usize {
     (text.chars().count() * font * WIDTH).div_ceil(10)
+}
+
+fn band_width(text: &str) -> usize {
+    (cut(text).chars().count() * BAND_FONT * BOLD).div_ceil(10)
 }
 
 fn widest<'l>(texts: impl Iterator<Item = &'l str>, font: usize) -> usize {
@@ -92,11 +100,11 @@ pub(super) fn grid(
 ) -> String {
     let font = if cell >= 14 { 11 } else { cell.saturating_sub(1).max(7) };
     let label = widest(rows.iter().map(|row| row.label.as_str()), font) + 8;
-    let bands = |lines: &[Line]| widest(lines.iter().map(|line| line.band.as_str()), 12);
+    let bands = |lines: &[Line]| lines.iter().map(|line| band_width(&line.band)).max().unwrap_or(0);
     let (_, column_bands) = places(columns, 0, cell);
     let upright = column_bands.iter().any(|&(first, last)| {
         let band = columns.get(first).map(|column| column.band.as_str()).unwrap_or_default();
-        width(&cut(band), 12) > (last - first + 1) * cell + GAP
+        band_width(band) > (last - first + 1) * cell + GAP
     });
     let band_height = match (bands(columns), upright) {
         (0, _) => 0,
@@ -186,7 +194,7 @@ fn band_beside(svg: &mut String, layout: Layout, (from, to): (usize, usize), ban
         return;
     }
     let x = layout.left - layout.label - 4;
-    let font = (to - from).clamp(7, 12);
+    let font = (to - from).clamp(7, BAND_FONT);
     let (middle, text) = (usize::midpoint(from, to) + font * 2 / 5, x - 6);
     let _ = write!(
         svg,
@@ -200,11 +208,11 @@ fn band_above(svg: &mut String, layout: Layout, (from, to): (usize, usize), band
     if band.is_empty() {
         return;
     }
-    let font = if layout.upright { (to - from).clamp(7, 12) } else { 12 };
+    let font = if layout.upright { (to - from).clamp(7, BAND_FONT) } else { BAND_FONT };
     let shown = escaped(&cut(band));
     let middle = usize::midpoint(from, to);
     if layout.upright {
-        let (x, y) = (middle + font * 2 / 5, width(&cut(band), 12) + 4);
+        let (x, y) = (middle + font * 2 / 5, band_width(band) + 4);
         let _ = write!(
             svg,
             "<text class=\"band\" x=\"{x}\" y=\"{y}\" font-size=\"{font}\" transform=\"rotate(-90 {x} {y})\">{shown}</text>"
