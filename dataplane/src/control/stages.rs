@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The longest that one request has the stages timed.
-pub const LONGEST_LEASE: Duration = Duration::from_secs(120);
+pub const LONGEST_LEASE: Duration = Duration::from_mins(2);
 
 /// Running counts of all workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
