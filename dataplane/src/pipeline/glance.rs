@@ -368,13 +368,9 @@ impl Transport {
 /// True for an IPv4 header whose checksum is right (RFC 1071: the sum of all words is all ones, in any byte order).
 #[inline]
 fn is_summed(head: &[u8; ipv4::MIN_HEADER_BYTES]) -> bool {
-    let &[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = head;
-    let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let second = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
-    let third = u64::from(u32::from_ne_bytes([q, r, s, t]));
-    let low = u64::from(u32::MAX);
+    let (words, _) = head.as_chunks::<4>();
     // Five numbers of 32 bits, then of 16: nothing here comes near 64.
-    let sum = (first >> 32) + (first & low) + (second >> 32) + (second & low) + third;
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     (sum >> 16) + (sum & 0xffff) == 0xffff

@@ -170,7 +170,7 @@ impl Pipeline {
             match packet.source {
                 Party::Pod(_) if generation.is_node_address(ip.dst) => packet.refuse(DropReason::PodTunnel),
                 Party::Vtep(_) if generation.is_node_address(ip.dst) => {
-                    packet.refuse(DropReason::NestedTunnel)
+                    packet.refuse(DropReason::NestedTunnel);
                 }
                 _ => {}
             }
