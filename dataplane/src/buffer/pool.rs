@@ -47,14 +47,16 @@ impl Pool {
 
     /// Gives a frame back. A frame made elsewhere is taken in while there is room; otherwise it goes to the depot, and is
     /// freed where there is none.
+    #[inline]
     pub fn give(&mut self, mut frame: Frame) {
         if frame.is_hollow() {
             return;
         }
         let own = if self.depot.is_some() { self.made } else { self.limit };
         if self.free.len() < own {
-            frame.reset();
             self.free.push(frame);
+            // Where it stands: to move what was just changed stalls the processor.
+            self.free.last_mut().into_iter().for_each(Frame::reset);
         } else if let Some(depot) = &self.depot {
             frame.reset();
             // Holds all frames that all pools can make.

@@ -31,7 +31,7 @@ fn a_node_name_is_enough() {
     assert_eq!(config.lock, Path::new("/run/weir"));
     assert_eq!((config.conntrack.max_entries, config.conntrack.pod_quota), (262_144, 65_536));
     assert_eq!(config.workers, WorkerCount::Auto);
-    assert_eq!(config.scheduling, Scheduling { pin: true, niceness: -10, busy_poll: false });
+    assert_eq!(config.scheduling, Scheduling { pin: true, niceness: 0, busy_poll: false });
     assert_eq!(config.limits.compile_memory, 256 << 20);
     assert_eq!(config.log.format, LogFormat::Auto);
 }

@@ -1,10 +1,9 @@
 //! Looking up a batch, level by level, so that the waits for memory overlap.
 //!
 //! A lookup in a table that does not fit the cache waits twice: for a bucket of the index, then for the entry. Here all
-//! tuples of a burst wait for their buckets at the same time, then for their entries. The reads that bring the lines
-//! are ordinary loads whose values nobody waits for.
+//! tuples of a burst wait for their buckets at the same time, then for their entries.
 
-use std::hint::black_box;
+use crate::sys::huge::prefetch;
 
 use super::names::{ConnId, Dir};
 use super::table::{ConnTable, Found};
@@ -19,19 +18,18 @@ impl ConnTable {
         let now = self.now();
         let (mut hashes, mut candidates) = ([0; BURST], [None; BURST]);
         for (tuples, found) in tuples.chunks(BURST).zip(found.chunks_mut(BURST)) {
-            let mut brought = 0;
             for (tuple, hash) in tuples.iter().zip(&mut hashes) {
                 *hash = self.hash(tuple);
-                brought ^= self.index.touch(*hash);
+                self.index.bring(*hash);
             }
             for ((_, hash), candidate) in tuples.iter().zip(&hashes).zip(&mut candidates) {
                 *candidate = self.index.first(*hash).and_then(|(place, dir)| {
                     let cell = self.cells.get(place)?;
-                    brought ^= cell.touch();
+                    prefetch(cell);
+                    prefetch(cell.addresses());
                     Some((cell, place, dir))
                 });
             }
-            black_box(brought);
             for (((tuple, hash), candidate), found) in tuples.iter().zip(&hashes).zip(&candidates).zip(found)
             {
                 *found = candidate.and_then(|(cell, place, dir)| {

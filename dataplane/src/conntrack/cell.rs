@@ -5,12 +5,12 @@
 //!            meta      created, ms (45) | shard | kind        kind: family and protocol
 //!            state     deadline, 50 ms (39) | serial (15) | life (9) | moved (1)
 //!            ports     of the original tuple (32) | of the reply (32)
-//!            original  source and destination address (4 words)
-//!   line 1   reply     source and destination address (4 words)
 //!            counters  packets and bytes, original and reply
+//!   line 1   original  source and destination address (4 words)
+//!            reply     source and destination address (4 words)
 //! ```
-//! A packet of the original direction reads line 0 and writes the counters of line 1; one of the reply direction
-//! reads both. `state` is written only when the life or the deadline, which counts in 50 ms, moves on.
+//! A packet whose connection is known by name takes line 0 alone; who has to find it by its tuple reads both. `state` is
+//! written only when the life or the deadline, which counts in 50 ms, moves on.
 //!
 //! # Invariants
 //! 1. A place has one owner at a time: the worker that took it from the stack of vacant places, until
@@ -121,10 +121,10 @@ pub(super) struct Cell {
     meta: AtomicU64,
     state: AtomicU64,
     ports: AtomicU64,
-    original: [AtomicU64; ADDRESS_WORDS],
-    reply: [AtomicU64; ADDRESS_WORDS],
     packets: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
+    original: [AtomicU64; ADDRESS_WORDS],
+    reply: [AtomicU64; ADDRESS_WORDS],
 }
 
 const fn serial_of(name: u64) -> u32 {
@@ -140,10 +140,10 @@ const fn is_live(serial: u32) -> bool {
 }
 
 impl Cell {
-    /// Reads the line that every packet needs, for its sake alone.
+    /// The beginning of its second line.
     #[inline]
-    pub(super) fn touch(&self) -> u64 {
-        self.name.load(Ordering::Relaxed)
+    pub(super) fn addresses(&self) -> &[AtomicU64; ADDRESS_WORDS] {
+        &self.original
     }
 
     /// Serial and state of the connection here, if `key` is its key of direction `dir`.

@@ -21,6 +21,9 @@ use super::timer_wheel::tick_at;
 use super::tuple::Tuple;
 use super::word::Word;
 
+/// All places have been looked at.
+pub(super) const PURGED: u32 = u32::MAX;
+
 impl ConnTable {
     /// Removes a connection, if it is still there.
     pub fn remove(&self, id: ConnId) {
@@ -88,22 +91,34 @@ impl ConnTable {
         false
     }
 
-    /// Looks at `budget` places from `from` on and removes the connections that `is_over` says yes to. Returns
-    /// where to go on, `None` once the end is reached. For what ends many connections at once and is no packet
-    /// and no timeout: a little of it at a time, so that packets need not wait.
-    pub fn purge(&self, from: u32, budget: u32, is_over: impl Fn(&Conn) -> bool) -> Option<u32> {
+    /// Has [`ConnTable::purge`] begin at the first place. Each worker calls it when it has taken up what it judges by: the
+    /// last one's pass over the table finds all that is over by then.
+    pub fn begin_purge(&self) {
+        self.purged.store(0, Ordering::Release);
+    }
+
+    /// Looks at the next `budget` places and removes the connections that `is_over` says yes to; the workers share the
+    /// table among them. False, and nothing done, once all have been looked at. For what ends many connections at once
+    /// and is no packet and no timeout: a little of it at a time, so that packets need not wait.
+    pub fn purge(&self, budget: u32, is_over: impl Fn(&Conn) -> bool) -> bool {
         let places = self.places.load(Ordering::Relaxed);
+        let next = |from: u32| {
+            let end = from.saturating_add(budget);
+            (from != PURGED).then_some(if end < places { end } else { PURGED })
+        };
+        let Ok(from) = self.purged.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) else {
+            return false;
+        };
         let end = from.saturating_add(budget).min(places);
         for place in from..end {
             if let Some((id, _)) = self.conn_at(place).filter(|(_, conn)| is_over(conn)) {
                 self.remove(id);
             }
         }
-        if end < places {
-            return Some(end);
+        if end == places {
+            self.forget_owners();
         }
-        self.forget_owners();
-        None
+        true
     }
 
     /// Lets go of what is kept for owners that hold nothing.
@@ -129,7 +144,7 @@ impl ConnTable {
             shard.discount_entry();
             // Where it is on its way to the stack, or there, who takes it down from there sets it free.
             if !last.is_moved()
-                && let Some(next) = self.next.touch(place)
+                && let Some(next) = self.next.get(place)
             {
                 shard.vacant.push(place, next);
             }
@@ -140,7 +155,7 @@ impl ConnTable {
     /// Puts a place whose state has just been marked as moved on the stack of its shard.
     #[cold]
     pub(super) fn note_moved(&self, place: u32, shard: u8) {
-        if let (Some(of), Some(next)) = (self.shards.get(usize::from(shard)), self.next.touch(place))
+        if let (Some(of), Some(next)) = (self.shards.get(usize::from(shard)), self.next.get(place))
             && of.moved.push(place, next)
         {
             self.tide.restless.fetch_or(1 << shard, Ordering::AcqRel);

@@ -13,7 +13,9 @@
 //! (the lock of the key's shard). A reader that follows a slot to an entry has to look whether the key is there:
 //! the entry may have ended, and its place been taken, since the slot was read.
 //!
-//! 32 bytes for each entry the table may hold, touched at construction.
+//! 32 bytes for each entry the table may hold, in huge pages where it is large.
+
+use crate::sys::huge::HugeSlice;
 
 use super::names::Dir;
 use super::sync::{AtomicU64, Ordering};
@@ -21,37 +23,30 @@ use super::sync::{AtomicU64, Ordering};
 const WAYS: usize = 8;
 const VACANT: u64 = 0;
 
-/// Eight slots.
-#[repr(align(64))]
-struct Bucket([AtomicU64; WAYS]);
+/// Eight slots: a cache line, since the first begins a page. Zeros are vacant.
+type Bucket = [AtomicU64; WAYS];
 
-impl Bucket {
-    fn new() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(VACANT)))
-    }
+fn taken(bucket: &Bucket) -> usize {
+    bucket.iter().filter(|slot| slot.load(Ordering::Relaxed) != VACANT).count()
+}
 
-    fn taken(&self) -> usize {
-        self.0.iter().filter(|slot| slot.load(Ordering::Relaxed) != VACANT).count()
-    }
-
-    fn take(&self, content: u64) -> bool {
-        self.0.iter().any(|slot| {
-            slot.load(Ordering::Relaxed) == VACANT
-                && slot.compare_exchange(VACANT, content, Ordering::Release, Ordering::Relaxed).is_ok()
-        })
-    }
+fn take(bucket: &Bucket, content: u64) -> bool {
+    bucket.iter().any(|slot| {
+        slot.load(Ordering::Relaxed) == VACANT
+            && slot.compare_exchange(VACANT, content, Ordering::Release, Ordering::Relaxed).is_ok()
+    })
 }
 
 /// The hash table.
 pub(super) struct Index {
-    buckets: Box<[Bucket]>,
+    buckets: HugeSlice<Bucket>,
 }
 
 impl Index {
     /// An index for `entries` entries of two keys each.
     pub(super) fn new(entries: usize) -> Self {
         let count = entries.saturating_mul(4).div_ceil(WAYS).clamp(2, u32::MAX as usize);
-        Self { buckets: (0..count).map(|_| Bucket::new()).collect() }
+        Self { buckets: HugeSlice::new(count) }
     }
 
     /// The first answer of `is_it` about entries with the tag of `hash`.
@@ -59,7 +54,7 @@ impl Index {
     pub(super) fn find<T>(&self, hash: u64, is_it: impl Fn(u32, Dir) -> Option<T>) -> Option<T> {
         let tag = tag(hash);
         for bucket in self.places(hash) {
-            for slot in self.buckets.get(bucket).map(|bucket| &bucket.0).into_iter().flatten() {
+            for slot in self.buckets.get(bucket).into_iter().flatten() {
                 let slot = slot.load(Ordering::Relaxed);
                 if slot >> 32 == tag
                     && let Some((place, dir)) = unpack(slot)
@@ -83,7 +78,7 @@ impl Index {
         let tag = tag(hash);
         let mut found = VACANT;
         for bucket in self.places(hash) {
-            for slot in &self.buckets.get(bucket)?.0 {
+            for slot in self.buckets.get(bucket)? {
                 let slot = slot.load(Ordering::Relaxed);
                 found = if slot >> 32 == tag { slot } else { found };
             }
@@ -91,15 +86,12 @@ impl Index {
         unpack(found)
     }
 
-    /// Reads both buckets of `hash`, for the sake of having read them.
+    /// Has both buckets of `hash` brought into the cache.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> u64 {
-        let read = |bucket: usize| {
-            let first = self.buckets.get(bucket).and_then(|bucket| bucket.0.first());
-            first.map_or(VACANT, |slot| slot.load(Ordering::Relaxed))
-        };
-        let [first, second] = self.places(hash);
-        read(first) ^ read(second)
+    pub(super) fn bring(&self, hash: u64) {
+        for bucket in self.places(hash) {
+            self.buckets.prefetch(bucket);
+        }
     }
 
     /// Enters a key that is not there. False when both its buckets are full.
@@ -107,15 +99,15 @@ impl Index {
         let [first, second] = self.places(hash).map(|bucket| self.buckets.get(bucket));
         let (Some(first), Some(second)) = (first, second) else { return false };
         let content = pack(tag(hash), place, dir);
-        let (emptier, other) = if second.taken() < first.taken() { (second, first) } else { (first, second) };
-        emptier.take(content) || other.take(content)
+        let (emptier, other) = if taken(second) < taken(first) { (second, first) } else { (first, second) };
+        take(emptier, content) || take(other, content)
     }
 
     /// Takes out a key.
     pub(super) fn remove(&self, hash: u64, place: u32, dir: Dir) {
         let content = pack(tag(hash), place, dir);
         for bucket in self.places(hash) {
-            for slot in self.buckets.get(bucket).map(|bucket| &bucket.0).into_iter().flatten() {
+            for slot in self.buckets.get(bucket).into_iter().flatten() {
                 if slot.load(Ordering::Relaxed) == content {
                     slot.store(VACANT, Ordering::Release);
                     return;

@@ -1,9 +1,8 @@
 //! Packets whose connection is known by name, from an earlier packet of their flow: no lookup, one entry.
 
-use std::hint::black_box;
-
 use crate::time::Timestamp;
 
+use super::life::{Effect, receive};
 use super::names::{ConnId, Dir};
 use super::state::Signal;
 use super::table::ConnTable;
@@ -22,11 +21,21 @@ impl ConnTable {
         now: Timestamp,
     ) -> Option<bool> {
         let cell = self.cells.get(id.index)?;
-        let judged = cell.generation(id.serial).map(u64::from) == Some(generation);
+        let latest = self.tell(now);
+        // Those of `Cell::advance`, in its order.
         let state = cell.state();
-        let ended = state.deadline_ns() <= self.now().max(now.as_nanos()) || !state.is_of(id.serial);
+        let judged = cell.generation(id.serial).map(u64::from) == Some(generation);
+        let ended = state.deadline_ns() <= latest.as_nanos() || !state.is_of(id.serial);
         if !judged || ended {
             return None;
+        }
+        // Nearly all change nothing but the deadline, and that only every 50 ms.
+        if let Some((bits, Effect::Refresh)) = receive(state.life(), dir, signal)
+            && bits == state.life()
+            && state.with(self.patience.state(bits, cell.meta().created_ms, latest)) == state
+        {
+            cell.count(dir, bytes);
+            return Some(true);
         }
         Some(self.update(id, dir, signal, bytes, now).is_ok())
     }
@@ -34,7 +43,8 @@ impl ConnTable {
     /// Has the entries of connections brought into the cache, for packets that come to them soon.
     #[inline]
     pub fn bring(&self, ids: impl Iterator<Item = ConnId>) {
-        let entries = ids.filter_map(|id| self.cells.get(id.index));
-        black_box(entries.fold(0, |brought, cell| brought ^ cell.touch()));
+        for id in ids {
+            self.cells.bring(id.index);
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! are atomics because lists of different shards lie in one array; each is read and written under the lock of the
 //! shard that its place belongs to, so no order is asked of them.
 
-use super::lazy::Lazy;
+use super::places::Places;
 use super::sync::{AtomicU64, Ordering};
 
 /// Bits of a place.
@@ -33,7 +33,7 @@ impl List {
 
 /// The links of all lists.
 pub(super) struct Links {
-    words: Lazy<AtomicU64>,
+    words: Places<AtomicU64>,
 }
 
 struct Link {
@@ -56,12 +56,12 @@ impl Link {
 impl Links {
     /// Links for `places`, fewer than 2^27.
     pub(super) fn new(places: usize) -> Self {
-        Self { words: Lazy::new(places) }
+        Self { words: Places::new(places) }
     }
 
     /// Puts `place`, which is in no list, at the end of `list`, whose number is `number`.
     pub(super) fn push(&self, list: &mut List, number: u64, place: u32) {
-        let Some(word) = self.words.touch(place) else { return };
+        let Some(word) = self.words.get(place) else { return };
         word.store(Link { before: list.tail, after: END, list: number }.pack(), Ordering::Relaxed);
         let has_last = self.change(list.tail, |link| Link { after: place, ..link });
         if !has_last {
@@ -90,7 +90,7 @@ impl Links {
 
     /// Remembers that `place` is in no list, under a number that no list has.
     pub(super) fn leave_out(&self, place: u32, number: u64) {
-        if let Some(word) = self.words.touch(place) {
+        if let Some(word) = self.words.get(place) {
             word.store(Link { before: END, after: END, list: number }.pack(), Ordering::Relaxed);
         }
     }
@@ -100,9 +100,9 @@ impl Links {
         Some(self.link(place)?.list)
     }
 
-    /// Bytes in use.
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.words.memory_bytes()
+    /// Bytes in use once the first `used` places were.
+    pub(super) fn memory_bytes(&self, used: usize) -> usize {
+        self.words.memory_bytes(used)
     }
 
     fn link(&self, place: u32) -> Option<Link> {

@@ -19,8 +19,8 @@
 //! # Memory
 //! 188 bytes for each entry: 128 its cell, 32 its two keys' slots in the index, 28 owners and links of lists. A wheel of
 //! 8 KiB comes with every shard, one for 4,096 entries and 64 at the most: 190 bytes for each of 262,144 entries, 189
-//! for each of 1,048,576 (`weir bench conntrack` measures it). All but the index and the wheels is made as entries come
-//! into use, 512 at a time.
+//! for each of 1,048,576 (`weir bench conntrack` measures it). All but the wheels is address space until entries come
+//! into use, and real memory in huge pages from then on, where the kernel gives any (`sys::huge`).
 //!
 //! # Threads
 //! Any worker calls anything. A packet of an existing connection takes no lock, allocates nothing and waits for nobody:
@@ -32,7 +32,7 @@
 //!
 //! # Cost
 //! A lookup reads at most two cache lines of the index, and a cell for each slot whose 32-bit tag agrees (one in the
-//! usual case). The deadline counts in 50 ms, so a busy connection writes its state 20 times a second, and its counters
+//! usual case). A packet whose connection is known by name reads and writes one line of the cell. The deadline counts in 50 ms, so a busy connection writes its state 20 times a second, and its counters
 //! with each packet. Nothing is allocated after construction, but for a chunk of entries that come into use, and
 //! for the first connection of an owner in a shard.
 //!
@@ -74,11 +74,11 @@ mod ending;
 mod entry;
 mod index;
 mod known;
-mod lazy;
 mod life;
 mod links;
 mod names;
 mod outcome;
+mod places;
 mod room;
 mod sctp;
 mod shard;
@@ -91,6 +91,7 @@ mod tcp;
 mod timeouts;
 mod timer_wheel;
 mod tuple;
+mod witness;
 mod word;
 
 #[cfg(test)]
@@ -107,3 +108,4 @@ pub use state::Signal;
 pub use table::{ConnTable, ConntrackConfig};
 pub use timeouts::Timeouts;
 pub use tuple::{Tuple, protocol};
+pub use witness::Witness;

@@ -104,7 +104,7 @@ impl ConnTable {
     }
 
     /// The shard of connections whose keys' hashes have this sum.
-    fn shard_of(&self, sum: u64) -> usize {
+    pub(super) fn shard_of(&self, sum: u64) -> usize {
         // The high bits of the product depend on all of the sum.
         let mixed = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         ((mixed * self.shards.len() as u64) >> 32) as usize
@@ -161,13 +161,13 @@ impl ConnTable {
         let owner = opening.owners.charged();
         let refuse = |held: &mut Held| {
             held.shares.account(owner, &self.accounts).release();
-            if let Some(next) = self.next.touch(place) {
+            if let Some(next) = self.next.get(place) {
                 shard.vacant.push(place, next);
             }
             held.stats.refused_bucket += 1;
             InsertError::BucketFull
         };
-        let (Some(cell), Some(owners)) = (self.cells.touch(place), self.owners.touch(place)) else {
+        let (Some(cell), Some(owners)) = (self.cells.get(place), self.owners.get(place)) else {
             return Err(refuse(held));
         };
         // Keys entered before the name is published lead to nobody yet.
@@ -190,8 +190,8 @@ impl ConnTable {
         held.wheel.schedule(&self.timer_links, place, deadline, now);
         held.shares.charge(&self.shelf_links, owner, life.shelf(), place);
         held.stats.inserted += 1;
-        shard.count_entry();
         cell.publish(serial, short(opening.generation));
+        shard.count_entry();
         Ok(ConnId { index: place, serial })
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Shard {
     pub(super) vacant: Vacant,
     /// Entries in use; written under the lock, so by load and store.
     entries: AtomicUsize,
+    /// Connections opened so far; written under the lock.
+    opened: AtomicU64,
     /// The tick that the wheel has been emptied up to; written under the lock.
     pub(super) swept: AtomicU64,
 }
@@ -44,6 +46,7 @@ impl Shard {
             moved: Moved::new(),
             vacant: Vacant::new(),
             entries: AtomicUsize::new(0),
+            opened: AtomicU64::new(0),
             swept: AtomicU64::new(0),
         }
     }
@@ -53,8 +56,15 @@ impl Shard {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// One entry more, under the lock.
+    /// Connections opened so far. Whoever sees one counted finds it.
+    #[inline]
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    /// One entry more, which is published, under the lock.
     pub(super) fn count_entry(&self) {
+        self.opened.store(self.opened.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         self.entries.store(self.entries().wrapping_add(1), Ordering::Relaxed);
     }
 

@@ -12,13 +12,14 @@ use crate::time::Timestamp;
 
 use super::accounts::Accounts;
 use super::cell::{Cell, Change, Key};
+use super::ending::PURGED;
 use super::entry::{Conn, MS, Owners};
 use super::index::Index;
-use super::lazy::Lazy;
 use super::life::{Effect, Life, Patience, receive};
 use super::links::Links;
 use super::names::{ConnId, Dir, Owner};
 use super::outcome::{ConntrackStats, Invalid, Updated};
+use super::places::Places;
 use super::shard::Shard;
 use super::state::{Shelf, Signal};
 use super::timeouts::Timeouts;
@@ -75,12 +76,12 @@ pub(super) struct Tallies {
 
 /// The connection table.
 pub struct ConnTable {
-    pub(super) cells: Lazy<Cell>,
-    pub(super) owners: Lazy<AtomicU64>,
+    pub(super) cells: Places<Cell>,
+    pub(super) owners: Places<AtomicU64>,
     pub(super) timer_links: Links,
     pub(super) shelf_links: Links,
     /// Links of the stacks of places.
-    pub(super) next: Lazy<AtomicU32>,
+    pub(super) next: Places<AtomicU32>,
     pub(super) index: Index,
     pub(super) seed: RandomState,
     pub(super) shards: Box<[Shard]>,
@@ -89,6 +90,8 @@ pub struct ConnTable {
     pub(super) patience: Patience,
     /// Places that were ever used.
     pub(super) places: AtomicU32,
+    /// The place that the search for connections of pods that are gone has come to.
+    pub(super) purged: AtomicU32,
     pub(super) tide: Tide,
     pub(super) tallies: Tallies,
 }
@@ -116,11 +119,11 @@ impl ConnTable {
         let limit = config.max_entries.clamp(1, MAX_ENTRIES);
         let shards = (limit / ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
         Self {
-            cells: Lazy::new(limit),
-            owners: Lazy::new(limit),
+            cells: Places::new(limit),
+            owners: Places::new(limit),
             timer_links: Links::new(limit),
             shelf_links: Links::new(limit),
-            next: Lazy::new(limit),
+            next: Places::new(limit),
             index: Index::new(limit),
             shards: (0..shards).map(|_| Shard::new(seed.clone())).collect(),
             accounts: Accounts::new(seed.clone()),
@@ -128,6 +131,7 @@ impl ConnTable {
             patience: Patience::of(&config.timeouts),
             config: ConntrackConfig { max_entries: limit, ..config },
             places: AtomicU32::new(0),
+            purged: AtomicU32::new(PURGED),
             tide: Tide { now: AtomicU64::new(0), swept: AtomicU64::new(0), restless: AtomicU64::new(0) },
             tallies: Tallies { invalid: AtomicU64::new(0), reopened: AtomicU64::new(0) },
         }
@@ -262,8 +266,10 @@ impl ConnTable {
             let held = shard.lock();
             size_of::<Shard>() + held.wheel.memory_bytes() + held.shares.memory_bytes()
         };
-        let links = self.timer_links.memory_bytes() + self.shelf_links.memory_bytes();
-        let places = self.cells.memory_bytes() + self.owners.memory_bytes() + self.next.memory_bytes();
+        let used = self.places.load(Ordering::Relaxed) as usize;
+        let links = self.timer_links.memory_bytes(used) + self.shelf_links.memory_bytes(used);
+        let places =
+            self.cells.memory_bytes(used) + self.owners.memory_bytes(used) + self.next.memory_bytes(used);
         places + links + self.index.memory_bytes() + self.shards.iter().map(shard).sum::<usize>()
     }
 

@@ -319,10 +319,10 @@ fn an_owner_that_goes_takes_its_connections_along() {
     table.insert(udp(1, 1), Owner(1), Owner(2), 1, Signal::Udp, 60, at(0)).unwrap();
     table.insert(udp(3, 1), Owner(3), Owner(1), 1, Signal::Udp, 60, at(0)).unwrap();
     let other = table.insert(udp(3, 2), Owner(3), Owner(2), 1, Signal::Udp, 60, at(0)).unwrap();
-    assert_eq!(
-        table.purge(0, u32::MAX, |conn| [conn.source_owner, conn.dest_owner].contains(&Owner(1))),
-        None
-    );
+    let gone = |conn: &Conn| [conn.source_owner, conn.dest_owner].contains(&Owner(1));
+    assert!(!table.purge(2, gone), "not begun");
+    table.begin_purge();
+    assert_eq!([2, 2, 2].map(|budget| table.purge(budget, gone)), [true, true, false]);
     assert_eq!(table.stats().removed, 2);
     assert_eq!(table.iter().map(|(id, _)| id).collect::<Vec<_>>(), [other]);
 }

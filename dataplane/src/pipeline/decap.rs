@@ -8,11 +8,14 @@
 
 use vxlan::decap::{OuterError, UdpChecksum, parse_outer_with};
 use vxlan::ecn::{self, Decapsulated};
+use vxlan::fdb::VtepId;
+use vxlan::vtep::Vtep;
 use vxlan::wire::{ethernet, vxlan as header};
 
 use super::Pipeline;
 use super::bindings::Role;
 use super::packet::Packet;
+use super::parse::is_malformed;
 use crate::buffer::{Checksum, Frame, Outer};
 use crate::drop_reason::DropReason;
 use crate::tables::Generation;
@@ -26,8 +29,11 @@ impl Pipeline {
             Role::Pod(_) | Role::Node => return,
         };
         for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
-            if let Err(reason) = self.decap_one(generation, packet, whole_frames) {
-                packet.drop(reason);
+            match self.decap_one(generation, packet, whole_frames) {
+                Ok(()) => packet.frame.outer = None,
+                // Of the outer headers, and of the MACs inside.
+                Err(reason @ (DropReason::VtepUnknown | DropReason::InnerL2)) => packet.refuse(reason),
+                Err(reason) => packet.drop(reason),
             }
         }
     }
@@ -41,36 +47,60 @@ impl Pipeline {
         if whole_frames && !packet.stripped {
             self.strip_outer(generation, &mut packet.frame)?;
         }
-        let outer = packet.frame.outer.take().ok_or(DropReason::OuterInvalid)?;
+        let outside = self.judge_outside(generation, &packet.frame)?;
+        if outside.reserved_set {
+            self.counters.vxlan_reserved.add(1);
+        }
+        let mark = judge_inside(generation, &outside, packet.frame.bytes())?;
+        packet.frame.pull_front(header::HEADER_BYTES);
+        if let Some(ip) = packet.frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..) {
+            match mark {
+                Decapsulated::MarkCe => ecn::set_ce(ip),
+                Decapsulated::SetEct1 => ecn::set_ect1(ip),
+                Decapsulated::Keep | Decapsulated::Drop => {}
+            }
+        }
+        packet.vtep = Some(outside.id);
+        packet.peer = Some(outside.outer.peer);
+        Ok(())
+    }
+
+    /// Who sent a datagram, and what its VXLAN header says. Changes nothing.
+    fn judge_outside<'a>(
+        &self,
+        generation: &'a Generation,
+        frame: &Frame,
+    ) -> Result<Outside<'a>, DropReason> {
+        let outer = frame.outer.ok_or(DropReason::OuterInvalid)?;
         let (id, vtep) = generation.fdb.by_underlay(outer.peer).ok_or(DropReason::VtepUnknown)?;
-        let (vxlan, _) = header::parse(packet.frame.bytes()).map_err(|error| match error {
+        let (vxlan, _) = header::parse(frame.bytes()).map_err(|error| match error {
             header::VxlanError::Truncated => DropReason::Truncated,
             header::VxlanError::NoIFlag => DropReason::VxlanFlags,
         })?;
         if vxlan.vni != self.settings.vni {
             return Err(DropReason::VniMismatch);
         }
-        if vxlan.reserved_set {
-            if self.settings.strict_reserved {
-                return Err(DropReason::VxlanFlags);
-            }
-            self.counters.vxlan_reserved.add(1);
+        if vxlan.reserved_set && self.settings.strict_reserved {
+            return Err(DropReason::VxlanFlags);
         }
-        packet.frame.pull_front(header::HEADER_BYTES);
+        Ok(Outside { outer, id, vtep, reserved_set: vxlan.reserved_set })
+    }
 
-        let (inner, _) = ethernet::parse(packet.frame.bytes()).ok_or(DropReason::Truncated)?;
-        let ours = inner.dst == generation.own.vtep_mac || Some(inner.dst) == generation.own.vtep_mac_v6;
-        if !ours || !vtep.accepts_inner_mac(inner.src) {
-            return Err(if inner.ethertype == ethernet::ARP {
-                DropReason::ControlOverOverlay
-            } else {
-                DropReason::InnerL2
-            });
+    /// Why a datagram, or the frame inside, is ill-formed, as `decap` and `parse` would have it; for what no glance takes
+    /// in. `None` where it is not, or more would happen than that it is dropped.
+    pub(super) fn is_malformed_datagram(&self, generation: &Generation, frame: &Frame) -> Option<DropReason> {
+        let outside = match self.judge_outside(generation, frame) {
+            Ok(outside) => outside,
+            Err(reason) => return Some(reason),
+        };
+        // They are counted.
+        if outside.reserved_set {
+            return None;
         }
-        mark_congestion(packet, inner.ethertype, outer.tos)?;
-        packet.vtep = Some(id);
-        packet.peer = Some(outer.peer);
-        Ok(())
+        if let Err(reason) = judge_inside(generation, &outside, frame.bytes()) {
+            return Some(reason);
+        }
+        is_malformed(frame.bytes().get(header::HEADER_BYTES..)?, true)
     }
 
     /// Takes the outer Ethernet, IP and UDP headers off a whole frame and keeps what they said.
@@ -101,22 +131,38 @@ impl Pipeline {
     }
 }
 
-/// Passes a congestion mark of the outer header on to the inner one.
-fn mark_congestion(packet: &mut Packet, ethertype: u16, outer_tos: u8) -> Result<(), DropReason> {
-    let bytes = packet.frame.bytes_mut();
-    let Some((_, ip)) = bytes.split_at_mut_checked(ethernet::HEADER_BYTES) else {
-        return Err(DropReason::Truncated);
-    };
-    let inner_tos = match (ethertype, &*ip) {
+/// What stands around an inner frame.
+struct Outside<'a> {
+    outer: Outer,
+    id: VtepId,
+    vtep: &'a Vtep,
+    reserved_set: bool,
+}
+
+/// Whether a frame, behind its VXLAN header, runs from the sender's VTEP to ours; and what becomes of the congestion mark
+/// that its outer header carries.
+fn judge_inside(
+    generation: &Generation,
+    outside: &Outside<'_>,
+    bytes: &[u8],
+) -> Result<Decapsulated, DropReason> {
+    let inner = bytes.get(header::HEADER_BYTES..).unwrap_or_default();
+    let (eth, ip) = ethernet::parse(inner).ok_or(DropReason::Truncated)?;
+    let ours = eth.dst == generation.own.vtep_mac || Some(eth.dst) == generation.own.vtep_mac_v6;
+    if !ours || !outside.vtep.accepts_inner_mac(eth.src) {
+        return Err(if eth.ethertype == ethernet::ARP {
+            DropReason::ControlOverOverlay
+        } else {
+            DropReason::InnerL2
+        });
+    }
+    let inner_tos = match (eth.ethertype, ip) {
         (ethernet::IPV4, [_, tos, ..]) => *tos,
         (ethernet::IPV6, [first, second, ..]) => (first << 4) | (second >> 4),
-        _ => return Ok(()),
+        _ => return Ok(Decapsulated::Keep),
     };
-    match ecn::decapsulate(outer_tos, inner_tos) {
-        Decapsulated::Keep => {}
-        Decapsulated::MarkCe => ecn::set_ce(ip),
-        Decapsulated::SetEct1 => ecn::set_ect1(ip),
-        Decapsulated::Drop => return Err(DropReason::EcnInvalid),
+    match ecn::decapsulate(outside.outer.tos, inner_tos) {
+        Decapsulated::Drop => Err(DropReason::EcnInvalid),
+        mark => Ok(mark),
     }
-    Ok(())
 }

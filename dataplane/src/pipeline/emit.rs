@@ -49,6 +49,25 @@ impl Outputs {
         }
     }
 
+    /// Adds a frame for `port`, which is finished where it stands. `None`, and the frame lost, for a port there cannot be.
+    #[inline]
+    pub(super) fn place(&mut self, port: PortId, frame: Frame) -> Option<&mut Frame> {
+        let output = self.output(port)?;
+        output.open.close(&mut output.frames);
+        output.frames.push(frame);
+        output.frames.last_mut()
+    }
+
+    /// Takes out the frame that was added for `port` last.
+    pub(super) fn take_back(&mut self, port: PortId) -> Option<Frame> {
+        let output = self.ports.get_mut(port.0 as usize)?;
+        let frame = output.frames.pop()?;
+        if output.frames.is_empty() {
+            self.used.retain(|used| *used != port);
+        }
+        Some(frame)
+    }
+
     /// Adds a frame for a `port` that takes super-packets, or joins it to those of its flow before it.
     fn join(&mut self, port: PortId, frame: Frame, ip: &IpHeaders, pool: &mut Pool) {
         let Some(output) = self.output(port) else { return pool.give(frame) };
@@ -97,7 +116,7 @@ pub(super) struct Pass<'a> {
 /// How a frame leaves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
-    port: PortId,
+    pub(super) port: PortId,
     capabilities: Capabilities,
     tunnel: Option<Tunnel>,
 }
@@ -207,7 +226,6 @@ impl Pipeline {
     }
 
     /// Sends a frame that is cut already. Without its headers it is joined to no other.
-    #[inline]
     pub(super) fn send_piece(
         &self,
         pass: &mut Pass<'_>,
@@ -217,14 +235,9 @@ impl Pipeline {
         way: &Way,
         source_port: u16,
     ) -> Result<(), DropReason> {
-        // The sum of a super-packet is completed by whoever cuts it.
-        let partial = frame.checksum != Checksum::Complete && !(way.tunnel.is_some() && frame.gso.is_some());
-        if partial && !way.capabilities.checksum && !offload::complete_checksum(&mut frame) {
+        if let Err(reason) = self.make_ready(pass.generation, &mut frame, tos, way, source_port) {
             pass.pool.give(frame);
-            return Err(DropReason::BadHeader);
-        }
-        if way.tunnel.is_some() {
-            return self.encap(pass, frame, tos, way, source_port);
+            return Err(reason);
         }
         match ip {
             Some(ip) if way.joins(ip.protocol) => {
@@ -235,8 +248,29 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Puts the tunnel headers in front of a complete frame.
+    /// Completes the checksum of a frame that is cut already, if its way out does not, and puts the tunnel headers in
+    /// front, if its way is one.
     #[inline]
+    pub(super) fn make_ready(
+        &self,
+        generation: &Generation,
+        frame: &mut Frame,
+        tos: u8,
+        way: &Way,
+        source_port: u16,
+    ) -> Result<(), DropReason> {
+        // The sum of a super-packet is completed by whoever cuts it.
+        let partial = frame.checksum != Checksum::Complete && !(way.tunnel.is_some() && frame.gso.is_some());
+        if partial && !way.capabilities.checksum && !offload::complete_checksum(frame) {
+            return Err(DropReason::BadHeader);
+        }
+        match &way.tunnel {
+            Some(tunnel) => self.put_in_tunnel(generation, frame, tos, tunnel, source_port),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the tunnel headers in front of a complete frame and sends it.
     pub(super) fn encap(
         &self,
         pass: &mut Pass<'_>,
@@ -245,20 +279,33 @@ impl Pipeline {
         way: &Way,
         source_port: u16,
     ) -> Result<(), DropReason> {
-        let written = way.tunnel.as_ref().ok_or(DropReason::VtepUnreachable).and_then(|tunnel| {
-            let tos = ecn::encapsulate(tos);
-            if tunnel.whole_frames {
-                self.write_outer(pass.generation, &mut frame, tunnel, source_port, tos)
-            } else {
-                write_datagram(&mut frame, &tunnel.path, header::emit(self.settings.vni), source_port, tos)
-                    .ok_or(DropReason::VtepUnreachable)
-            }
-        });
+        let written = way
+            .tunnel
+            .as_ref()
+            .ok_or(DropReason::VtepUnreachable)
+            .and_then(|tunnel| self.put_in_tunnel(pass.generation, &mut frame, tos, tunnel, source_port));
         match written {
             Ok(()) => pass.out.push(way.port, frame),
             Err(_) => pass.pool.give(frame),
         }
         written
+    }
+
+    #[inline]
+    fn put_in_tunnel(
+        &self,
+        generation: &Generation,
+        frame: &mut Frame,
+        tos: u8,
+        tunnel: &Tunnel,
+        source_port: u16,
+    ) -> Result<(), DropReason> {
+        let tos = ecn::encapsulate(tos);
+        if tunnel.whole_frames {
+            return self.write_outer(generation, frame, tunnel, source_port, tos);
+        }
+        write_datagram(frame, &tunnel.path, header::emit(self.settings.vni), source_port, tos)
+            .ok_or(DropReason::VtepUnreachable)
     }
 
     /// The outer source port for what `of` names, where `way` leads into the tunnel.

@@ -29,7 +29,9 @@ use vxlan::mtu::Family;
 use super::bindings::PortId;
 use super::forward::Hop;
 use super::glance::{FlowKey, Glance, Macs};
+use super::refusals::Refusals;
 use crate::conntrack::{ConnId, Dir};
+use crate::sys::huge::{self, HugeSlice};
 use crate::tables::Party;
 
 const WAYS: usize = 4;
@@ -92,7 +94,7 @@ pub(super) struct Flow {
 
 /// The cache.
 pub(super) struct FlowCache {
-    sets: Vec<[u64; WAYS]>,
+    sets: HugeSlice<[u64; WAYS]>,
     mask: usize,
     entries: Vec<Entry>,
     limit: usize,
@@ -100,6 +102,7 @@ pub(super) struct FlowCache {
     context_numbers: HashMap<Context, u16, RandomState>,
     decisions: Vec<Decision>,
     decision_numbers: HashMap<Destination, u16, RandomState>,
+    pub(super) refusals: Refusals,
     epoch: u32,
     next_way: usize,
     seed: RandomState,
@@ -110,16 +113,19 @@ impl FlowCache {
     pub(super) fn new(connections: usize) -> Self {
         let limit = connections.saturating_mul(2).clamp(LEAST_ENTRIES, MOST_ENTRIES).next_power_of_two();
         let sets = limit / WAYS;
+        let entries = Vec::with_capacity(limit);
+        huge::advise(&entries);
         Self {
-            // All zeros, so that the system gives pages as they are touched.
-            sets: vec![[VACANT; WAYS]; sets],
+            // Zeros are vacant.
+            sets: HugeSlice::new(sets),
             mask: sets - 1,
-            entries: Vec::with_capacity(limit),
+            entries,
             limit,
             contexts: Vec::new(),
             context_numbers: HashMap::default(),
             decisions: Vec::new(),
             decision_numbers: HashMap::default(),
+            refusals: Refusals::new(),
             epoch: 0,
             next_way: 0,
             seed: RandomState::new(),
@@ -137,12 +143,32 @@ impl FlowCache {
             // An entry that slept through all epochs would be believed again.
             self.sets.fill([VACANT; WAYS]);
             self.entries.clear();
+            self.refusals = Refusals::new();
         }
+    }
+
+    /// What all that counts belongs to.
+    pub(super) const fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// The hash of a key, for [`FlowCache::candidate`].
     pub(super) fn hash(&self, key: &FlowKey) -> u64 {
         key.hash(&self.seed)
+    }
+
+    /// Has the set of a hash brought into the cache, for [`FlowCache::candidate`].
+    #[inline]
+    pub(super) fn bring_set(&self, hash: u64) {
+        self.sets.prefetch(hash as usize & self.mask);
+    }
+
+    /// Has an entry brought into the cache, for [`FlowCache::verified`].
+    #[inline]
+    pub(super) fn bring_entry(&self, place: u32) {
+        if let Some(entry) = self.entries.get(place as usize) {
+            huge::prefetch(entry);
+        }
     }
 
     /// The entry whose tag agrees; to be verified. Reads the set alone.
@@ -172,10 +198,10 @@ impl FlowCache {
         self.entries.get(place as usize).map(|entry| entry.connection)
     }
 
-    /// The entry at `place` and what happens to its packets.
+    /// The entry at `place` and what happens to its packets, if it is of this epoch.
     #[inline]
     pub(super) fn at(&self, place: u32) -> Option<(&Entry, &Decision)> {
-        let entry = self.entries.get(place as usize)?;
+        let entry = self.entries.get(place as usize).filter(|entry| entry.epoch == self.epoch)?;
         Some((entry, self.decisions.get(usize::from(entry.decision))?))
     }
 

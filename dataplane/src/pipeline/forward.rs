@@ -21,7 +21,9 @@ use vxlan::wire::{Ttl, ethernet, ipv4, ipv6};
 use super::Pipeline;
 use super::emit::{Pass, Way};
 use super::packet::{Fate, Packet};
+use super::refusals::Refusal;
 use crate::buffer::{Frame, Gso};
+use crate::conntrack::{Conn, Dir};
 use crate::drop_reason::DropReason;
 use crate::offload;
 use crate::respond::{self, IcmpError};
@@ -50,11 +52,19 @@ pub(super) enum Size {
 pub(super) struct Stranded {
     reason: DropReason,
     owed: Option<IcmpError>,
+    refusal: Option<Refusal>,
 }
 
 impl From<DropReason> for Stranded {
     fn from(reason: DropReason) -> Self {
-        Self { reason, owed: None }
+        Self { reason, owed: None, refusal: None }
+    }
+}
+
+impl Stranded {
+    /// What other packets of a flow without a connection come to, where their own headers say which.
+    pub(super) const fn refusal(self) -> Option<Refusal> {
+        self.refusal
     }
 }
 
@@ -62,8 +72,18 @@ impl Pipeline {
     pub(super) fn forward(&mut self, packets: &mut [Packet], pass: &mut Pass<'_>) {
         for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
             if let Err(reason) = self.forward_one(packet, pass) {
+                self.abandon(packet);
                 packet.drop(reason);
             }
+        }
+    }
+
+    /// Ends the connection that a packet opened which then could not go on, unless another packet has come by it since.
+    fn abandon(&self, packet: &Packet) {
+        let Some(id) = packet.opened else { return };
+        let alone = |conn: Conn| conn.packets(Dir::Original) == 1 && conn.packets(Dir::Reply) == 0;
+        if self.connections.get(id).is_some_and(alone) {
+            self.connections.remove(id);
         }
     }
 
@@ -71,7 +91,7 @@ impl Pipeline {
         let ip = packet.ip.ok_or(DropReason::BadHeader)?;
         let (hop, size) = match self.plan(pass.generation, packet) {
             Ok(planned) => planned,
-            Err(Stranded { reason, owed }) => {
+            Err(Stranded { reason, owed, .. }) => {
                 if let Some(error) = owed {
                     self.owe(packet, &ip, error, pass);
                 }
@@ -105,15 +125,19 @@ impl Pipeline {
     pub(super) fn plan(&self, generation: &Generation, packet: &Packet) -> Result<(Hop, Size), Stranded> {
         let ip = packet.ip.as_ref().ok_or(DropReason::BadHeader)?;
         let hop = self.next_hop(generation, packet, ip)?;
-        if is_routed(packet) && ip.ttl <= 1 {
-            return Err(Stranded { reason: DropReason::TtlExpired, owed: Some(IcmpError::TimeExceeded) });
+        let routed = is_routed(packet);
+        let stranded = |reason, owed| {
+            let refusal = Some(Refusal::Stranded { routed, mtu: hop.mtu });
+            Err(Stranded { reason, owed: Some(owed), refusal })
+        };
+        if routed && ip.ttl <= 1 {
+            return stranded(DropReason::TtlExpired, IcmpError::TimeExceeded);
         }
         if let Some(gso) = fitting_segment(&packet.frame, ip, hop.mtu) {
             return Ok((hop, Size::Fits(gso)));
         }
         if ip.family == Family::V6 || ip.dont_fragment {
-            let owed = IcmpError::FragmentationNeeded { mtu: hop.mtu };
-            return Err(Stranded { reason: DropReason::TooBig, owed: Some(owed) });
+            return stranded(DropReason::TooBig, IcmpError::FragmentationNeeded { mtu: hop.mtu });
         }
         Ok((hop, Size::Fragments))
     }

@@ -19,7 +19,7 @@ use vxlan::vni::Vni;
 use vxlan::wire::headers::{IpHeaders, L4, PROTOCOL_TCP, PROTOCOL_UDP};
 use vxlan::wire::{checksum, ethernet, ipv4, ipv6, tcp, udp, vxlan as header};
 
-use crate::buffer::{Checksum, Frame};
+use crate::buffer::{Checksum, Frame, Outer};
 use crate::conntrack::Signal;
 
 const ETHERNET: usize = ethernet::HEADER_BYTES;
@@ -69,73 +69,85 @@ impl Macs {
     reason = "one caller in a loop; a call copies the glance twice: 60 of 300 instructions"
 )]
 impl Glance {
-    /// Looks at a frame from a pod or the node.
+    /// Of nothing.
+    pub(super) const EMPTY: Self = Self {
+        key: FlowKey([0; 5]),
+        macs: Macs(0, 0),
+        family: Family::V4,
+        ip_len: 0,
+        ttl: 0,
+        tos: 0,
+        protocol: 0,
+        flags: 0,
+        header_len: 0,
+        dont_fragment: false,
+        stored: 0,
+    };
+
+    /// Looks at a frame from a pod or the node. False where it is not one to be taken in; what stands here then means
+    /// nothing. Written in place, field by field: to copy what was written in other pieces stalls the processor.
     #[inline(always)]
-    pub(super) fn at(frame: &Frame) -> Option<Self> {
-        let glance = frame.gso.is_none().then(|| Self::inner(frame.bytes()))??;
+    pub(super) fn at(&mut self, frame: &Frame) -> bool {
+        if frame.gso.is_some() || self.inner(frame.bytes()).is_none() {
+            return false;
+        }
         match frame.checksum {
-            Checksum::Complete => Some(glance),
-            Checksum::Partial { start, offset } => glance.is_own_checksum(start, offset).then_some(glance),
+            Checksum::Complete => true,
+            Checksum::Partial { start, offset } => self.is_own_checksum(start, offset),
         }
     }
 
-    /// Looks at a datagram of the underlay.
+    /// [`Glance::at`] for a datagram of the underlay.
     #[inline(always)]
-    pub(super) fn at_datagram(frame: &Frame, vni: Vni) -> Option<Self> {
-        let outer = frame.outer?;
+    pub(super) fn at_datagram(&mut self, frame: &Frame, vni: Vni) -> bool {
+        let Some(Outer { tos, .. }) = frame.outer else { return false };
         if frame.gso.is_some() || frame.checksum != Checksum::Complete {
-            return None;
+            return false;
         }
-        let (vxlan, inner) = frame.bytes().split_first_chunk::<{ header::HEADER_BYTES }>()?;
+        let bytes = frame.bytes().split_first_chunk::<{ header::HEADER_BYTES }>();
         // Reserved bits are counted, or refused, elsewhere.
-        if u64::from_ne_bytes(*vxlan) != u64::from_ne_bytes(header::emit(vni)) {
-            return None;
-        }
-        let glance = Self::inner(inner)?;
-        (ecn::decapsulate(outer.tos, glance.tos) == Decapsulated::Keep).then_some(glance)
+        let inner =
+            bytes.filter(|(vxlan, _)| u64::from_ne_bytes(**vxlan) == u64::from_ne_bytes(header::emit(vni)));
+        inner.and_then(|(_, inner)| self.inner(inner)).is_some()
+            && ecn::decapsulate(tos, self.tos) == Decapsulated::Keep
     }
 
     #[inline(always)]
-    fn inner(bytes: &[u8]) -> Option<Self> {
+    fn inner(&mut self, bytes: &[u8]) -> Option<()> {
         let (eth, packet) = ethernet::parse(bytes)?;
+        self.macs = Macs::new(eth.dst, eth.src);
         match eth.ethertype {
-            ethernet::IPV4 => Self::v4(Macs::new(eth.dst, eth.src), packet),
-            ethernet::IPV6 => Self::v6(Macs::new(eth.dst, eth.src), packet),
+            ethernet::IPV4 => self.v4(packet),
+            ethernet::IPV6 => self.v6(packet),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn v4(macs: Macs, packet: &[u8]) -> Option<Self> {
+    fn v4(&mut self, packet: &[u8]) -> Option<()> {
         let head = packet.first_chunk::<{ ipv4::MIN_HEADER_BYTES }>()?;
         let &[first, tos, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = head;
         let flags = u16::from_be_bytes([f0, f1]);
-        if first != 0x45 || flags & FRAGMENT != 0 || checksum::ipv4_header(head) != 0 {
+        if first != 0x45 || flags & FRAGMENT != 0 || !is_summed(head) {
             return None;
         }
         let ip_len = u16::from_be_bytes([l0, l1]);
         let l4 = packet.get(ipv4::MIN_HEADER_BYTES..usize::from(ip_len))?;
-        let src = u32::from_be_bytes([s0, s1, s2, s3]);
-        let dst = u32::from_be_bytes([d0, d1, d2, d3]);
+        let addresses = u64::from_be_bytes([s0, s1, s2, s3, d0, d1, d2, d3]);
         let transport = Transport::at(protocol, l4)?;
-        let glance = Self {
-            key: FlowKey([u64::from(src) << 32 | u64::from(dst), 0, 0, 0, transport.word(4, protocol)]),
-            macs,
-            family: Family::V4,
-            ip_len,
-            ttl,
-            tos,
-            protocol,
-            flags: transport.flags,
-            header_len: transport.header_len,
-            dont_fragment: flags & 0x4000 != 0,
-            stored: transport.stored,
-        };
-        Some(glance)
+        self.key = FlowKey([addresses, 0, 0, 0, transport.word(4, protocol)]);
+        self.family = Family::V4;
+        self.ip_len = ip_len;
+        self.ttl = ttl;
+        self.tos = tos;
+        self.protocol = protocol;
+        self.dont_fragment = flags & 0x4000 != 0;
+        self.take(&transport);
+        Some(())
     }
 
     #[inline(never)]
-    fn v6(macs: Macs, packet: &[u8]) -> Option<Self> {
+    fn v6(&mut self, packet: &[u8]) -> Option<()> {
         let (&[v0, v1, _, _, l0, l1, protocol, ttl], rest) = packet.split_first_chunk::<8>()?;
         let (src, rest) = rest.split_first_chunk::<16>()?;
         let (dst, rest) = rest.split_first_chunk::<16>()?;
@@ -145,19 +157,22 @@ impl Glance {
         let transport = Transport::at(protocol, l4)?;
         let [s0, s1] = halves(*src);
         let [d0, d1] = halves(*dst);
-        Some(Self {
-            key: FlowKey([s0, s1, d0, d1, transport.word(6, protocol)]),
-            macs,
-            family: Family::V6,
-            ip_len,
-            ttl,
-            tos: (v0 << 4) | (v1 >> 4),
-            protocol,
-            flags: transport.flags,
-            header_len: transport.header_len,
-            dont_fragment: true,
-            stored: transport.stored,
-        })
+        self.key = FlowKey([s0, s1, d0, d1, transport.word(6, protocol)]);
+        self.family = Family::V6;
+        self.ip_len = ip_len;
+        self.ttl = ttl;
+        self.tos = (v0 << 4) | (v1 >> 4);
+        self.protocol = protocol;
+        self.dont_fragment = true;
+        self.take(&transport);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn take(&mut self, transport: &Transport) {
+        self.flags = transport.flags;
+        self.header_len = transport.header_len;
+        self.stored = transport.stored;
     }
 
     /// True when the metadata names the checksum field of the packet's own transport header.
@@ -187,6 +202,26 @@ impl Glance {
         Checksum::Complete
     }
 
+    /// True where no router may cut the packet into fragments.
+    pub(super) fn must_stay_whole(&self) -> bool {
+        self.dont_fragment
+    }
+
+    /// Source and destination address.
+    pub(super) fn addresses(&self) -> (IpAddr, IpAddr) {
+        let FlowKey([first, src_low, dst_high, dst_low, _]) = self.key;
+        match self.family {
+            Family::V4 => (Ipv4Addr::from((first >> 32) as u32).into(), Ipv4Addr::from(first as u32).into()),
+            Family::V6 => (address(first, src_low), address(dst_high, dst_low)),
+        }
+    }
+
+    /// Source and destination port.
+    pub(super) fn ports(&self) -> (u16, u16) {
+        let FlowKey([.., ports]) = self.key;
+        ((ports >> 16) as u16, ports as u16)
+    }
+
     /// From the Ethernet header on.
     fn l4_offset(&self) -> u16 {
         match self.family {
@@ -212,12 +247,8 @@ impl Glance {
 
     /// The headers as `parse` would have them, of the frame that was looked at, from its Ethernet header on.
     pub(super) fn headers(&self, frame: &[u8]) -> IpHeaders {
-        let FlowKey([first, src_low, dst_high, dst_low, ports]) = self.key;
-        let (src, dst) = match self.family {
-            Family::V4 => (Ipv4Addr::from((first >> 32) as u32).into(), Ipv4Addr::from(first as u32).into()),
-            Family::V6 => (address(first, src_low), address(dst_high, dst_low)),
-        };
-        let (src_port, dst_port) = ((ports >> 16) as u16, ports as u16);
+        let (src, dst) = self.addresses();
+        let (src_port, dst_port) = self.ports();
         let word = |at: usize| {
             let bytes = frame.get(usize::from(self.l4_offset()) + at..).and_then(<[u8]>::first_chunk);
             bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
@@ -332,6 +363,17 @@ impl Transport {
     fn word(&self, version: u64, protocol: u8) -> u64 {
         version << 40 | u64::from(protocol) << 32 | u64::from(self.src_port) << 16 | u64::from(self.dst_port)
     }
+}
+
+/// True for an IPv4 header whose checksum is right (RFC 1071: the sum of all words is all ones, in any byte order).
+#[inline]
+fn is_summed(head: &[u8; ipv4::MIN_HEADER_BYTES]) -> bool {
+    let (words, _) = head.as_chunks::<4>();
+    // Five numbers of 32 bits, then of 16: nothing here comes near 64.
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    (sum >> 16) + (sum & 0xffff) == 0xffff
 }
 
 fn halves(octets: [u8; 16]) -> [u64; 2] {

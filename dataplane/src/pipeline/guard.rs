@@ -48,7 +48,7 @@ impl Pipeline {
                 Role::UnderlayDatagram | Role::UnderlayFrame => guard_overlay(generation, packet),
             };
             if let Err(reason) = outcome {
-                packet.drop(reason);
+                packet.refuse(reason);
             }
         }
     }
@@ -168,8 +168,10 @@ impl Pipeline {
                 continue;
             }
             match packet.source {
-                Party::Pod(_) if generation.is_node_address(ip.dst) => packet.drop(DropReason::PodTunnel),
-                Party::Vtep(_) if generation.is_node_address(ip.dst) => packet.drop(DropReason::NestedTunnel),
+                Party::Pod(_) if generation.is_node_address(ip.dst) => packet.refuse(DropReason::PodTunnel),
+                Party::Vtep(_) if generation.is_node_address(ip.dst) => {
+                    packet.refuse(DropReason::NestedTunnel);
+                }
                 _ => {}
             }
         }

@@ -27,6 +27,7 @@ mod neighbour;
 mod packet;
 mod parse;
 mod policy;
+mod refusals;
 mod short_way;
 #[cfg(test)]
 mod tests;
@@ -88,12 +89,11 @@ pub struct Pipeline {
     icmp_limit: RateLimiter,
     flow_hash: ahash::RandomState,
     next_resolve: Timestamp,
-    /// How far the search for connections of pods that are gone has come since the last generation.
-    purged: Option<u32>,
     // Kept between batches for their capacity alone.
     packets: Vec<Packet>,
     sightings: Vec<Sighting>,
-    denials: Vec<Denial>,
+    /// Alike ones in a row counted together.
+    denials: Vec<(Denial, u64)>,
     questions: policy::Questions,
     lookups: track::Lookups,
     released: Batch,
@@ -145,7 +145,6 @@ impl Pipeline {
             icmp_limit: RateLimiter::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
             flow_hash: ahash::RandomState::new(),
             next_resolve: Timestamp::ZERO,
-            purged: None,
             packets: Vec::new(),
             sightings: Vec::new(),
             denials: Vec::new(),
@@ -181,7 +180,7 @@ impl Pipeline {
         self.cache.forget();
         self.bindings.rebind(Some(&generation));
         self.generation = Some(generation);
-        self.purged = Some(0);
+        self.connections.begin_purge();
     }
 
     /// Adds a port.
@@ -247,7 +246,7 @@ impl Pipeline {
             for packet in &mut packets {
                 packet.drop(DropReason::Starting);
             }
-            self.sweep(&mut packets, pool);
+            self.sweep(&mut packets, pool, &[]);
             self.packets = packets;
             return;
         };
@@ -295,10 +294,11 @@ impl Pipeline {
     }
 
     /// Ends the connections of pods that are gone. They can carry no packet any more, but established ones would
-    /// keep their places for days (`tcp_established`), and pods that come and go would fill the table with them.
+    /// keep their places for days (`tcp_established`), and pods that come and go would fill the table with them. The workers
+    /// share that work.
     fn purge(&mut self) {
-        let (Some(from), Some(generation)) = (self.purged, &self.generation) else { return };
-        self.purged = self.connections.purge(from, TICK_PURGE, |connection| {
+        let Some(generation) = &self.generation else { return };
+        self.connections.purge(TICK_PURGE, |connection| {
             !generation.is_live(connection.source_owner) || !generation.is_live(connection.dest_owner)
         });
     }
@@ -319,11 +319,11 @@ impl Pipeline {
     }
 
     /// Counts every packet under what became of it and gives the memory of the ended ones back.
-    fn sweep(&mut self, packets: &mut Vec<Packet>, pool: &mut Pool) {
+    fn sweep(&mut self, packets: &mut Vec<Packet>, pool: &mut Pool, sightings: &[Sighting]) {
         let (mut received, mut forwarded, mut answered) = (0, 0, 0);
-        for packet in packets.drain(..) {
+        for packet in packets.iter_mut() {
             if let Some(endings) = &mut self.endings {
-                endings.push(Ended::of(&packet));
+                endings.push(Ended::of(packet));
             }
             received += u64::from(!packet.counted);
             match packet.fate {
@@ -331,15 +331,26 @@ impl Pipeline {
                 Fate::Answered => answered += 1,
                 // Counted where it was held.
                 Fate::Held => {}
-                Fate::Dropped(reason) => self.counters.count_drop(reason, 1),
+                Fate::Dropped(reason) => {
+                    self.counters.count_drop(reason, 1);
+                    self.remember_refusal(packet, sightings);
+                }
                 // No stage lets a packet through to here; were one to, it is not forwarded and it is counted.
                 Fate::Live => self.counters.count_drop(DropReason::NoRoute, 1),
             }
-            pool.give(packet.frame);
+            if !packet.frame.is_hollow() {
+                pool.give(packet.take_frame(packet.fate));
+            }
         }
+        packets.clear();
         self.counters.received.add(received);
         self.counters.forwarded.add(forwarded);
         self.counters.answered.add(answered);
+        self.log_denials();
+    }
+
+    /// Adds what a batch was denied to the log.
+    fn log_denials(&mut self) {
         if let (false, Some(generation)) = (self.denials.is_empty(), &self.generation) {
             self.denial_log.add(&generation.rules, &self.denials);
             self.denials.clear();

@@ -12,6 +12,7 @@ use vxlan::mac::Mac;
 use vxlan::wire::headers::{IpHeaders, L4};
 
 use super::bindings::PortId;
+use super::refusals::Refusal;
 use crate::buffer::Frame;
 use crate::conntrack::{ConnId, Dir, Signal, Tuple};
 use crate::drop_reason::DropReason;
@@ -69,12 +70,18 @@ pub(super) struct Packet {
     pub(super) tuple: Option<Tuple>,
     pub(super) signal: Signal,
     pub(super) connection: Option<(ConnId, Dir)>,
+    /// Set by policy: the connection it opened.
+    pub(super) opened: Option<ConnId>,
     /// Set by policy on a packet that is allowed and has no way on: it opened no connection.
     pub(super) stranded: bool,
     /// An ICMP error; `tuple` is then the quoted packet's.
     pub(super) related: bool,
     /// What the classifier said, egress then ingress, where it was asked.
     pub(super) judged: [Option<Verdict>; 2],
+    /// Set where the next packet of the flow is going to end in the same way.
+    pub(super) refusal: Option<Refusal>,
+    /// Where its sighting stands; of a packet that waited elsewhere, nowhere.
+    pub(super) sighting: u32,
     /// The frame's tag, which outlives the frame here.
     pub(super) tag: u64,
 }
@@ -101,9 +108,12 @@ impl Packet {
             tuple: None,
             signal: Signal::Other,
             connection: None,
+            opened: None,
             stranded: false,
             related: false,
             judged: [None; 2],
+            refusal: None,
+            sighting: u32::MAX,
         }
     }
 
@@ -121,6 +131,12 @@ impl Packet {
 
     pub(super) fn drop(&mut self, reason: DropReason) {
         self.fate = Fate::Dropped(reason);
+    }
+
+    /// Ends it for who sends it to whom: so will the next packet of its flow.
+    pub(super) fn refuse(&mut self, reason: DropReason) {
+        self.refusal = Some(Refusal::Ends(reason));
+        self.drop(reason);
     }
 
     /// Takes the frame out to move it elsewhere.

@@ -23,6 +23,9 @@ impl Pipeline {
     fn parse_one(&self, packet: &mut Packet) {
         let overlay = packet.vtep.is_some();
         match headers::parse(packet.frame.bytes(), packet.frame.gso.is_some()) {
+            Err(error @ (ParseError::Martian | ParseError::Ipv6Martian)) => {
+                packet.refuse(reason(error, overlay, packet.frame.bytes()));
+            }
             Err(error) => packet.drop(reason(error, overlay, packet.frame.bytes())),
             Ok(parsed) => {
                 packet.eth_dst = parsed.eth.dst;
@@ -49,6 +52,11 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Why a frame is ill-formed, as the stage would have it; for what no glance takes in.
+pub(super) fn is_malformed(frame: &[u8], overlay: bool) -> Option<DropReason> {
+    headers::parse(frame, false).err().map(|error| reason(error, overlay, frame))
 }
 
 /// A frame that is no IP packet at all is told apart from one that is a bad IP packet.

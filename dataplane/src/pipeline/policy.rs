@@ -14,10 +14,11 @@
 
 use std::net::IpAddr;
 
-use policy_compiler::{Action, Direction, Key, Pair, PairVerdict, RuleId, Verdict};
+use policy_compiler::{Action, Direction, Key, Pair, PairBurst, PairVerdict, Place, RuleId, Verdict};
 
 use super::Pipeline;
 use super::packet::Packet;
+use super::refusals::Refusal;
 use super::track::policy_ports;
 use crate::conntrack::{Conn, ConnId, ConnTable, Dir, InsertError, Owner};
 use crate::drop_reason::DropReason;
@@ -49,10 +50,9 @@ enum Occasion {
 /// Questions and answers of one batch; kept for its capacity.
 #[derive(Default)]
 pub(super) struct Questions {
-    pairs: Vec<Pair>,
-    verdicts: Vec<PairVerdict>,
-    /// For each packet, where its answers stand.
-    asked: Vec<Option<usize>>,
+    burst: PairBurst,
+    /// For each packet, where its answer stands.
+    asked: Vec<Option<Place>>,
 }
 
 impl Pipeline {
@@ -65,20 +65,16 @@ impl Pipeline {
 
     /// First pass: one batch of look-ups for every packet that has no connection yet.
     fn ask(generation: &Generation, packets: &[Packet], questions: &mut Questions) {
-        questions.pairs.clear();
+        questions.burst.clear();
         questions.asked.clear();
         for packet in packets {
             let opens = packet.is_live() && packet.connection.is_none();
             let flow = Flow::of(packet).filter(|_| opens);
-            let asked = flow.map(|flow| {
-                questions.pairs.push(pair(generation, &flow));
-                questions.pairs.len() - 1
-            });
-            questions.asked.push(asked);
+            questions.asked.push(flow.map(|flow| questions.burst.push(&pair(generation, &flow))));
         }
-        questions.verdicts.clear();
-        questions.verdicts.resize(questions.pairs.len(), PairVerdict::default());
-        generation.classifier.classify_pairs(&questions.pairs, &mut questions.verdicts);
+        if !questions.burst.is_empty() {
+            generation.classifier.classify_burst(&mut questions.burst);
+        }
     }
 
     /// The original direction of the connection a packet belongs to.
@@ -209,7 +205,7 @@ impl Pipeline {
         &mut self,
         generation: &Generation,
         packet: &mut Packet,
-        asked: Option<usize>,
+        asked: Option<Place>,
         questions: &Questions,
         now: Timestamp,
         changed: &mut bool,
@@ -219,14 +215,17 @@ impl Pipeline {
         }
         // The overlay reaches the node itself only on connections the node opened.
         if matches!((packet.source, packet.destination), (Party::Vtep(_), Party::Node)) {
+            packet.refusal = Some(Refusal::Closed(DropReason::NotLocal));
             return Err(DropReason::NotLocal);
         }
-        self.allowed(generation, packet, asked, questions)?;
+        let noted = self.allowed(generation, packet, asked, questions)?;
         if !ConnTable::may_open(packet.signal) {
+            packet.refusal = (!noted).then_some(Refusal::Unopened);
             return Err(DropReason::ConntrackInvalid);
         }
         let tuple = packet.tuple.ok_or(DropReason::BadHeader)?;
-        if self.plan(generation, packet).is_err() {
+        if let Err(stranded) = self.plan(generation, packet) {
+            packet.refusal = stranded.refusal().filter(|_| !noted);
             packet.stranded = true;
             return Ok(());
         }
@@ -237,7 +236,10 @@ impl Pipeline {
             self.connections.insert(tuple, source, destination, generation.number, packet.signal, bytes, now);
         *changed = true;
         match opened {
-            Ok(_) => Ok(()),
+            Ok(id) => {
+                packet.opened = Some(id);
+                Ok(())
+            }
             // Another worker may have opened it since `track` looked.
             Err(InsertError::Invalid) => match self.connections.lookup(&tuple) {
                 Some((id, dir)) => self.continue_connection(generation, packet, id, dir, now, changed),
@@ -250,24 +252,33 @@ impl Pipeline {
     }
 
     /// The classifier's answers about a packet that may open a connection: those of the first pass, or, when an
-    /// earlier packet of the batch cut its connection, asked for now.
+    /// earlier packet of the batch cut its connection, asked for now. Says whether a rule wants it noted, each time.
     fn allowed(
         &mut self,
         generation: &Generation,
         packet: &mut Packet,
-        asked: Option<usize>,
+        asked: Option<Place>,
         questions: &Questions,
-    ) -> Result<(), DropReason> {
-        let (pair, verdicts) = if let Some(answer) = asked.and_then(|place| questions.answer(place)) {
-            answer
+    ) -> Result<bool, DropReason> {
+        let answer = asked.map(|place| questions.burst.answer(place));
+        if let Some(answer) = answer.filter(|answer| answer.allows() && !answer.may_be_noted()) {
+            packet.judged = [answer.egress(), answer.ingress()];
+            return Ok(false);
+        }
+        let flow = Flow::of(packet).ok_or(DropReason::BadHeader)?;
+        let pair = pair(generation, &flow);
+        let verdicts = if let Some(answer) = answer {
+            answer.verdicts()
         } else {
-            let flow = Flow::of(packet).ok_or(DropReason::BadHeader)?;
-            let pair = pair(generation, &flow);
             let mut verdicts = [PairVerdict::default()];
             generation.classifier.classify_pairs(&[pair], &mut verdicts);
             let [verdicts] = verdicts;
-            (pair, verdicts)
+            verdicts
         };
+        let noted = [verdicts.egress, verdicts.ingress]
+            .into_iter()
+            .flatten()
+            .any(|verdict| generation.rules.get(verdict.rule).is_logged());
         packet.judged = [verdicts.egress, verdicts.ingress];
         for (direction, verdict) in Direction::ALL.into_iter().zip(packet.judged) {
             let Some(key) = pair.key(direction) else { continue };
@@ -275,21 +286,28 @@ impl Pipeline {
             let verdict = verdict.unwrap_or(Verdict { action: Action::Deny, rule: RuleId(0) });
             if verdict.action == Action::Deny {
                 self.deny(generation, &key, verdict);
+                packet.refusal = (!noted).then_some(Refusal::Denied(direction, verdict.rule));
                 return Err(DropReason::PolicyDeny);
             }
             self.denial_log.notes.note(&generation.rules, &key, verdict);
         }
-        Ok(())
+        Ok(noted)
     }
 
     fn deny(&mut self, generation: &Generation, key: &Key, verdict: Verdict) {
         self.denial_log.notes.note(&generation.rules, key, verdict);
-        self.denials.push(Denial {
-            direction: key.direction,
-            src: key.src,
-            dst: key.dst,
-            rule: verdict.rule,
-        });
+        let Key { direction, src, dst, .. } = *key;
+        self.count_denial(Denial { direction, src, dst, rule: verdict.rule });
+    }
+}
+
+impl Pipeline {
+    /// Counts a denial; those in a row that are alike at once.
+    pub(super) fn count_denial(&mut self, denial: Denial) {
+        match self.denials.last_mut() {
+            Some((last, count)) if *last == denial => *count += 1,
+            _ => self.denials.push((denial, 1)),
+        }
     }
 }
 
@@ -308,12 +326,6 @@ impl Flow {
             src_port,
             dst_port,
         })
-    }
-}
-
-impl Questions {
-    fn answer(&self, place: usize) -> Option<(Pair, PairVerdict)> {
-        Some((*self.pairs.get(place)?, *self.verdicts.get(place)?))
     }
 }
 

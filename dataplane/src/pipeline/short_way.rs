@@ -1,10 +1,11 @@
 //! The short way: packets of flows that the flow cache knows, from port to port in one step.
 //!
 //! On entry a batch is as its port handed it over. On exit each packet of a known flow has been put to its connection
-//! and stands in the outputs, or was dropped as `ct_invalid`, exactly as all stages together would have had it; the
-//! others have gone the long way. Order is kept: the batch falls into stretches, and what goes the long way is done
-//! before what follows it begins. A stretch of few known packets between unknown ones goes with them, so that the long
-//! way always has something to work on at once.
+//! and stands in the outputs, or was dropped as `ct_invalid`, exactly as all stages together would have had it; what is
+//! malformed, or of a flow that was refused of late (`refusals`), has been dropped; the others have gone the long way.
+//! Order is kept: the batch falls into stretches, and what goes the long way is done before what follows it begins. A
+//! stretch of few known packets between unknown ones goes with them, so that the long way always has something to work
+//! on at once.
 //!
 //! What a known packet still has to show, each time: that it is well-formed (`glance`) and no SYN, which may open its
 //! connection anew and has to be judged for it, that its TTL and size fit, that
@@ -17,33 +18,50 @@ use super::Pipeline;
 use super::bindings::{PortId, Role};
 use super::emit::Pass;
 use super::endings::{Ended, Ending};
-use super::flow_cache::{Context, Destination, Flow};
+use super::flow_cache::{Context, Decision, Destination, Flow};
 use super::forward::Hop;
 use super::glance::{FlowKey, Glance, Macs};
 use super::packet::Packet;
-use crate::buffer::{Batch, Frame};
+use super::parse::is_malformed;
+use crate::buffer::{Batch, Frame, Pool};
 use crate::drop_reason::DropReason;
 use crate::tables::{Generation, Party};
 use crate::telemetry::Stage;
 
 /// Fewer known packets than this between unknown ones go with them.
 const SHORTEST: u8 = 4;
-/// No entry.
-const NOWHERE: u32 = u32::MAX;
-
 /// DHCP, for which more than the flow decides.
-const LONG_WAY_PORTS: [u16; 4] = [67, 68, 546, 547];
+pub(super) const LONG_WAY_PORTS: [u16; 4] = [67, 68, 546, 547];
 
 /// What was seen of a frame before it moved.
 #[derive(Clone, Copy)]
 pub(super) struct Sighting {
-    glance: Option<Glance>,
-    hash: u64,
-    place: u32,
+    pub(super) glance: Glance,
+    /// The glance took the frame in.
+    pub(super) taken: bool,
+    pub(super) hash: u64,
+    known: Known,
     /// Known packets from here on, as far as it matters.
     stretch: u8,
-    /// Why the outer headers were refused.
-    refused: Option<DropReason>,
+}
+
+impl Sighting {
+    const NONE: Self =
+        Self { glance: Glance::EMPTY, taken: false, hash: 0, known: Known::Nothing, stretch: 0 };
+}
+
+/// What is known of a packet by its headers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    /// The flow cache may have its flow there.
+    Candidate(u32),
+    /// The flow cache has its flow there.
+    Flow(u32),
+    /// Its flow was refused of late.
+    Refusal,
+    /// It is malformed.
+    Malformed(DropReason),
 }
 
 /// Where the frames of a batch come from.
@@ -57,11 +75,13 @@ enum Source {
 
 /// What became of the packets that went the short way.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     forwarded: u64,
-    invalid: u64,
-    bad_header: u64,
-    unsent: u64,
+    /// Dropped, of flows that are known.
+    pub(super) dropped: u64,
+    malformed: u64,
+    /// The last reason for a drop, and how many in a row had it that are not counted yet.
+    row: Option<(DropReason, u64)>,
 }
 
 impl Pipeline {
@@ -79,21 +99,32 @@ impl Pipeline {
         let mut tally = Tally::default();
         let mut waiting = std::mem::take(&mut self.packets);
         let mut count = 0;
-        for (frame, sighting) in batch.drain(..).zip(&sightings) {
-            let known = sighting.place != NOWHERE && (waiting.is_empty() || sighting.stretch >= SHORTEST);
-            let frame = if known {
-                self.stages_and_sweep(&mut waiting, pass);
-                let Some(frame) = self.known(source, frame, sighting, pass, &mut tally) else {
+        for (number, (mut frame, sighting)) in batch.drain(..).zip(&sightings).enumerate() {
+            if sighting.known != Known::Nothing && (waiting.is_empty() || sighting.stretch >= SHORTEST) {
+                self.stages_and_sweep(&mut waiting, pass, &sightings);
+                let left = match sighting.known {
+                    Known::Flow(place) => self
+                        .known(source, frame, &sighting.glance, place, pass, &mut tally)
+                        // Of a connection that is over: its flow may have been refused since.
+                        .and_then(|frame| self.refused(from, frame, sighting, pass, &mut tally)),
+                    Known::Refusal => self.refused(from, frame, sighting, pass, &mut tally),
+                    Known::Malformed(reason) => {
+                        tally.malformed += 1;
+                        self.end(frame, reason, pass.pool, &mut tally);
+                        None
+                    }
+                    Known::Nothing | Known::Candidate(_) => Some(frame),
+                };
+                let Some(left) = left else {
                     count += 1;
                     continue;
                 };
-                frame
-            } else {
-                frame
-            };
+                frame = left;
+            }
             let mut packet = Packet::new(frame, from);
             packet.stripped = source == Source::Frames;
-            if let Some(reason) = sighting.refused {
+            packet.sighting = number as u32;
+            if let Known::Malformed(reason) = sighting.known {
                 packet.drop(reason);
             }
             waiting.push(packet);
@@ -104,7 +135,7 @@ impl Pipeline {
         if count > 0 {
             self.lap(Stage::Known, count);
         }
-        self.stages_and_sweep(&mut waiting, pass);
+        self.stages_and_sweep(&mut waiting, pass, &sightings);
         self.packets = waiting;
         self.sightings = sightings;
         self.count(&tally);
@@ -119,18 +150,18 @@ impl Pipeline {
     ) {
         let mut packets = std::mem::take(&mut self.packets);
         packets.extend(frames.map(|frame| Packet::new(frame, from)));
-        self.stages_and_sweep(&mut packets, pass);
+        self.stages_and_sweep(&mut packets, pass, &[]);
         self.packets = packets;
     }
 
-    fn stages_and_sweep(&mut self, packets: &mut Vec<Packet>, pass: &mut Pass<'_>) {
+    fn stages_and_sweep(&mut self, packets: &mut Vec<Packet>, pass: &mut Pass<'_>, sightings: &[Sighting]) {
         if packets.is_empty() {
             return;
         }
         self.counters.flow_misses.add(packets.len() as u64);
         self.stages(packets, pass);
         let count = packets.len();
-        self.sweep(packets, pass.pool);
+        self.sweep(packets, pass.pool, sightings);
         self.lap(Stage::Sweep, count);
     }
 
@@ -143,39 +174,86 @@ impl Pipeline {
         sightings: &mut Vec<Sighting>,
         generation: &Generation,
     ) {
-        sightings.clear();
-        let vni = self.settings.vni;
-        for frame in &mut *batch {
-            let refused = match source {
-                Source::Frames => self.strip_outer(generation, frame).err(),
-                Source::Port | Source::Datagrams => None,
-            };
-            let glance = match source {
-                _ if refused.is_some() => None,
-                Source::Port => Glance::at(frame),
-                Source::Datagrams | Source::Frames => Glance::at_datagram(frame, vni),
-            };
-            let hash = glance.as_ref().map_or(0, |glance| self.cache.hash(&glance.key));
-            sightings.push(Sighting { glance, hash, place: NOWHERE, stretch: 0, refused });
+        if sightings.len() < batch.len() {
+            sightings.resize(batch.len(), Sighting::NONE);
         }
-        for sighting in sightings.iter_mut().filter(|sighting| sighting.glance.is_some()) {
-            sighting.place = self.cache.candidate(sighting.hash).unwrap_or(NOWHERE);
+        let vni = self.settings.vni;
+        for (frame, sighting) in batch.iter_mut().zip(&mut *sightings) {
+            let stripped = match source {
+                Source::Frames => self.strip_outer(generation, frame),
+                Source::Port | Source::Datagrams => Ok(()),
+            };
+            sighting.taken = match source {
+                _ if stripped.is_err() => false,
+                Source::Port => sighting.glance.at(frame),
+                Source::Datagrams | Source::Frames => sighting.glance.at_datagram(frame, vni),
+            };
+            sighting.known = Known::Nothing;
+            if sighting.taken {
+                sighting.hash = self.cache.hash(&sighting.glance.key);
+                self.cache.bring_set(sighting.hash);
+            } else {
+                sighting.known = self.malformed(source, generation, frame, stripped);
+            }
+        }
+        let sightings = sightings.get_mut(..batch.len()).unwrap_or_default();
+        for sighting in sightings.iter_mut().filter(|sighting| sighting.taken) {
+            if let Some(place) = self.cache.candidate(sighting.hash) {
+                sighting.known = Known::Candidate(place);
+                self.cache.bring_entry(place);
+            }
         }
         let mut stretch = 0_u8;
         for (sighting, frame) in sightings.iter_mut().zip(&*batch).rev() {
-            let peer = frame.outer.map(|outer| outer.peer);
-            let known = sighting
-                .glance
-                .as_ref()
-                .is_some_and(|glance| self.cache.verified(sighting.place, glance, from, peer));
-            stretch = if known { stretch.saturating_add(1) } else { 0 };
+            if sighting.taken {
+                let glance = &sighting.glance;
+                let peer = frame.outer.map(|outer| outer.peer);
+                sighting.known = match sighting.known {
+                    Known::Candidate(place) if self.cache.verified(place, glance, from, peer) => {
+                        self.connections.bring(self.cache.connection(place).into_iter());
+                        Known::Flow(place)
+                    }
+                    _ if self.refusal(sighting.hash, glance, from, peer).is_some() => Known::Refusal,
+                    _ => Known::Nothing,
+                };
+            }
+            stretch = if sighting.known == Known::Nothing { 0 } else { stretch.saturating_add(1) };
             sighting.stretch = stretch;
-            if !known {
-                sighting.place = NOWHERE;
+        }
+    }
+
+    /// Whether a frame that no glance took in is malformed.
+    #[inline(never)]
+    fn malformed(
+        &self,
+        source: Source,
+        generation: &Generation,
+        frame: &Frame,
+        stripped: Result<(), DropReason>,
+    ) -> Known {
+        let reason = match source {
+            _ if stripped.is_err() => stripped.err(),
+            _ if frame.gso.is_some() => None,
+            Source::Port => is_malformed(frame.bytes(), false),
+            Source::Datagrams | Source::Frames => self.is_malformed_datagram(generation, frame),
+        };
+        reason.map_or(Known::Nothing, Known::Malformed)
+    }
+
+    /// Gives back the memory of a frame that is dropped.
+    pub(super) fn end(&mut self, frame: Frame, reason: DropReason, pool: &mut Pool, tally: &mut Tally) {
+        match &mut tally.row {
+            Some((last, count)) if *last == reason => *count += 1,
+            row => {
+                if let Some((last, count)) = row.replace((reason, 1)) {
+                    self.counters.count_drop(last, count);
+                }
             }
         }
-        let known = sightings.iter().filter(|sighting| sighting.place != NOWHERE);
-        self.connections.bring(known.filter_map(|sighting| self.cache.connection(sighting.place)));
+        if let Some(endings) = &mut self.endings {
+            endings.push(Ended { tag: frame.tag, ending: Ending::Dropped(reason), judged: [None; 2] });
+        }
+        pool.give(frame);
     }
 
     /// Passes a packet of a known flow on. Gives the frame back, untouched, where all stages have to see it.
@@ -184,14 +262,12 @@ impl Pipeline {
         &mut self,
         source: Source,
         mut frame: Frame,
-        sighting: &Sighting,
+        glance: &Glance,
+        place: u32,
         pass: &mut Pass<'_>,
         tally: &mut Tally,
     ) -> Option<Frame> {
-        let (Some(glance), Some((entry, decision))) = (&sighting.glance, self.cache.at(sighting.place))
-        else {
-            return Some(frame);
-        };
+        let Some((entry, decision)) = self.cache.at(place) else { return Some(frame) };
         let hop = &decision.hop;
         // A SYN may open the connection anew, which has to be judged.
         if decision.routed && glance.ttl <= 1 || glance.ip_len > hop.mtu || glance.is_syn() {
@@ -208,40 +284,34 @@ impl Pipeline {
         ) else {
             return Some(frame);
         };
+        if !fits {
+            tally.dropped += 1;
+            self.end(frame, DropReason::ConntrackInvalid, pass.pool, tally);
+            return None;
+        }
         let tag = frame.tag;
-        let outcome = if fits {
-            frame.packets = 1;
-            if source != Source::Port {
-                frame.pull_front(header::HEADER_BYTES);
-                frame.outer = None;
-            }
-            frame.truncate(glance.frame_len());
-            if source != Source::Port {
-                frame.checksum = glance.detected_checksum();
-            }
-            // Only where packets are joined are their headers asked for.
-            let joins = hop.way.joins(glance.protocol);
-            let parsed = joins.then(|| glance.headers(frame.bytes()));
-            if decision.routed {
-                let packet = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..).unwrap_or_default();
-                // It is not going to expire: that was looked at.
-                let _ = match glance.family {
-                    Family::V4 => ipv4::decrement_ttl(packet),
-                    Family::V6 => ipv6::decrement_ttl(packet),
-                };
-            }
-            ethernet::set_macs(frame.bytes_mut(), hop.dst_mac, hop.src_mac);
-            self.send_piece(pass, frame, glance.tos, parsed.as_ref(), &hop.way, entry.source_port)
+        let source_port = entry.source_port;
+        // Only where packets are joined are their headers asked for.
+        let outcome = if hop.way.joins(glance.protocol) {
+            rewrite(&mut frame, source, glance, decision);
+            let headers = glance.headers(frame.bytes());
+            self.send_piece(pass, frame, glance.tos, Some(&headers), &hop.way, source_port)
         } else {
-            pass.pool.give(frame);
-            Err(DropReason::ConntrackInvalid)
+            // First where it goes, then changed: what is moved right after it was changed stalls the processor.
+            let frame = pass.out.place(hop.way.port, frame);
+            let ready = frame.map_or(Err(DropReason::PortUnattached), |frame| {
+                rewrite(frame, source, glance, decision);
+                self.make_ready(pass.generation, frame, glance.tos, &hop.way, source_port)
+            });
+            if ready.is_err() {
+                pass.out.take_back(hop.way.port).into_iter().for_each(|frame| pass.pool.give(frame));
+            }
+            ready
         };
         match outcome {
             Ok(()) => tally.forwarded += 1,
-            Err(DropReason::ConntrackInvalid) => tally.invalid += 1,
-            Err(DropReason::BadHeader) => tally.bad_header += 1,
             Err(reason) => {
-                tally.unsent += 1;
+                tally.dropped += 1;
                 self.counters.count_drop(reason, 1);
             }
         }
@@ -252,17 +322,20 @@ impl Pipeline {
         None
     }
 
-    fn count(&self, tally: &Tally) {
-        let Tally { forwarded, invalid, bad_header, unsent } = *tally;
-        let all = forwarded + invalid + bad_header + unsent;
-        if all == 0 {
+    fn count(&mut self, tally: &Tally) {
+        let Tally { forwarded, dropped, malformed, row } = *tally;
+        let known = forwarded + dropped;
+        if known + malformed == 0 {
             return;
         }
-        self.counters.flow_hits.add(all);
-        self.counters.received.add(all);
+        self.counters.flow_hits.add(known);
+        self.counters.flow_misses.add(malformed);
+        self.counters.received.add(known + malformed);
         self.counters.forwarded.add(forwarded);
-        self.counters.count_drop(DropReason::ConntrackInvalid, invalid);
-        self.counters.count_drop(DropReason::BadHeader, bad_header);
+        if let Some((reason, count)) = row {
+            self.counters.count_drop(reason, count);
+        }
+        self.log_denials();
     }
 
     /// Remembers the flow of a packet that the stages have passed on over `hop`.
@@ -289,4 +362,28 @@ impl Pipeline {
         };
         self.cache.remember(&flow, hop);
     }
+}
+
+/// Makes of a frame what the stages would: takes off its tunnel and padding, counts its TTL down, and gives it the MACs
+/// of its next hop.
+#[inline]
+fn rewrite(frame: &mut Frame, source: Source, glance: &Glance, decision: &Decision) {
+    frame.packets = 1;
+    if source != Source::Port {
+        frame.pull_front(header::HEADER_BYTES);
+        frame.outer = None;
+    }
+    frame.truncate(glance.frame_len());
+    if source != Source::Port {
+        frame.checksum = glance.detected_checksum();
+    }
+    if decision.routed {
+        let packet = frame.bytes_mut().get_mut(ethernet::HEADER_BYTES..).unwrap_or_default();
+        // It is not going to expire: that was looked at.
+        let _ = match glance.family {
+            Family::V4 => ipv4::decrement_ttl(packet),
+            Family::V6 => ipv6::decrement_ttl(packet),
+        };
+    }
+    ethernet::set_macs(frame.bytes_mut(), decision.hop.dst_mac, decision.hop.src_mac);
 }

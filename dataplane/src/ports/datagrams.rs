@@ -283,9 +283,13 @@ mod tests {
     fn losses_count_on_through_the_wrap() {
         let mut losses = Losses::default();
         assert_eq!(losses.advance(None), 0);
-        assert_eq!(losses.advance(Some(i32::MAX as u32)), i32::MAX as u64);
-        assert_eq!(losses.advance(Some(u32::MAX)), 1 << 31);
-        assert_eq!(losses.advance(Some(4)), 5);
+        let half = i32::MAX.cast_unsigned();
+        assert_eq!(losses.advance(Some(half)), half.into());
+        assert_eq!(losses.advance(Some(half * 2)), half.into());
+        assert_eq!(losses.advance(Some(4)), 6);
+        // Of a frame that was queued before the count was asked for.
+        assert_eq!(losses.advance(Some(2)), 0);
+        assert_eq!(losses.advance(Some(5)), 1);
     }
 
     #[test]

@@ -39,13 +39,15 @@ impl RateLimiter {
         Self { interval, ahead, full_again: Timestamp::ZERO }
     }
 
+    /// True when an event at `now` would be within the rate.
+    pub fn would_allow(&self, now: Timestamp) -> bool {
+        self.interval.is_some() && self.full_again.since(now) <= self.ahead
+    }
+
     /// True, and one token less, when an event at `now` is within the rate. Time that runs backwards refills
     /// nothing.
     pub fn allow(&mut self, now: Timestamp) -> bool {
-        let Some(interval) = self.interval else { return false };
-        if self.full_again.since(now) > self.ahead {
-            return false;
-        }
+        let Some(interval) = self.interval.filter(|_| self.would_allow(now)) else { return false };
         self.full_again = self.full_again.max(now).plus(interval);
         true
     }

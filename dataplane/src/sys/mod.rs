@@ -4,6 +4,7 @@
 //! where a module says that a worker makes it.
 
 pub mod bpf;
+pub mod huge;
 pub mod lease;
 pub mod mmsg;
 pub mod netlink;

@@ -62,18 +62,18 @@ struct Inner {
 }
 
 impl DenialLog {
-    /// Adds denials judged by `rules`.
-    pub fn add(&self, rules: &Arc<RuleTable>, denials: &[Denial]) {
+    /// Adds denials judged by `rules`, each as often as the number beside it says.
+    pub fn add(&self, rules: &Arc<RuleTable>, denials: &[(Denial, u64)]) {
         // A panic elsewhere cannot leave counts half-changed in a way that matters: go on.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if !inner.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, rules)) {
             inner.turn_over(Arc::clone(rules));
         }
-        for denial in denials {
+        for (denial, count) in denials {
             if inner.current.len() + inner.earlier.len() < MAX_ROWS || inner.current.contains_key(denial) {
-                *inner.current.entry(*denial).or_default() += 1;
+                *inner.current.entry(*denial).or_default() += count;
             } else {
-                inner.other += 1;
+                inner.other += count;
             }
         }
     }

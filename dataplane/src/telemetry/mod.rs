@@ -68,9 +68,9 @@ pub struct PacketCounters {
     pub vxlan_reserved: Counter,
     /// Entries of the connection table; a gauge.
     pub connections: Counter,
-    /// Packets of flows that the flow cache knew.
+    /// Packets of flows that were known, as passing or as refused.
     pub flow_hits: Counter,
-    /// Packets that went through all stages.
+    /// Packets that went through the stages, or were malformed.
     pub flow_misses: Counter,
     drops: Vec<Counter>,
 }

@@ -23,7 +23,7 @@ spec:
 ";
 
 /// The policy, compiled for the pods of the world.
-fn compiled() -> Compiled {
+pub(super) fn compiled() -> Compiled {
     let [v4, v6] = FAMILIES;
     let pods =
         [("blue", [blue(v4), blue(v6)]), ("green", [green(v4), green(v6)]), ("grey", [grey(v4), grey(v6)])];

@@ -25,4 +25,5 @@ mod logged;
 mod neighbours;
 mod offloads;
 mod owed_errors;
+mod refusals;
 mod short_way;

@@ -10,6 +10,7 @@ use crate::conntrack::{ConntrackConfig, Dir};
 use crate::pipeline::tests::outer::Envelope;
 use crate::pipeline::{Binding, PortId, Role};
 use crate::ports::Capabilities;
+use crate::respond::RateLimiter;
 use std::time::Duration;
 use vxlan::mtu::Family;
 
@@ -33,6 +34,10 @@ enum Way {
     Encap,
     Decap,
     Outside,
+    /// From a pod to itself: the one way whose two directions come in at one port.
+    Itself,
+    /// To an address that nobody has.
+    Nowhere,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +49,15 @@ enum Kind {
     Dhcp,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Oddity {
     None,
     Padding,
     Options,
     DontFragment,
     ForeignMac,
+    ForeignSource,
+    Tunnel,
     GatewayByName,
     Partial,
     PartialElsewhere,
@@ -75,7 +82,14 @@ enum Step {
 }
 
 fn shot() -> impl Strategy<Value = Shot> {
-    let way = prop_oneof![Just(Way::Local), Just(Way::Encap), Just(Way::Decap), Just(Way::Outside)];
+    let way = prop_oneof![
+        2 => Just(Way::Local),
+        2 => Just(Way::Encap),
+        2 => Just(Way::Decap),
+        2 => Just(Way::Outside),
+        1 => Just(Way::Itself),
+        1 => Just(Way::Nowhere),
+    ];
     let flags = prop_oneof![
         Just(SYN),
         Just(SYN | ACK),
@@ -98,6 +112,8 @@ fn shot() -> impl Strategy<Value = Shot> {
         1 => Just(Oddity::Options),
         1 => Just(Oddity::DontFragment),
         1 => Just(Oddity::ForeignMac),
+        1 => Just(Oddity::ForeignSource),
+        1 => Just(Oddity::Tunnel),
         1 => Just(Oddity::GatewayByName),
         1 => Just(Oddity::Partial),
         1 => Just(Oddity::PartialElsewhere),
@@ -149,6 +165,8 @@ impl Shot {
             Way::Local => (blue(self.family), green(self.family)),
             Way::Encap | Way::Decap => (blue(self.family), bee(self.family)),
             Way::Outside => (blue(self.family), outside(self.family)),
+            Way::Itself => (blue(self.family), blue(self.family)),
+            Way::Nowhere => (blue(self.family), nobody(self.family)),
         };
         // Out of the tunnel comes the other end.
         let (src, dst) = match self.way {
@@ -156,7 +174,9 @@ impl Shot {
             Way::Local if self.reply => (far, near),
             _ => (near, far),
         };
-        let from_near = src == near;
+        let from_near = if self.way == Way::Itself { !self.reply } else { src == near };
+        let src = if self.oddity == Oddity::ForeignSource { outside(self.family) } else { src };
+        let dst = if self.oddity == Oddity::Tunnel { gateway(self.family) } else { dst };
         let (a, b) = if from_near {
             (40_000, 8080 + u16::from(self.flow))
         } else {
@@ -164,6 +184,7 @@ impl Shot {
         };
         let payload = vec![self.flow; usize::from(self.size)];
         let (protocol, l4) = match self.kind {
+            Kind::Udp if self.oddity == Oddity::Tunnel => (17, packets::udp(a, 8472, &payload)),
             Kind::Udp | Kind::Fragments => (17, packets::udp(a, b, &payload)),
             Kind::Dhcp => (17, packets::udp(68, 67, &payload)),
             Kind::Tcp(flags) => (6, packets::tcp_with(a, b, flags, &payload)),
@@ -337,6 +358,10 @@ fn worlds(plan: impl Fn() -> Plan) -> [World; 2] {
     short.pipeline.flow_hash = ahash::RandomState::with_seeds(1, 2, 3, 4);
     long.pipeline.flow_hash = ahash::RandomState::with_seeds(1, 2, 3, 4);
     long.pipeline.caching = false;
+    for world in [&mut short, &mut long] {
+        // So few that they run out.
+        world.pipeline.icmp_limit = RateLimiter::new(1, 2);
+    }
     [short, long]
 }
 
@@ -360,6 +385,7 @@ proptest! {
             let (found, expected) = (take(&mut short, step), take(&mut long, step));
             prop_assert_eq!(found, expected, "step {}: {:?}", number, step);
             prop_assert_eq!(connections(&short), connections(&long), "step {}: {:?}", number, step);
+            prop_assert_eq!(short.denials.rows(), long.denials.rows(), "step {}: {:?}", number, step);
         }
         prop_assert_eq!(long.counters.flow_hits.get(), 0);
         prop_assert_eq!(
