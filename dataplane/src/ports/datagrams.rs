@@ -284,8 +284,8 @@ mod tests {
         let mut losses = Losses::default();
         assert_eq!(losses.advance(None), 0);
         let half = i32::MAX.cast_unsigned();
-        assert_eq!(losses.advance(Some(half)), half.into());
-        assert_eq!(losses.advance(Some(half * 2)), half.into());
+        assert_eq!(losses.advance(Some(half)), u64::from(half));
+        assert_eq!(losses.advance(Some(half * 2)), u64::from(half));
         assert_eq!(losses.advance(Some(4)), 6);
         // Of a frame that was queued before the count was asked for.
         assert_eq!(losses.advance(Some(2)), 0);
