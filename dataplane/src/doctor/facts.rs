@@ -1,5 +1,7 @@
 //! What was found out about a host, as plain data.
 
+use crate::sys::xdp::Features;
+
 /// The answer to one question: yes, or no with the kernel's reason.
 pub type Probed = Result<(), String>;
 
@@ -46,8 +48,10 @@ pub struct Facts {
     pub packet_rings: Probed,
     /// The kernel can be kept from handling what a packet socket reads.
     pub ingress_drop: Probed,
-    /// AF_XDP sockets.
+    /// AF_XDP: a program loads, and a socket of a veth has its rings.
     pub xdp: Probed,
+    /// Interfaces that are up, but for the loopback, and what their drivers do with XDP; or why the kernel does not say.
+    pub xdp_drivers: Result<Vec<(String, Features)>, String>,
     /// UDP sockets send trains.
     pub udp_segment: Probed,
     /// UDP sockets receive trains.

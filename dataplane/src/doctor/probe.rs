@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use super::facts::{Facts, Privileges, Probed};
+use crate::ports::af_xdp::{AfXdpConfig, AfXdpPort};
 use crate::sys::netlink::Netlink;
 use crate::sys::netns::Netns;
 use crate::sys::packet_socket::PacketSocket;
+use crate::sys::xdp::{FeatureList, Features};
 use crate::sys::{scheduling, socket, steering, tun, udp_socket};
 
 const CAP_NET_ADMIN: u32 = 12;
@@ -35,7 +37,8 @@ pub fn probe(port: u16) -> Facts {
         packet_groups: made.packet_groups,
         packet_rings: made.packet_rings,
         ingress_drop: made.ingress_drop,
-        xdp: probed(socket::open(libc::AF_XDP, libc::SOCK_RAW, 0).map(drop)),
+        xdp: made.xdp,
+        xdp_drivers: xdp_drivers().map_err(|error| error.to_string()),
         udp_segment: udp_option(libc::UDP_SEGMENT),
         udp_gro: udp_option(libc::UDP_GRO),
         vxlan_port: probed(udp_socket::is_free(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))),
@@ -60,6 +63,7 @@ struct Made {
     packet_groups: Probed,
     packet_rings: Probed,
     ingress_drop: Probed,
+    xdp: Probed,
 }
 
 impl Made {
@@ -75,6 +79,7 @@ impl Made {
             packet_groups: no(),
             packet_rings: no(),
             ingress_drop: no(),
+            xdp: no(),
         }
     }
 
@@ -122,6 +127,11 @@ impl Made {
                 socket.found_group().map(drop)
             }),
             ingress_drop: on_link(&|netlink, index| netlink.ensure_ingress_drop(index)),
+            xdp: on_link(&|_, _| {
+                let locals = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                let config = AfXdpConfig { interface: "probe1".to_owned(), locals, port: 1 };
+                AfXdpPort::open_queues(&config, 1).map(drop)
+            }),
         }
     }
 }
@@ -136,6 +146,14 @@ fn udp_option(option: i32) -> Probed {
         socket::set(udp.as_fd(), libc::SOL_UDP, option, value)
     };
     probed(set(1))
+}
+
+fn xdp_drivers() -> io::Result<Vec<(String, Features)>> {
+    let list = FeatureList::open()?;
+    let links = Netlink::open()?.links()?;
+    let named = links.into_iter().filter(|link| link.up && link.mac != [0; 6]);
+    // One that went away meanwhile is left out.
+    Ok(named.filter_map(|link| Some((link.name, list.of(link.index).ok()?))).collect())
 }
 
 fn vxlan_devices() -> io::Result<Vec<String>> {

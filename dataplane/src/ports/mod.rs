@@ -12,10 +12,12 @@
 //! | --- | --- | --- | --- |
 //! | `tap` | [`tap`] | a pod's eth0, the node itself | checksum, TCP and UDP super-packets |
 //! | `af_packet` | [`af_packet`] | the host end of a pod's veth | checksum, TCP and UDP super-packets |
+//! | `af_xdp` | [`af_xdp`] | the underlay's NIC, whole frames | none |
 //! | `udp` | [`udp`] | the underlay | TCP super-packets, from Linux 6.17 |
 //! | `memory` | [`memory`] | tests, benches, labs without a kernel | as asked for |
 
 pub mod af_packet;
+pub mod af_xdp;
 mod datagrams;
 pub mod interface;
 pub mod memory;

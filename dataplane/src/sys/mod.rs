@@ -20,3 +20,4 @@ pub mod tunnel_tap;
 pub mod udp_socket;
 pub mod userns;
 pub mod vnet;
+pub mod xdp;

@@ -49,12 +49,18 @@ pub fn set_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> i
 /// Reads an option that gives an `int`.
 pub fn value(fd: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
     let mut bytes = [0_u8; 4];
-    let mut len = length(&bytes)?;
+    value_bytes(fd, level, option, &mut bytes)?;
+    Ok(i32::from_ne_bytes(bytes))
+}
+
+/// Reads an option that gives a plain structure, into its bytes; how many the kernel wrote.
+pub fn value_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut len = length(bytes)?;
     // SAFETY: `bytes` is `len` writable bytes, and `len` a writable local, for the length of the call.
     check(unsafe {
         libc::getsockopt(fd.as_raw_fd(), level, option, bytes.as_mut_ptr().cast(), &raw mut len)
     })?;
-    Ok(i32::from_ne_bytes(bytes))
+    Ok(bytes.len().min(len as usize))
 }
 
 /// Makes the kernel discard everything that arrives at the socket (a one-instruction filter): for sockets

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use super::bpf::{self, EXIT, Instruction, Kind, SET, instruction};
+use super::bpf::{self, AND, Assembly, COPY, EXIT, Instruction, JUMP, JUMP_IF_NOT, Kind, SET, SHIFT_LEFT};
 
 /// `_IOR('T', 224, int)` of `linux/if_tun.h`.
 const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0_u32 as libc::Ioctl;
@@ -24,15 +24,10 @@ const LOAD_U8: u8 = 0x30;
 const LOAD_U16: u8 = 0x28;
 const LOAD_U32: u8 = 0x20;
 const LOAD_U16_AT: u8 = 0x48;
-const COPY: u8 = 0xbf;
 const XOR: u8 = 0xaf;
-const AND: u8 = 0x57;
-const SHIFT_LEFT: u8 = 0x67;
 const SHIFT_RIGHT: u8 = 0x77;
 const MULTIPLY_U32: u8 = 0x24;
-const JUMP: u8 = 0x05;
 const JUMP_IF: u8 = 0x15;
-const JUMP_IF_NOT: u8 = 0x55;
 
 // Registers: the result of loads, the context that loads need, the number, the length of the IP header.
 const FOUND: u8 = 0;
@@ -50,89 +45,53 @@ enum Label {
     Mix,
 }
 
-/// Instructions, and which of them jump where.
-#[derive(Default)]
-struct Program {
-    instructions: Vec<Instruction>,
-    jumps: Vec<(usize, Label)>,
-    places: Vec<(Label, usize)>,
-}
-
-impl Program {
-    fn put(&mut self, code: u8, to: u8, from: u8, number: i32) {
-        self.instructions.push(instruction(code, to, from, number));
-    }
-
-    fn jump(&mut self, code: u8, number: i32, label: Label) {
-        self.jumps.push((self.instructions.len(), label));
-        self.put(code, FOUND, 0, number);
-    }
-
-    fn place(&mut self, label: Label) {
-        self.places.push((label, self.instructions.len()));
-    }
-
-    /// Loads a word and mixes it in.
-    fn mix_in(&mut self, load: u8, from: u8, at: i32) {
-        self.put(load, 0, from, at);
-        self.put(XOR, NUMBER, FOUND, 0);
-    }
-
-    /// Writes the distances of jumps into them. Every label is placed once.
-    fn finish(mut self) -> Vec<Instruction> {
-        for (at, label) in &self.jumps {
-            let place = self.places.iter().find(|(placed, _)| placed == label).map_or(0, |(_, place)| *place);
-            // All jumps go forward.
-            let distance = place.saturating_sub(at + 1) as u16;
-            if let Some([_, _, d0, d1, ..]) = self.instructions.get_mut(*at) {
-                [*d0, *d1] = distance.to_ne_bytes();
-            }
-        }
-        self.instructions
-    }
+/// Loads a word and mixes it in.
+fn mix_in(program: &mut Assembly<Label>, load: u8, from: u8, at: i32) {
+    program.put(load, 0, from, at);
+    program.put(XOR, NUMBER, FOUND, 0);
 }
 
 /// The program. Offsets count from the start of the Ethernet frame.
 fn program() -> Vec<Instruction> {
-    let mut program = Program::default();
+    let mut program = Assembly::new();
     program.put(COPY, CONTEXT, 1, 0);
     program.put(SET, NUMBER, 0, 0);
     program.put(LOAD_U16, 0, 0, 12);
-    program.jump(JUMP_IF, 0x0800, Label::V4);
-    program.jump(JUMP_IF, 0x86dd, Label::V6);
-    program.jump(JUMP, 0, Label::Mix);
+    program.jump(JUMP_IF, FOUND, 0x0800, Label::V4);
+    program.jump(JUMP_IF, FOUND, 0x86dd, Label::V6);
+    program.jump(JUMP, FOUND, 0, Label::Mix);
 
     program.place(Label::V4);
     for address in [26, 30] {
-        program.mix_in(LOAD_U32, 0, address);
+        mix_in(&mut program, LOAD_U32, 0, address);
     }
     // More fragments, or an offset.
     program.put(LOAD_U16, 0, 0, 20);
     program.put(AND, FOUND, 0, 0x3fff);
-    program.jump(JUMP_IF_NOT, 0, Label::Mix);
+    program.jump(JUMP_IF_NOT, FOUND, 0, Label::Mix);
     program.put(LOAD_U8, 0, 0, 14);
     program.put(AND, FOUND, 0, 0x0f);
     program.put(SHIFT_LEFT, FOUND, 0, 2);
     program.put(COPY, HEADER, FOUND, 0);
     program.put(LOAD_U8, 0, 0, 23);
-    program.jump(JUMP, 0, Label::Transport);
+    program.jump(JUMP, FOUND, 0, Label::Transport);
 
     program.place(Label::V6);
     for word in 0..8 {
-        program.mix_in(LOAD_U32, 0, 22 + 4 * word);
+        mix_in(&mut program, LOAD_U32, 0, 22 + 4 * word);
     }
     program.put(SET, HEADER, 0, 40);
     program.put(LOAD_U8, 0, 0, 20);
 
     program.place(Label::Transport);
     for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_SCTP] {
-        program.jump(JUMP_IF, protocol, Label::Ports);
+        program.jump(JUMP_IF, FOUND, protocol, Label::Ports);
     }
-    program.jump(JUMP, 0, Label::Mix);
+    program.jump(JUMP, FOUND, 0, Label::Mix);
 
     program.place(Label::Ports);
     for port in [14, 16] {
-        program.mix_in(LOAD_U16_AT, HEADER, port);
+        mix_in(&mut program, LOAD_U16_AT, HEADER, port);
     }
 
     program.place(Label::Mix);

@@ -4,6 +4,7 @@
 //! and passes; under `CI=true` that is a failure.
 
 mod af_packet;
+mod af_xdp;
 mod scratch;
 mod tap;
 mod udp;

@@ -1,6 +1,7 @@
 //! What `weir doctor` prints of a host that lacks a few things, as a snapshot.
 
 use dataplane::doctor::{Facts, Privileges, examine};
+use dataplane::sys::xdp::Features;
 
 use super::for_people;
 
@@ -21,6 +22,10 @@ fn host() -> Facts {
         packet_rings: Ok(()),
         ingress_drop: Ok(()),
         xdp: Ok(()),
+        xdp_drivers: Ok(vec![(
+            "eth0".to_owned(),
+            Features { native: true, zero_copy: true, in_parts: true },
+        )]),
         udp_segment: Ok(()),
         udp_gro: Ok(()),
         vxlan_port: no("Address already in use (os error 98)"),

@@ -6,7 +6,8 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+    XdpAttached,
 };
 
 use super::{CREATE, Netlink, os_error};
@@ -31,6 +32,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// Index of the bridge or bond it belongs to.
     pub master: Option<u32>,
+    /// An XDP program is attached to it.
+    pub xdp: bool,
 }
 
 /// A vxlan device as flannel makes it: configured neighbours, no learning, no flooding.
@@ -156,6 +159,24 @@ impl Netlink {
         self.add_link(vxlan.name, InfoKind::Vxlan, Some(InfoData::Vxlan(data)), vxlan.mac)
     }
 
+    /// How many queues a link was made with, for receiving and for sending; fewer may be in use. None where it is gone or
+    /// does not say.
+    pub fn queues(&self, index: u32) -> io::Result<Option<(u32, u32)>> {
+        let what = || format!("look for the queues of link {index}");
+        let link = self.request(what, Message::GetLink(with(index, Vec::new())), 0)?;
+        let Some(Message::NewLink(link)) = link.first() else { return Ok(None) };
+        let find = |wanted: fn(&LinkAttribute) -> Option<u32>| link.attributes.iter().find_map(wanted);
+        let rx = find(|attribute| match attribute {
+            LinkAttribute::NumRxQueues(count) => Some(*count),
+            _ => None,
+        });
+        let tx = find(|attribute| match attribute {
+            LinkAttribute::NumTxQueues(count) => Some(*count),
+            _ => None,
+        });
+        Ok(rx.zip(tx))
+    }
+
     /// The MAC of a veth's peer, in whichever namespace it lives; none for a link that is no veth.
     ///
     /// The peer's namespace is named by the id under which this one knows it, so no path to it is needed.
@@ -234,6 +255,7 @@ fn link_of_message(message: &LinkMessage) -> Option<Link> {
         carrier: false,
         kind: None,
         master: None,
+        xdp: false,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -242,6 +264,11 @@ fn link_of_message(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Carrier(carrier) => link.carrier = *carrier != 0,
             LinkAttribute::Controller(index) => link.master = Some(*index),
+            LinkAttribute::Xdp(about) => {
+                link.xdp = about.iter().any(
+                    |entry| matches!(entry, LinkXdp::Attached(attached) if *attached != XdpAttached::None),
+                );
+            }
             LinkAttribute::LinkInfo(about) => {
                 link.kind = about.iter().find_map(|entry| match entry {
                     LinkInfo::Kind(kind) => Some(kind.to_string()),
