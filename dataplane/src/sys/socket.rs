@@ -63,14 +63,30 @@ pub fn value_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, bytes: &mut [u8]
     Ok(bytes.len().min(len as usize))
 }
 
+/// Reads an option that gives a plain structure, as its bytes; how many the kernel wrote.
+pub fn read_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, value: &mut [u8]) -> io::Result<usize> {
+    let mut len = length(value)?;
+    // SAFETY: `value` is `len` writable bytes, and `len` a writable local, for the length of the call.
+    check(unsafe {
+        libc::getsockopt(fd.as_raw_fd(), level, option, value.as_mut_ptr().cast(), &raw mut len)
+    })?;
+    Ok(value.len().min(len as usize))
+}
+
 /// Makes the kernel discard everything that arrives at the socket (a one-instruction filter): for sockets
 /// that only send, whose port would else collect what strangers send to it.
 pub fn discard_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
     const RETURN_CONSTANT: u16 = 0x06;
-    let mut program = [libc::sock_filter { code: RETURN_CONSTANT, jt: 0, jf: 0, k: 0 }];
-    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    filter_arrivals(fd, &[libc::sock_filter { code: RETURN_CONSTANT, jt: 0, jf: 0, k: 0 }])
+}
+
+/// Lets the kernel hand over only what the program (classic BPF) returns bytes of, in place of an earlier program.
+pub fn filter_arrivals(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     let len = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: `filter` and the one instruction it points to live to the end of the call; the kernel copies both.
+    // SAFETY: `filter` and the instructions it points to, as many as it says, live to the end of the call; the kernel
+    // copies both and writes to neither.
     check(unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),

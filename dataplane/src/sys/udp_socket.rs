@@ -74,6 +74,20 @@ impl UdpSocket {
         Ok(socket)
     }
 
+    /// A socket that holds `local` against others, and keeps the kernel from answering there, but receives nothing: for a
+    /// port whose datagrams come by another way.
+    ///
+    /// # Errors
+    /// As with [`UdpSocket::receiver`].
+    pub fn holder(local: SocketAddr) -> io::Result<Self> {
+        let socket = Self::unbound(local)?;
+        // Else the kernel would cut trains into their datagrams before it discards them. A kernel that cannot does not.
+        let _ = socket.set(libc::SOL_UDP, libc::UDP_GRO, 1);
+        socket::discard_arrivals(socket.fd.as_fd())?;
+        socket.bind()?;
+        Ok(socket)
+    }
+
     /// Where it is bound.
     pub fn local(&self) -> SocketAddr {
         self.local
