@@ -24,7 +24,9 @@ fn raw_lab(underlay: UnderlayKind, peer: NodeKind) -> Lab {
         PodPlan::new(Side::A, 10, "shop", "near", ("app", "near")),
         PodPlan::new(Side::B, 10, "shop", "far", ("app", "far")),
     ];
-    build(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).pods(pods).policies(&[]))
+    let lab = build(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).pods(pods).policies(&[]));
+    support::wait_for_next_hops(&lab);
+    lab
 }
 
 fn reaches(lab: &Lab, from: &str, to: &str, family: Family) -> bool {
@@ -75,6 +77,7 @@ fn the_kernel_answers_nobody_on_the_tunnels_port_and_everybody_elsewhere() {
             "{underlay:?}: something of weir is left"
         );
         must(lab.start_weir(Side::A));
+        support::wait_for_next_hops(&lab);
         assert!(reaches(&lab, "shop/near", "shop/far", Family::V4), "{underlay:?}");
     }
 }

@@ -37,6 +37,7 @@ fn everything_arrives_in(lab: LabBuilder) {
         PodPlan::new(Side::B, 12, "shop", "far", ("app", "far")),
     ];
     let lab = build(lab.pods(pods).policies(&[]));
+    support::wait_for_next_hops(&lab);
     let [near, beside, far] = ["shop/near", "shop/beside", "shop/far"].map(|name| must(lab.pod(name)));
     let before = Side::ALL.map(|side| drops_so_far(&lab, side));
     for family in Family::ALL {
