@@ -74,9 +74,7 @@ impl Resolver {
         let until = Instant::now() + FIRST_ANSWER;
         while new && Instant::now() < until && peers.iter().any(|peer| !self.known.peers.contains_key(peer)) {
             std::thread::sleep(Duration::from_millis(1));
-            if self.changes.any() {
-                self.look(peers, false);
-            }
+            self.look(peers, false);
         }
         self.known.clone()
     }

@@ -54,6 +54,8 @@ pub struct ReceiveRing {
 struct Place {
     left: u32,
     offset: usize,
+    /// The kernel says of the block that it has dropped frames.
+    losing: bool,
 }
 
 // SAFETY: the mapping is this ring's alone, and nothing in it is tied to a thread.
@@ -109,7 +111,14 @@ impl ReceiveRing {
             }
             let place = match self.current {
                 Some(place) => place,
-                None => first(self.taken()?)?,
+                None => {
+                    // Acquire: pairs with the kernel's write barrier before it hands the block over.
+                    let status = self.status().load(Ordering::Acquire);
+                    if status & OURS == 0 {
+                        return None;
+                    }
+                    first(self.bytes(), status & libc::TP_STATUS_LOSING != 0)?
+                }
             };
             match frame(self.bytes(), place) {
                 Some((_, next)) => {
@@ -120,12 +129,6 @@ impl ReceiveRing {
                 None => self.current = Some(Place { left: 0, ..place }),
             }
         }
-    }
-
-    /// The current block, if it is ours.
-    fn taken(&self) -> Option<&[u8]> {
-        // Acquire: pairs with the kernel's write barrier before it hands the block over.
-        (self.status().load(Ordering::Acquire) & OURS != 0).then(|| self.bytes())
     }
 
     #[allow(clippy::cast_ptr_alignment, reason = "the SAFETY argument says why it is aligned")]
@@ -173,8 +176,8 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 /// How many frames a block has, and where the first one begins.
-fn first(block: &[u8]) -> Option<Place> {
-    Some(Place { left: word(block, 0)?, offset: word(block, 4)? as usize })
+fn first(block: &[u8], losing: bool) -> Option<Place> {
+    Some(Place { left: word(block, 0)?, offset: word(block, 4)? as usize, losing })
 }
 
 /// The frame at `place`, and the place of the next.
@@ -182,7 +185,7 @@ fn frame(block: &[u8], place: Place) -> Option<(Slot<'_>, Place)> {
     let left = place.left.checked_sub(1)?;
     let all = at(block, place.offset)?;
     let header = all.get(..HEADER_BYTES)?;
-    let next = Place { left, offset: place.offset.checked_add(word(header, 0)? as usize)? };
+    let next = Place { left, offset: place.offset.checked_add(word(header, 0)? as usize)?, ..place };
     let (kept, whole, status) = (word(header, 12)?, word(header, 16)?, word(header, 20)?);
     let mac = usize::from(half(header, 24)?);
     let vnet = all.get(mac.checked_sub(VNET_LEN)?..)?.first_chunk()?;
@@ -192,7 +195,7 @@ fn frame(block: &[u8], place: Place) -> Option<(Slot<'_>, Place)> {
         bytes,
         vlan: vlan_tag(status, word(header, 32)? as u16, half(header, 36)?),
         truncated: kept < whole,
-        losing: status & libc::TP_STATUS_LOSING != 0,
+        losing: place.losing,
     };
     Some((slot, next))
 }
@@ -233,7 +236,7 @@ mod tests {
     #[test]
     fn the_frames_of_a_block_come_in_order() {
         let bytes = block(&[b"one", b"", b"three"]);
-        let mut place = first(&bytes).unwrap();
+        let mut place = first(&bytes, false).unwrap();
         for (number, payload) in [&b"one"[..], b"", b"three"].into_iter().enumerate() {
             let (slot, next) = frame(&bytes, place).unwrap();
             assert_eq!((slot.bytes, slot.vnet), (payload, [number as u8; VNET_LEN]));
@@ -248,8 +251,8 @@ mod tests {
         fn no_block_makes_it_panic_or_read_beyond(
             bytes in prop::collection::vec(any::<u8>(), 0..200), left: u32, offset in 0_usize..300
         ) {
-            let _ = first(&bytes);
-            let mut place = Place { left, offset };
+            let _ = first(&bytes, true);
+            let mut place = Place { left, offset, losing: false };
             for _ in 0..8 {
                 let Some((_, next)) = frame(&bytes, place) else { break };
                 place = next;

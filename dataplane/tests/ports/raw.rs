@@ -133,6 +133,7 @@ fn frames_of_one_flow_leave_together_and_arrive_as_they_were() {
     let mut queue = pair.open(false, 1).pop().unwrap();
     let receiver = pair.peer.netns.run(|| UdpSocket::bind((ip(2), PORT))).unwrap().unwrap();
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket::receive_buffer(receiver.as_fd(), 8 << 20).unwrap();
     let (own, peer) = pair.macs();
     let frame = |inner: &[u8], source_port| {
         let config = OuterConfig {
