@@ -109,16 +109,15 @@ impl ReceiveRing {
             if self.current.is_some_and(|place| place.left == 0) {
                 self.give_back();
             }
-            let place = match self.current {
-                Some(place) => place,
-                None => {
-                    // Acquire: pairs with the kernel's write barrier before it hands the block over.
-                    let status = self.status().load(Ordering::Acquire);
-                    if status & OURS == 0 {
-                        return None;
-                    }
-                    first(self.bytes(), status & libc::TP_STATUS_LOSING != 0)?
+            let place = if let Some(place) = self.current {
+                place
+            } else {
+                // Acquire: pairs with the kernel's write barrier before it hands the block over.
+                let status = self.status().load(Ordering::Acquire);
+                if status & OURS == 0 {
+                    return None;
                 }
+                first(self.bytes(), status & libc::TP_STATUS_LOSING != 0)?
             };
             match frame(self.bytes(), place) {
                 Some((_, next)) => {
