@@ -27,7 +27,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Of these pieces, one after the other, cut at [`PREFIX_BYTES`].
+    /// Of these pieces, one after the other, cut where one must end (72 bytes).
     pub fn new(pieces: &[&[u8]]) -> Self {
         let mut bytes = [0; PREFIX_BYTES];
         let all = pieces.iter().copied().flatten();
