@@ -1,5 +1,6 @@
 //! What pods send arrives as it was sent: ping, TCP of 64 MB with equal digests in both directions, UDP from 1 to
-//! 8,000 bytes, over IPv4 and IPv6, with a kernel VTEP and with weir on the other node, through TAPs and veths.
+//! 8,000 bytes, over IPv4 and IPv6, with a kernel VTEP and with weir on the other node, through TAPs and veths, over every
+//! kind of underlay.
 //!
 //! The kernel's side, the underlay and the pods keep their default offloads.
 
@@ -9,8 +10,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use dataplane::config::UnderlayKind;
 use harness::lab::plan::{Family, PodPlan, Side};
-use harness::lab::{Attach, End, Lab, NodeKind};
+use harness::lab::{Attach, End, Lab, LabBuilder, NodeKind};
 use harness::traffic::{Reach, ping, tcp, udp};
 use support::{assert_books_balance, build, lab, must, turn_alone};
 
@@ -19,13 +21,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const DATAGRAMS: [usize; 7] = [1, 100, 1400, 1472, 2000, 4000, 8000];
 
 fn everything_arrives(peer: NodeKind, attach: Attach) {
+    everything_arrives_in(lab().nodes([NodeKind::Weir, peer]).attach(attach));
+}
+
+/// The same over another underlay than UDP sockets.
+fn everything_arrives_over(underlay: UnderlayKind, peer: NodeKind, extra: &str) {
+    everything_arrives_in(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).extra_config(extra));
+}
+
+fn everything_arrives_in(lab: LabBuilder) {
     let Some(_turn) = turn_alone() else { return };
     let pods = vec![
         PodPlan::new(Side::A, 10, "shop", "near", ("app", "near")),
         PodPlan::new(Side::A, 11, "shop", "beside", ("app", "beside")),
         PodPlan::new(Side::B, 12, "shop", "far", ("app", "far")),
     ];
-    let lab = build(lab().nodes([NodeKind::Weir, peer]).attach(attach).pods(pods).policies(&[]));
+    let lab = build(lab.pods(pods).policies(&[]));
+    support::wait_for_next_hops(&lab);
     let [near, beside, far] = ["shop/near", "shop/beside", "shop/far"].map(|name| must(lab.pod(name)));
     let before = Side::ALL.map(|side| drops_so_far(&lab, side));
     for family in Family::ALL {
@@ -107,4 +119,24 @@ fn everything_arrives_at_another_weir_through_taps() {
 #[test]
 fn everything_arrives_at_another_weir_through_veths() {
     everything_arrives(NodeKind::Weir, Attach::Veth);
+}
+
+#[test]
+fn everything_arrives_at_a_kernel_vtep_over_packet_sockets() {
+    everything_arrives_over(UnderlayKind::AfPacket, NodeKind::Kernel, "");
+}
+
+#[test]
+fn everything_arrives_at_another_weir_over_packet_sockets() {
+    everything_arrives_over(UnderlayKind::AfPacket, NodeKind::Weir, "");
+}
+
+#[test]
+fn everything_arrives_at_a_kernel_vtep_over_af_xdp() {
+    everything_arrives_over(UnderlayKind::AfXdp, NodeKind::Kernel, "");
+}
+
+#[test]
+fn everything_arrives_at_another_weir_over_af_xdp() {
+    everything_arrives_over(UnderlayKind::AfXdp, NodeKind::Weir, "");
 }

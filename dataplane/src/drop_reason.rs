@@ -97,6 +97,7 @@ drop_reasons! {
     VtepUnreachable = "vtep_unreachable", "The destination's node has no VTEP, or none in a family we have.";
     PortUnattached = "port_unattached", "The destination pod has no interface attached (yet).";
     NeighbourUnresolved = "neighbour_unresolved", "The MAC of the destination pod is not known yet.";
+    UnderlayUnresolved = "underlay_unresolved", "The MAC of the next hop towards the destination's node is not known (yet).";
     TxCongested = "tx_congested", "The way out refused the packet because its queue is full.";
     TxFailed = "tx_failed", "The way out refused the packet.";
     NoBuffer = "no_buffer", "No packet memory was free.";

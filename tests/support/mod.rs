@@ -132,6 +132,14 @@ pub(crate) fn status(lab: &Lab, side: Side) -> Status {
     must(lab.status(side))
 }
 
+/// Waits until every weir on a raw underlay knows its next hops; others have none to know.
+pub(crate) fn wait_for_next_hops(lab: &Lab) {
+    for side in Side::ALL.into_iter().filter(|side| lab.weir(*side).is_some()) {
+        let known = |status: &Status| !status.peers.iter().any(|peer| peer.state.starts_with("unresolved"));
+        must(lab.wait_for(side, Duration::from_secs(5), "next hops", known));
+    }
+}
+
 /// Packets dropped for that reason so far.
 pub(crate) fn drops(lab: &Lab, side: Side, reason: &str) -> u64 {
     status(lab, side).drops.get(reason).copied().unwrap_or(0)

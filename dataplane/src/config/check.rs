@@ -10,7 +10,9 @@ use vxlan::{Mac, Vni};
 
 use super::addresses::{derived_mac, gateway_address, host_v4, host_v6};
 use super::attachment::{Attachment, AttachmentRequest, unicast_mac};
-use super::checked::{Config, Conntrack, Control, Gateway, Limits, Log, Scheduling, State, Underlay, Vtep};
+use super::checked::{
+    Config, Conntrack, Control, Gateway, Limits, Log, Scheduling, State, Underlay, UnderlayKind, Vtep,
+};
 use super::error::{ConfigError, Problem};
 use super::located::{Located, Place};
 use super::raw::{RawAttachment, RawConfig, RawConntrack, RawGateway, RawScheduling, RawUnderlay};
@@ -156,6 +158,13 @@ impl Check<'_> {
     }
 
     fn underlay(&mut self, raw: &RawUnderlay) -> Underlay {
+        if raw.ring.value && raw.kind != UnderlayKind::AfPacket {
+            let message = format!(
+                "is for `kind: af_packet` alone, and the kind is {}: expected false",
+                raw.kind.name()
+            );
+            self.problem(raw.ring.place, "underlay.ring", message);
+        }
         let vni = self.number("underlay.vni", &raw.vni, 0, Vni::MAX.get());
         Underlay {
             kind: raw.kind,
@@ -172,6 +181,7 @@ impl Check<'_> {
             checksum: raw.checksum,
             segmentation: raw.segmentation,
             source_ports: self.number("underlay.source_ports", &raw.source_ports, 1u16, 256),
+            ring: raw.ring.value,
             strict_reserved: raw.strict_reserved,
         }
     }

@@ -95,6 +95,8 @@ pub struct Underlay {
     pub segmentation: Segmentation,
     /// Number of sockets, and so of outer source ports, 1 to 256; the raw kinds have no sockets to send from.
     pub source_ports: u16,
+    /// Whether packet sockets receive by a ring.
+    pub ring: bool,
     /// Whether packets with reserved bits set are dropped.
     pub strict_reserved: bool,
 }

@@ -46,6 +46,10 @@ pub(super) fn source_ports() -> Located<u64> {
     16.into()
 }
 
+pub(super) fn ring() -> Located<bool> {
+    false.into()
+}
+
 pub(super) fn gateway_interface() -> Located<String> {
     "weir0".to_owned().into()
 }

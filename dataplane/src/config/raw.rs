@@ -125,6 +125,10 @@ pub(super) struct RawUnderlay {
     #[serde(default = "defaults::source_ports")]
     #[schemars(range(min = 1, max = 256))]
     pub(super) source_ports: Located<u64>,
+    /// Whether `af_packet` receives by a ring (TPACKET_V3). It costs the worker less where nodes send many small packets,
+    /// and every packet up to a millisecond, which is how long the kernel keeps frames back. Only for `af_packet`.
+    #[serde(default = "defaults::ring")]
+    pub(super) ring: Located<bool>,
     /// Whether VXLAN packets with reserved bits set are dropped, as Linux does. RFC 7348 wants them ignored.
     #[serde(default)]
     pub(super) strict_reserved: bool,
@@ -265,7 +269,7 @@ all_defaults! {
         kind: defaults::underlay_kind(), address: None, address_v6: None, interface: None, mtu: None,
         port: defaults::port(), vni: defaults::vni(), checksum: defaults::checksum(),
         segmentation: defaults::segmentation(),
-        source_ports: defaults::source_ports(), strict_reserved: false,
+        source_ports: defaults::source_ports(), ring: defaults::ring(), strict_reserved: false,
     }
     RawGateway { interface: defaults::gateway_interface(), mac: None, addresses: Vec::new(), mtu: None }
     RawControl { socket: defaults::socket() }

@@ -160,6 +160,8 @@ fn messages() {
         "node: a\nbogus: 1",
         "node: a\nunderlay: {adress: 192.0.2.1}",
         "node: a\nunderlay: {kind: udpp}",
+        "node: a\nunderlay: {ring: true}",
+        "node: a\nunderlay: {kind: af_xdp, ring: true}",
         "node: a\nunderlay: {kind: xdp}",
         "node: a\nunderlay: 8472",
         "node: a\nunderlay: {port: abc}",

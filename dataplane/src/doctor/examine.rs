@@ -173,7 +173,7 @@ fn packet(facts: &Facts, note: &mut impl FnMut(Finding)) {
         "af_packet",
         &facts.packet,
         Standing::Missing,
-        "for pods attached by veths: recvmmsg and sendmmsg with vnet headers",
+        "for pods attached by veths, and for `underlay.kind: af_packet`: recvmmsg and sendmmsg with vnet headers",
         "run `modprobe af_packet`, give weir CAP_NET_RAW, or attach pods by TAPs",
     ));
     note(feature(
@@ -187,7 +187,7 @@ fn packet(facts: &Facts, note: &mut impl FnMut(Finding)) {
         "af_packet_ring",
         &facts.packet_rings,
         Standing::Missing,
-        "TPACKET_V3 is not used: a block is handed over when full or after a millisecond, which every answer would wait",
+        "TPACKET_V3 is used by `underlay: {kind: af_packet, ring: true}` alone: a block is handed over when full or after a millisecond, which every answer would wait",
         "nothing needs it",
     ));
     note(feature(

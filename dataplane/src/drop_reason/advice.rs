@@ -135,6 +135,7 @@ impl DropReason {
             | Self::VtepUnreachable
             | Self::PortUnattached
             | Self::NeighbourUnresolved
+            | Self::UnderlayUnresolved
             | Self::TxCongested
             | Self::TxFailed
             | Self::NoBuffer => Group::Forwarding,
@@ -256,7 +257,10 @@ impl DropReason {
             }
             Self::PortUnattached => "The pods in `weir status`: what the attachment waits for.",
             Self::NeighbourUnresolved => {
-                "Whether the pod's end of the wire is up and has the pod's address; or give its MAC with the attachment. On a whole-frame underlay: the next hop of a VTEP."
+                "Whether the pod's end of the wire is up and has the pod's address; or give its MAC with the attachment."
+            }
+            Self::UnderlayUnresolved => {
+                "Whether the node is up and on the network: `ip route get` its underlay address and `ip neighbour` show what the kernel knows, and the route has to lead over `underlay.interface`."
             }
             Self::TxCongested => "The receiving pod or the underlay is slower than its senders.",
             Self::TxFailed => {

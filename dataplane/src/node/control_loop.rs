@@ -10,12 +10,14 @@ use vxlan::encap::OuterChecksum;
 use super::attachments::Attachments;
 use super::identity::{self, Identity};
 use super::lock::InstanceLock;
+use super::next_hops::Resolver;
 use super::{Died, Event, StartError, open};
 use crate::config::{Attachment, Config};
 use crate::conntrack::ConntrackConfig;
 use crate::control::{DetachTarget, StateStatus, StateSummary};
 use crate::fragments::FragConfig;
 use crate::pipeline::{Role, Settings};
+use crate::ports::raw::PortHold;
 use crate::state::{Refresh, StateFollower, Watcher};
 use crate::sys::scheduling;
 use crate::tables::{EndpointIds, Publisher};
@@ -35,6 +37,12 @@ const POOL_FRAMES: usize = 4096;
 pub(super) struct Trunks {
     pub(super) gateway: AttachedPort,
     pub(super) underlay: AttachedPort,
+    /// What the status calls it.
+    pub(super) underlay_name: String,
+    /// Of a raw underlay: who finds the next hops.
+    pub(super) resolver: Option<Resolver>,
+    /// Of a raw underlay: its UDP port.
+    pub(super) _hold: Option<PortHold>,
     pub(super) gateway_mtu: u16,
     /// The gateway's interface was deleted.
     pub(super) gateway_lost: bool,
@@ -228,6 +236,7 @@ impl ControlLoop {
             }
         }
         self.regain_gateway();
+        self.tend_next_hops();
         let generation = self.publisher.current();
         self.attachments.tend(gone, &mut self.workers, self.identity.as_ref(), generation.as_deref());
     }

@@ -10,7 +10,8 @@ use policy_compiler::{Compiled, Diagnostic};
 
 use super::control_loop::{ControlLoop, Trunks};
 use super::identity::{self, Identity};
-use super::{StartError, open};
+use super::open::OpenedUnderlay;
+use super::{StartError, next_hops, open};
 use crate::config::OnInvalid;
 use crate::control::{StateStatus, StateSummary};
 use crate::pipeline::{Binding, PortId, Role};
@@ -122,8 +123,11 @@ impl ControlLoop {
             contradictions = identity::cut_contradictions(&mut vteps);
         }
         let number = self.number + 1;
-        let generation = match Generation::new(number, &compiled, identity.own.clone(), vteps, &mut self.ids)
-        {
+        let mut own = identity.own.clone();
+        if let Some(resolver) = self.trunks.as_mut().and_then(|trunks| trunks.resolver.as_mut()) {
+            own.take_next_hops(resolver.resolve(&next_hops::addresses(&vteps)));
+        }
+        let generation = match Generation::new(number, &compiled, own, vteps, &mut self.ids) {
             Ok(generation) => generation,
             Err(error) => {
                 self.reject(vec![error.to_string()]);
@@ -155,6 +159,23 @@ impl ControlLoop {
         self.sum_up(&compiled);
         self.cluster = Some(compiled.cluster);
         Ok(())
+    }
+
+    /// Has outer frames go where the kernel would send them by now.
+    pub(super) fn tend_next_hops(&mut self) {
+        let resolver = self.trunks.as_mut().and_then(|trunks| trunks.resolver.as_mut());
+        let (Some(resolver), Some(generation)) = (resolver, self.publisher.current()) else { return };
+        let Some(next_hops) = resolver.tend(&generation) else { return };
+        self.number += 1;
+        tracing::info!(
+            node = self.config.node,
+            generation = self.number,
+            known = next_hops.peers.len(),
+            "next hops on the underlay changed"
+        );
+        self.publisher.publish(generation.rerouted(self.number, next_hops));
+        self.workers.wake();
+        self.summary.generation = self.number;
     }
 
     fn sum_up(&mut self, compiled: &Compiled) {
@@ -225,9 +246,18 @@ impl ControlLoop {
         let gateway_mtu = self.config.gateway.mtu.unwrap_or(identity.pod_mtu);
         let gateway = open::gateway(&self.config, identity, gateway_mtu, self.workers.count())
             .map_err(|error| StartError::Gateway { name: self.config.gateway.interface.clone(), error })?;
-        let underlay = self.hand_over(Role::UnderlayDatagram, underlay, None, u16::MAX)?;
+        let OpenedUnderlay { name, queues, role, resolver, hold } = underlay;
+        let underlay = self.hand_over(role, queues, None, u16::MAX)?;
         let gateway = self.hand_over(Role::Node, gateway.queues, gateway.mac, gateway_mtu)?;
-        self.trunks = Some(Trunks { gateway, underlay, gateway_mtu, gateway_lost: false });
+        self.trunks = Some(Trunks {
+            gateway,
+            underlay,
+            underlay_name: name,
+            resolver,
+            _hold: hold,
+            gateway_mtu,
+            gateway_lost: false,
+        });
         Ok(())
     }
 

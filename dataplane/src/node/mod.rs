@@ -15,6 +15,7 @@ mod control_loop;
 mod identity;
 mod in_force;
 mod lock;
+mod next_hops;
 mod open;
 mod requests;
 mod status;

@@ -8,8 +8,12 @@ use ipnet::IpNet;
 use vxlan::mac::Mac;
 
 use super::identity::Identity;
-use crate::config::{Attachment, AttachmentKind, Config, Segmentation};
+use super::next_hops::Resolver;
+use crate::config::{Attachment, AttachmentKind, Config, Segmentation, UnderlayKind};
+use crate::pipeline::Role;
 use crate::ports::af_packet::AfPacketPort;
+use crate::ports::af_xdp::{AfXdpConfig, AfXdpPort};
+use crate::ports::raw::{self, AfPacketUnderlay, PortHold, RawConfig};
 use crate::ports::tap::{TapConfig, TapPort};
 use crate::ports::udp::{UdpConfig, UdpUnderlay};
 use crate::ports::{Capabilities, Port};
@@ -68,17 +72,61 @@ pub(super) fn gateway(config: &Config, identity: &Identity, mtu: u16, queues: us
     Ok(Opened { queues: boxed(ports), mac: Some(config.gateway.mac) })
 }
 
-/// The underlay's sockets.
-pub(super) fn underlay(
-    config: &Config,
-    identity: &Identity,
-    queues: usize,
-) -> io::Result<Vec<Box<dyn Port>>> {
-    let own = &identity.own;
-    if config.underlay.kind.is_raw() {
-        let text = format!("underlay.kind {} cannot be opened yet: use udp", config.underlay.kind.name());
-        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+/// The underlay, and what has to last as long as it.
+pub(super) struct OpenedUnderlay {
+    /// What the status calls it.
+    pub(super) name: String,
+    /// A queue for each worker.
+    pub(super) queues: Vec<Box<dyn Port>>,
+    /// What the pipeline has to do with its frames.
+    pub(super) role: Role,
+    /// Of a raw underlay: who finds the next hops.
+    pub(super) resolver: Option<Resolver>,
+    /// Of a raw underlay: what keeps the kernel from answering on the UDP port.
+    pub(super) hold: Option<PortHold>,
+}
+
+/// The underlay.
+pub(super) fn underlay(config: &Config, identity: &Identity, queues: usize) -> io::Result<OpenedUnderlay> {
+    match config.underlay.kind {
+        UnderlayKind::Udp => {
+            let queues = datagrams(config, identity, queues)?;
+            let name = format!("udp:{}", config.underlay.port);
+            Ok(OpenedUnderlay { name, queues, role: Role::UnderlayDatagram, resolver: None, hold: None })
+        }
+        UnderlayKind::AfPacket | UnderlayKind::AfXdp => whole_frames(config, identity, queues),
     }
+}
+
+/// A raw underlay on the one interface that has its addresses.
+fn whole_frames(config: &Config, identity: &Identity, queues: usize) -> io::Result<OpenedUnderlay> {
+    let own = &identity.own;
+    let v4 = own.underlay_v4.map(|underlay| underlay.address.into());
+    let v6 = own.underlay_v6.map(|underlay| underlay.address.into());
+    let locals: Vec<IpAddr> = v4.into_iter().chain(v6).collect();
+    let hold = PortHold::take(&locals, config.underlay.port)?;
+    let interface = raw::interface_of(config.underlay.interface.as_deref(), &locals)?;
+    let name = interface.clone();
+    let port = config.underlay.port;
+    let (queues, info) = if config.underlay.kind == UnderlayKind::AfXdp {
+        let wanted = AfXdpConfig { interface, locals: locals.clone(), port };
+        let ports = AfXdpPort::open_queues(&wanted, queues)?;
+        let info = first(&ports)?.info();
+        (boxed(ports), info)
+    } else {
+        let wanted = RawConfig { interface, locals: locals.clone(), port, ring: config.underlay.ring };
+        let ports = AfPacketUnderlay::open_queues(&wanted, queues)?;
+        let info = first(&ports)?.info();
+        (boxed(ports), info)
+    };
+    let resolver = Resolver::new(info.index, Mac(info.mac), locals)?;
+    let (resolver, hold) = (Some(resolver), Some(hold));
+    Ok(OpenedUnderlay { name, queues, role: Role::UnderlayFrame, resolver, hold })
+}
+
+/// The underlay's sockets.
+fn datagrams(config: &Config, identity: &Identity, queues: usize) -> io::Result<Vec<Box<dyn Port>>> {
+    let own = &identity.own;
     let wanted = UdpConfig {
         local_v4: own.underlay_v4.map(|underlay| underlay.address),
         local_v6: own.underlay_v6.map(|underlay| underlay.address),

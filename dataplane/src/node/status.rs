@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vxlan::fdb::Fdb;
 use vxlan::mtu::{OVERHEAD_IPV4, OVERHEAD_IPV6};
+use vxlan::vtep::Vtep;
 
 use super::attachments::Entry;
 use super::control_loop::ControlLoop;
@@ -28,7 +29,10 @@ impl ControlLoop {
             state: StateSummary { generation: self.publisher.in_force(), ..self.summary.clone() },
             pods: self.pods(generation.as_deref()),
             waiting: self.waiting(),
-            peers: generation.as_deref().map(|generation| self.peers(&generation.fdb)).unwrap_or_default(),
+            peers: generation
+                .as_deref()
+                .map(|generation| self.peers(&generation.fdb, &generation.own))
+                .unwrap_or_default(),
             ports: self.ports(),
             workers: self.workers.iter().enumerate().map(|(index, view)| worker(index, &view)).collect(),
             packets: PacketCounts::from(&counters),
@@ -82,7 +86,7 @@ impl ControlLoop {
         waiting.map(|waiting| format!("{}: {}", waiting.name, waiting.reason)).collect()
     }
 
-    fn peers(&self, known: &Fdb) -> Vec<PeerStatus> {
+    fn peers(&self, known: &Fdb, own: &OwnNode) -> Vec<PeerStatus> {
         let nodes = self.cluster.iter().flat_map(|cluster| &cluster.nodes);
         nodes
             .filter(|node| node.name != self.config.node)
@@ -92,6 +96,9 @@ impl ControlLoop {
                     None => "no VTEP: the Node has no flannel annotations with a VtepMAC and a public-ip",
                     Some(vtep) if !known.iter().any(|(_, known)| known.name == vtep.name) => {
                         "cut off: contradicts another node"
+                    }
+                    Some(vtep) if self.has_no_next_hop(vtep, own) => {
+                        "unresolved: the next hop's MAC is not known (underlay_unresolved)"
                     }
                     Some(_) if node.pod_cidrs.is_empty() => "no pods: the Node has no podCIDR",
                     Some(_) => "ready",
@@ -113,12 +120,20 @@ impl ControlLoop {
             .collect()
     }
 
+    /// Whether a raw underlay knows no MAC on the way to an address of the node.
+    fn has_no_next_hop(&self, vtep: &Vtep, own: &OwnNode) -> bool {
+        let v4 = vtep.underlay_v4.filter(|_| own.underlay_v4.is_some()).map(IpAddr::V4);
+        let v6 = vtep.underlay_v6.filter(|_| own.underlay_v6.is_some()).map(IpAddr::V6);
+        let mut addresses = v4.into_iter().chain(v6);
+        self.config.underlay.kind.is_raw()
+            && addresses.any(|address| !own.underlay_neighbours.contains_key(&address))
+    }
+
     fn ports(&self) -> Vec<PortStatus> {
         let mut ports = Vec::new();
         if let Some(trunks) = &self.trunks {
-            let underlay = format!("udp:{}", self.config.underlay.port);
             ports.push(port(&self.config.gateway.interface, "tap", &trunks.gateway));
-            ports.push(port(&underlay, "udp", &trunks.underlay));
+            ports.push(port(&trunks.underlay_name, self.config.underlay.kind.name(), &trunks.underlay));
         }
         for entry in self.attachments.iter() {
             if let Some(live) = &entry.live {

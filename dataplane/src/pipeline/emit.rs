@@ -7,13 +7,14 @@
 //! underlay all outer headers.
 
 use vxlan::ecn;
-use vxlan::encap::{OUTER_BYTES_V4, OUTER_BYTES_V6, OuterConfig, write_outer};
+use vxlan::encap::{OUTER_BYTES_V4, OUTER_BYTES_V6, OuterChecksum, OuterConfig, write_outer};
 use vxlan::entropy;
 use vxlan::mac::Mac;
 use vxlan::mtu::Family;
 use vxlan::vtep::TunnelPath;
 use vxlan::wire::ethernet;
 use vxlan::wire::headers::{IpHeaders, PROTOCOL_TCP, PROTOCOL_UDP};
+use vxlan::wire::udp;
 use vxlan::wire::vxlan as header;
 
 use super::Pipeline;
@@ -24,6 +25,9 @@ use crate::offload::{self, Open};
 use crate::ports::Capabilities;
 use crate::tables::{Generation, OwnNode};
 use crate::time::Timestamp;
+
+/// Where the checksum stands in a UDP header.
+const UDP_CHECKSUM: u16 = 6;
 
 /// What the pipeline wants sent: a batch for each port.
 #[derive(Default)]
@@ -125,6 +129,8 @@ pub(super) struct Way {
 struct Tunnel {
     path: TunnelPath,
     whole_frames: bool,
+    /// Whether the outer checksum is left to whoever sends the frame.
+    checksum_outside: bool,
     /// The next hop's MAC, where it is known and outer frames are built here.
     next_hop: Option<Mac>,
 }
@@ -151,7 +157,12 @@ impl Way {
         Self {
             port: underlay.id,
             capabilities: if whole_frames { Capabilities::default() } else { underlay.capabilities },
-            tunnel: Some(Tunnel { path, whole_frames, next_hop }),
+            tunnel: Some(Tunnel {
+                path,
+                whole_frames,
+                checksum_outside: whole_frames && underlay.capabilities.checksum,
+                next_hop,
+            }),
         }
     }
 
@@ -329,7 +340,13 @@ impl Pipeline {
         };
         let src = src.ok_or(DropReason::VtepUnreachable)?;
         // Not to everybody on the segment: that would be flooding.
-        let dest_mac = tunnel.next_hop.ok_or(DropReason::NeighbourUnresolved)?;
+        let dest_mac = tunnel.next_hop.ok_or(DropReason::UnderlayUnresolved)?;
+        // Over IPv6 a sum is never left out: a kernel VTEP drops what has none.
+        let checksum = match (self.settings.outer_checksum, path.underlay) {
+            (OuterChecksum::Zero, Family::V4) => OuterChecksum::Zero,
+            _ if tunnel.checksum_outside => OuterChecksum::PseudoHeader,
+            _ => OuterChecksum::Compute,
+        };
         let config = OuterConfig {
             source_mac: own.underlay_mac,
             dest_mac,
@@ -340,7 +357,7 @@ impl Pipeline {
             vni: self.settings.vni,
             tos,
             ttl: 64,
-            checksum: self.settings.outer_checksum,
+            checksum,
             identification: 0,
         };
         let (outer, inner) = frame
@@ -349,7 +366,12 @@ impl Pipeline {
             .then(|| frame.bytes_mut().split_at_mut_checked(room))
             .flatten()
             .ok_or(DropReason::TooBig)?;
-        write_outer(outer, inner, &config).map_err(|_| DropReason::TooBig)
+        write_outer(outer, inner, &config).map_err(|_| DropReason::TooBig)?;
+        if checksum == OuterChecksum::PseudoHeader {
+            let start = (room - header::HEADER_BYTES - udp::HEADER_BYTES) as u16;
+            frame.checksum = Checksum::Partial { start, offset: UDP_CHECKSUM };
+        }
+        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@ use crate::buffer::{Batch, Frame, Pool};
 use crate::sys::mmsg::{Datagram, Message, Outgoing};
 use crate::sys::netlink::{Link, Netlink};
 use crate::sys::packet_socket::{self, Arrival, PacketSocket, VlanTag};
-use crate::sys::vnet::{self, VNET_LEN};
+use crate::sys::vnet::{self, VNET_LEN, VnetHeader};
 
 const ADDRESSES_LEN: usize = 12;
 
@@ -93,7 +93,7 @@ impl AfPacketPort {
     /// # Errors
     /// There is no such interface, or a capability is missing; the text says which.
     pub fn open_to_send(interface: &str) -> io::Result<Self> {
-        let (socket, link, _) = Self::begin(interface)?;
+        let (socket, link, _) = begin(interface)?;
         socket.bind_to_send(link.index).map_err(|error| explain(interface, &error))?;
         Ok(Self { receives: false, ..Self::with(socket, &link, None) })
     }
@@ -101,7 +101,7 @@ impl AfPacketPort {
     /// Another queue of an interface that is open.
     fn open_beside(name: &str, group: Option<u16>) -> io::Result<Self> {
         let Some(group) = group else { return Self::open_to_send(name) };
-        let (socket, link, netlink) = Self::begin(name)?;
+        let (socket, link, netlink) = begin(name)?;
         // Bound and not yet in the group it would receive a second copy of every frame.
         let join = || -> io::Result<()> {
             socket.mute()?;
@@ -121,7 +121,7 @@ impl AfPacketPort {
     }
 
     fn open_here(name: &str) -> io::Result<Self> {
-        let (socket, link, netlink) = Self::begin(name)?;
+        let (socket, link, netlink) = begin(name)?;
         netlink.ensure_ingress_drop(link.index).map_err(|error| {
             io::Error::new(
                 error.kind(),
@@ -135,18 +135,6 @@ impl AfPacketPort {
         // Only a veth has another end; for anything else there is nothing to know.
         let peer_mac = netlink.peer_mac(link.index).unwrap_or(None);
         Ok(Self::with(socket, &link, peer_mac))
-    }
-
-    fn begin(name: &str) -> io::Result<(PacketSocket, Link, Netlink)> {
-        let netlink = Netlink::open()?;
-        let Some(link) = netlink.link(name)? else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("no interface {name} ({})", interface::listing()),
-            ));
-        };
-        let socket = PacketSocket::open().map_err(|error| explain(name, &error))?;
-        Ok((socket, link, netlink))
     }
 
     fn with(socket: PacketSocket, link: &Link, peer_mac: Option<[u8; 6]>) -> Self {
@@ -225,12 +213,27 @@ impl Port for AfPacketPort {
     }
 }
 
+/// A socket that is not bound yet, for an interface that is there.
+pub(super) fn begin(name: &str) -> io::Result<(PacketSocket, Link, Netlink)> {
+    let netlink = Netlink::open()?;
+    let Some(link) = netlink.link(name)? else {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("no interface {name} ({})", interface::listing()),
+        ));
+    };
+    let socket = PacketSocket::open().map_err(|error| explain(name, &error))?;
+    Ok((socket, link, netlink))
+}
+
 /// Makes a received message the frame it was on the wire; false where its metadata makes no sense.
-fn restore(frame: &mut Frame, message: &Message<'_>, vlan: Option<VlanTag>) -> bool {
+pub(super) fn restore(frame: &mut Frame, message: &Message<'_>, vlan: Option<VlanTag>) -> bool {
     let Some(header) = frame.bytes().first_chunk::<VNET_LEN>().copied() else { return false };
-    if message.truncated || !frame.pull_front(VNET_LEN) {
-        return false;
-    }
+    !message.truncated && frame.pull_front(VNET_LEN) && describe(frame, header, vlan)
+}
+
+/// Gives a frame what its vnet header says and the tag that was taken out of it; false where that makes no sense.
+pub(super) fn describe(frame: &mut Frame, header: VnetHeader, vlan: Option<VlanTag>) -> bool {
     let Ok((checksum, gso)) = vnet::decode(header, frame.len()) else { return false };
     frame.checksum = checksum;
     frame.gso = gso;
@@ -248,7 +251,8 @@ fn insert_tag(frame: &mut Frame, tag: VlanTag) -> bool {
     true
 }
 
-fn explain(name: &str, error: &io::Error) -> io::Error {
+/// Why the interface cannot be opened, for people.
+pub(super) fn explain(name: &str, error: &io::Error) -> io::Error {
     let reason = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => ": CAP_NET_RAW is missing in its network namespace",
         Some(libc::EAFNOSUPPORT) => ": the kernel has no packet sockets (`modprobe af_packet`)",

@@ -14,6 +14,7 @@
 //! | `af_packet` | [`af_packet`] | the host end of a pod's veth | checksum, TCP and UDP super-packets |
 //! | `af_xdp` | [`af_xdp`] | the underlay's NIC, whole frames | none |
 //! | `udp` | [`udp`] | the underlay | TCP super-packets, from Linux 6.17 |
+//! | `af_packet` | [`raw`] | the underlay, as whole frames | outer checksum |
 //! | `memory` | [`memory`] | tests, benches, labs without a kernel | as asked for |
 
 pub mod af_packet;
@@ -21,6 +22,7 @@ pub mod af_xdp;
 mod datagrams;
 pub mod interface;
 pub mod memory;
+pub mod raw;
 pub mod tap;
 pub mod udp;
 

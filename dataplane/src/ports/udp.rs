@@ -341,7 +341,8 @@ fn sums(wanted: bool, address: IpAddr) -> bool {
     wanted || address.is_ipv6()
 }
 
-fn explain(at: SocketAddr, error: &io::Error) -> io::Error {
+/// Why the port of an address cannot be had, for people.
+pub(super) fn explain(at: SocketAddr, error: &io::Error) -> io::Error {
     let reason = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             ": another weir or a kernel vxlan device holds the port; `ss -lunp 'sport = :{0}'` shows a process, \

@@ -107,6 +107,11 @@ impl PacketSocket {
         )
     }
 
+    /// Receives only what `program` lets through, from now on.
+    pub fn filter(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        socket::filter_arrivals(self.0.as_fd(), program)
+    }
+
     /// Receives nothing, though bound, until [`PacketSocket::unmute`].
     pub fn mute(&self) -> io::Result<()> {
         socket::discard_arrivals(self.0.as_fd())
@@ -115,6 +120,12 @@ impl PacketSocket {
     /// Receives again.
     pub fn unmute(&self) -> io::Result<()> {
         socket::accept_arrivals(self.0.as_fd())
+    }
+
+    /// The error that waits on the socket, which is then gone from there.
+    pub fn take_error(&self) -> Option<io::Error> {
+        let number = socket::value(self.0.as_fd(), libc::SOL_SOCKET, libc::SO_ERROR).unwrap_or(0);
+        (number != 0).then(|| io::Error::from_raw_os_error(number))
     }
 
     /// False once the interface the socket was bound to has been deleted.
@@ -158,7 +169,7 @@ impl Arrival {
         let mut arrival = Self::default();
         for control in message.control.clone() {
             match (control.level, control.kind) {
-                (libc::SOL_PACKET, libc::PACKET_AUXDATA) => arrival.vlan = vlan_tag(&control),
+                (libc::SOL_PACKET, libc::PACKET_AUXDATA) => arrival.vlan = tag_of(&control),
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => arrival.losses = control.int(),
                 _ => {}
             }
@@ -168,18 +179,18 @@ impl Arrival {
 }
 
 /// The tag in `struct tpacket_auxdata`: status at 0, control information at 16, protocol at 18.
-fn vlan_tag(control: &ControlMessage<'_>) -> Option<VlanTag> {
+fn tag_of(control: &ControlMessage<'_>) -> Option<VlanTag> {
+    let half = |at: usize| Some(u16::from_ne_bytes(*control.data.get(at..)?.first_chunk()?));
+    vlan_tag(control.int()?, half(16)?, half(18)?)
+}
+
+/// The tag that a frame's status, control information and protocol (`TP_STATUS_VLAN_…`) say was taken out of it.
+pub(super) fn vlan_tag(status: u32, tci: u16, protocol: u16) -> Option<VlanTag> {
     const DEFAULT_PROTOCOL: u16 = 0x8100;
-    let status = control.int()?;
     if status & libc::TP_STATUS_VLAN_VALID == 0 {
         return None;
     }
-    let tci = u16::from_ne_bytes(*control.data.get(16..)?.first_chunk()?);
-    let protocol = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
-        DEFAULT_PROTOCOL
-    } else {
-        u16::from_ne_bytes(*control.data.get(18..)?.first_chunk()?)
-    };
+    let protocol = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 { DEFAULT_PROTOCOL } else { protocol };
     let [p0, p1] = protocol.to_be_bytes();
     let [t0, t1] = tci.to_be_bytes();
     Some([p0, p1, t0, t1])
@@ -198,7 +209,7 @@ mod tests {
     }
 
     fn tag(data: &[u8]) -> Option<VlanTag> {
-        vlan_tag(&ControlMessage { level: libc::SOL_PACKET, kind: libc::PACKET_AUXDATA, data })
+        tag_of(&ControlMessage { level: libc::SOL_PACKET, kind: libc::PACKET_AUXDATA, data })
     }
 
     #[test]

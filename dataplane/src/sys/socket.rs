@@ -82,7 +82,12 @@ pub fn losses(fd: BorrowedFd<'_>) -> io::Result<u32> {
 /// Makes the kernel discard everything that arrives at the socket (a one-instruction filter): for sockets
 /// that only send, whose port would else collect what strangers send to it.
 pub fn discard_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
-    attach(fd, libc::SO_ATTACH_FILTER, &mut [statement(RETURN_CONSTANT, 0)])
+    filter_arrivals(fd, &[statement(RETURN_CONSTANT, 0)])
+}
+
+/// Lets the kernel hand over only what the program (classic BPF) returns bytes of, in place of an earlier program.
+pub fn filter_arrivals(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    attach(fd, libc::SO_ATTACH_FILTER, program)
 }
 
 /// Has the sockets that share a port receive by the source port of what arrives: the one of number `port % count`, in
@@ -98,9 +103,9 @@ pub fn choose_by_source_port(fd: BorrowedFd<'_>, ipv6: bool, count: usize) -> io
     const IP_HEADER: u32 = 0_u32.wrapping_sub(0x10_0000);
     let source_port = IP_HEADER.wrapping_add(if ipv6 { 40 } else { 20 });
     let count = u32::try_from(count.max(1)).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut program =
+    let program =
         [statement(LOAD_HALF_WORD, source_port), statement(MODULO, count), statement(RETURN_RESULT, 0)];
-    attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &mut program)
+    attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
 }
 
 const RETURN_CONSTANT: u16 = 0x06;
@@ -110,11 +115,12 @@ const fn statement(code: u16, k: u32) -> libc::sock_filter {
 }
 
 /// Gives the socket a classic BPF program (`linux/filter.h`).
-fn attach(fd: BorrowedFd<'_>, option: i32, program: &mut [libc::sock_filter]) -> io::Result<()> {
+fn attach(fd: BorrowedFd<'_>, option: i32, program: &[libc::sock_filter]) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let filter = libc::sock_fprog { len, filter: program.as_mut_ptr() };
+    let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     let len = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: `filter` and the instructions it points to live to the end of the call; the kernel copies them.
+    // SAFETY: `filter` and the instructions it points to live to the end of the call; the kernel copies
+    // both and writes to neither.
     check(unsafe {
         libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const filter).cast(), len)
     })

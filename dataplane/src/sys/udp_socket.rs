@@ -83,6 +83,20 @@ impl UdpSocket {
         socket::choose_by_source_port(self.fd.as_fd(), self.local.is_ipv6(), count)
     }
 
+    /// A socket that holds `local` against others, and keeps the kernel from answering there, but receives nothing: for a
+    /// port whose datagrams come by another way.
+    ///
+    /// # Errors
+    /// As with [`UdpSocket::receiver`].
+    pub fn holder(local: SocketAddr) -> io::Result<Self> {
+        let socket = Self::unbound(local)?;
+        // Else the kernel would cut trains into their datagrams before it discards them. A kernel that cannot does not.
+        let _ = socket.set(libc::SOL_UDP, libc::UDP_GRO, 1);
+        socket::discard_arrivals(socket.fd.as_fd())?;
+        socket.bind()?;
+        Ok(socket)
+    }
+
     /// Where it is bound.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -114,6 +114,15 @@ pub fn encode(frame: &Frame) -> VnetHeader {
     [flags, kind, headers0, headers1, size0, size1, start0, start1, offset0, offset1]
 }
 
+/// The header of a train of UDP datagrams with `size` bytes of payload each, whose UDP header begins at `udp`.
+pub fn encode_train(size: u16, udp: u16) -> VnetHeader {
+    let [size0, size1] = size.to_ne_bytes();
+    let [start0, start1] = udp.to_ne_bytes();
+    let [offset0, offset1] = UDP_CHECKSUM_OFFSET.to_ne_bytes();
+    let [headers0, headers1] = udp.saturating_add(UDP_LEN as u16).to_ne_bytes();
+    [FLAG_NEEDS_CSUM, GSO_UDP_L4, headers0, headers1, size0, size1, start0, start1, offset0, offset1]
+}
+
 /// Bytes of all headers of a super-packet: how much the kernel lays out in one piece. 0 where unknown.
 fn header_len(frame: &Frame, kind: GsoKind, transport: usize) -> u16 {
     let len = match kind {

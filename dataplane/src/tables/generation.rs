@@ -63,6 +63,15 @@ pub struct OwnNode {
     pub underlay_mac: Mac,
 }
 
+/// What outer frames that weir itself builds have in front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHops {
+    /// Our own MAC on the underlay.
+    pub own: Mac,
+    /// For VTEPs' underlay addresses, the MAC of whoever is next on the way there.
+    pub peers: HashMap<IpAddr, Mac, ahash::RandomState>,
+}
+
 /// One address family of the underlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Underlay<A> {
@@ -73,6 +82,12 @@ pub struct Underlay<A> {
 }
 
 impl OwnNode {
+    /// Has outer frames carry these MACs.
+    pub fn take_next_hops(&mut self, NextHops { own, peers }: NextHops) {
+        self.underlay_mac = own;
+        self.underlay_neighbours = peers;
+    }
+
     /// False for the node's own addresses, and for those outside its pod subnets where it has any of that family.
     pub fn may_be_pod(&self, address: IpAddr) -> bool {
         let mut subnets =
@@ -134,6 +149,7 @@ pub enum Party {
 }
 
 /// Everything a packet is judged and forwarded by.
+#[derive(Clone)]
 pub struct Generation {
     /// 1 for the first, then upwards.
     pub number: u64,
@@ -288,6 +304,14 @@ impl Generation {
             unreachable,
             strays,
         })
+    }
+
+    /// The same under another number, with these MACs of ours and of the next hops on the underlay.
+    #[must_use]
+    pub fn rerouted(&self, number: u64, next_hops: NextHops) -> Self {
+        let mut other = Self { number, ..self.clone() };
+        other.own.take_next_hops(next_hops);
+        other
     }
 
     /// Who has `address`.

@@ -9,6 +9,6 @@ mod generation;
 mod publish;
 
 pub use generation::{
-    Endpoint, EndpointIds, EndpointIndex, Generation, OwnNode, Party, Underlay, gateway_address,
+    Endpoint, EndpointIds, EndpointIndex, Generation, NextHops, OwnNode, Party, Underlay, gateway_address,
 };
 pub use publish::{Publisher, Subscription};

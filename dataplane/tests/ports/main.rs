@@ -5,6 +5,7 @@
 
 mod af_packet;
 mod af_xdp;
+mod raw;
 mod scratch;
 mod tap;
 mod udp;

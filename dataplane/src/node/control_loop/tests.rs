@@ -176,7 +176,15 @@ fn why_the_state_is_refused_while_an_earlier_one_comes_into_force_is_logged() {
         let queues = queues.into_iter().map(|queue| -> Box<dyn Port> { Box::new(queue) }).collect();
         control.hand_over(role, queues, None, 1500).map_err(|error| error.to_string()).expect("attached")
     });
-    control.trunks = Some(Trunks { gateway, underlay, gateway_mtu: 1450, gateway_lost: false });
+    control.trunks = Some(Trunks {
+        gateway,
+        underlay,
+        underlay_name: "udp:8472".to_owned(),
+        resolver: None,
+        _hold: None,
+        gateway_mtu: 1450,
+        gateway_lost: false,
+    });
     while control.pending.is_none() {
         std::thread::sleep(SETTLE);
         if let Refresh::Compiled(compiled) = control.follower.refresh() {

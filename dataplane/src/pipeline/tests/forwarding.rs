@@ -304,7 +304,7 @@ fn a_vtep_whose_mac_is_not_known_is_sent_nothing() {
     world.own.underlay_neighbours.clear();
     world.publish();
     let packet = Ip::new(blue(v4), bee(v4), 17, udp(4000, 53, b"query"));
-    world.inject(world.blue, &packet.frame()).dropped(DropReason::NeighbourUnresolved);
+    world.inject(world.blue, &packet.frame()).dropped(DropReason::UnderlayUnresolved);
 }
 
 #[test]

@@ -287,6 +287,38 @@ fn an_outer_packet_that_never_left_the_host_is_not_held_to_its_checksum() {
     }
 }
 
+/// A packet socket tells how a super-packet inside the tunnel is to be cut.
+#[test]
+fn a_super_packet_of_a_kernel_sender_keeps_what_its_vnet_header_says() {
+    for family in FAMILIES {
+        let mut world = world(ALL);
+        open(&mut world, family);
+        let data = payload(20_000);
+        let packet = Ip::new(bee(family), blue(family), 6, tcp_with(80, 4000, ACK | PSH, &data)).by_b().df();
+        let inner = super_packet(&mut world, &packet);
+        let outer = Envelope::from_b().packet(inner.bytes());
+        let (checksum, gso) = (inner.checksum, inner.gso.map(|gso| Gso { size: 1000, ..gso }));
+        let Checksum::Partial { start, offset } = checksum else { panic!("unfinished") };
+        world.give_back(inner);
+        let mut frame = world.frame(&outer.frame());
+        (frame.checksum, frame.gso) = (Checksum::Partial { start: start + 50, offset }, gso);
+        let outcome = world.inject_frames(world.underlay, vec![frame]);
+        assert_eq!((outcome.one().checksum, outcome.one().gso), (checksum, gso));
+    }
+}
+
+/// It would be cut where the datagram inside is, not where it was joined.
+#[test]
+fn a_train_that_nobody_took_apart_is_refused() {
+    let [v4, _] = FAMILIES;
+    let mut world = World::new();
+    let packet = Ip::new(bee(v4), blue(v4), 17, udp(4000, 53, &payload(400))).by_b();
+    let mut frame = world.frame(&Envelope::from_b().frame(&packet.frame()));
+    frame.checksum = Checksum::Partial { start: 34, offset: 6 };
+    frame.gso = Some(Gso { kind: GsoKind::UdpL4, size: 100, ecn: false });
+    world.inject_frames(world.underlay, vec![frame]).dropped(DropReason::OuterInvalid);
+}
+
 #[test]
 fn an_unfinished_checksum_of_a_kernel_sender_is_finished_for_the_pod() {
     for family in FAMILIES {

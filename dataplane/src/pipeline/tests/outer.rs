@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use vxlan::decap::{OuterMeta, parse_outer};
+use vxlan::decap::{OuterMeta, UdpChecksum, parse_outer_with};
 use vxlan::mac::Mac;
 use vxlan::wire::checksum;
 
 use super::packets::{Ip, udp};
 use super::world::{A_NIC, A_V4, A_V6, B_NIC, B_V4, C_NIC, C_V6, Sent};
-use crate::buffer::Outer;
+use crate::buffer::{Checksum, Outer};
 
 /// The outside of a packet from the underlay.
 #[derive(Debug, Clone)]
@@ -66,7 +66,8 @@ impl Envelope {
     }
 }
 
-/// The outer headers and the inner frame of a packet sent to another node: all valid, with a UDP checksum.
+/// The outer headers and the inner frame of a packet sent to another node: all valid, with a UDP checksum, or with the sum
+/// of the pseudo header where the port completes it.
 #[track_caller]
 pub(super) fn opened(sent: &Sent) -> (OuterMeta, &[u8]) {
     if let Some(outer) = sent.outer {
@@ -83,11 +84,20 @@ pub(super) fn opened(sent: &Sent) -> (OuterMeta, &[u8]) {
         };
         return (meta, inner);
     }
-    let meta = parse_outer(&sent.bytes).expect("valid outer headers");
+    let meta = parse_outer_with(&sent.bytes, UdpChecksum::VerifyUnlessPartial).expect("valid outer headers");
     let at = meta.payload.start;
     assert_ne!(&sent.bytes[at - 2..at], [0, 0], "the outer checksum is there");
     let segment = &sent.bytes[at - 8..meta.payload.end];
-    assert_eq!(checksum::transport(meta.src, meta.dst, 17, segment), 0, "and right");
+    match sent.checksum {
+        Checksum::Complete => {
+            assert_eq!(checksum::transport(meta.src, meta.dst, 17, segment), 0, "and right");
+        }
+        Checksum::Partial { start, offset } => {
+            assert_eq!((usize::from(start), offset), (at - 8, 6), "left to the port");
+            let sum = checksum::pseudo_header(meta.src, meta.dst, 17, segment.len() as u32);
+            assert_eq!(sent.bytes[at - 2..at], checksum::fold(sum).to_be_bytes());
+        }
+    }
     assert_eq!(meta.payload.end, sent.bytes.len(), "no bytes after the packet");
     assert_eq!(sent.bytes[at..at + 8], [0x08, 0, 0, 0, 0, 0, 1, 0], "flags and VNI");
     (meta.clone(), &sent.bytes[at + 8..])

@@ -3,7 +3,7 @@
 //! [`Incoming`] receives into frames of the pool and afterwards answers what came with each of them: length,
 //! sender, control messages. [`Outgoing`] sends frames with a prefix (the vnet header), a destination and a
 //! traffic class each; [`Trains`] sends frames of one size to one destination as one message that the kernel cuts
-//! (`UDP_SEGMENT`). Both hold the arrays that the kernel reads and writes, made once; a call allocates
+//! (`UDP_SEGMENT`); [`Gather`] sends messages of a prefix and many pieces. All hold the arrays that the kernel reads and writes, made once; a call allocates
 //! nothing. Up to [`MESSAGES`] datagrams per call.
 //!
 //! Addresses and control messages are read as plain bytes: that part is safe code.
@@ -17,12 +17,14 @@ use control::Control;
 
 mod address;
 mod control;
+mod gather;
 mod incoming;
 mod outgoing;
 mod trains;
 
 pub use address::Address;
 pub use control::{ControlMessage, ControlMessages};
+pub use gather::{Gather, Gathered, Prefix};
 pub use incoming::{Incoming, Message};
 pub use outgoing::{Datagram, Outgoing};
 pub use trains::{TRAIN_BYTES, TRAIN_FRAMES, Train, Trains};

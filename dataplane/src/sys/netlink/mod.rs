@@ -9,6 +9,7 @@
 //! rtnetlink(7), by the crates `netlink-packet-route` and `netlink-sys`.
 
 mod address;
+mod changes;
 mod ingress_drop;
 mod link;
 mod neighbour;
@@ -25,8 +26,10 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+pub use changes::Changes;
 pub use link::{Link, Vxlan};
-pub use route::Route;
+pub use neighbour::Neighbour;
+pub use route::{NextHop, Route};
 
 /// `NLMSGERR_ATTR_MSG` of `linux/netlink.h`: the kernel's words about a refused request.
 const ERROR_MESSAGE_ATTRIBUTE: u16 = 1;

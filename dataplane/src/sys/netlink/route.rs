@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType, RouteVia,
 };
 
 use super::address::family;
-use super::{Netlink, REPLACE};
+use super::{Netlink, REPLACE, os_error};
 
 /// A unicast route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,43 @@ impl Route {
     }
 }
 
+/// Where the host would send a packet next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextHop {
+    /// Index of the link.
+    pub dev: u32,
+    /// The neighbour on that link: a router, or the destination itself.
+    pub neighbour: IpAddr,
+}
+
 impl Netlink {
+    /// Where the host sends what goes from its own address `src` to `dst`; `None` where it has no unicast route.
+    pub fn next_hop(&self, dst: IpAddr, src: IpAddr) -> io::Result<Option<NextHop>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(dst);
+        let whole = if dst.is_ipv4() { 32 } else { 128 };
+        message.header.destination_prefix_length = whole;
+        message.header.source_prefix_length = whole;
+        message.attributes =
+            vec![RouteAttribute::Destination(dst.into()), RouteAttribute::Source(src.into())];
+        let answers =
+            match self.request(|| format!("look up the route to {dst}"), Message::GetRoute(message), 0) {
+                Ok(answers) => answers,
+                Err(error) => {
+                    return match os_error(&error) {
+                        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL) => {
+                            Ok(None)
+                        }
+                        _ => Err(error),
+                    };
+                }
+            };
+        Ok(answers.iter().find_map(|answer| match answer {
+            Message::NewRoute(route) if route.header.kind == RouteType::Unicast => next_hop_of(route, dst),
+            _ => None,
+        }))
+    }
+
     /// Adds the route, in place of one to the same destination.
     pub fn add_route(&self, route: &Route) -> io::Result<()> {
         let dst = route.dst.trunc();
@@ -73,4 +110,21 @@ impl Netlink {
         )
         .map(drop)
     }
+}
+
+fn next_hop_of(route: &RouteMessage, dst: IpAddr) -> Option<NextHop> {
+    let (mut dev, mut neighbour) = (None, dst);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => dev = Some(*index),
+            RouteAttribute::Gateway(RouteAddress::Inet(address))
+            | RouteAttribute::Via(RouteVia::Inet(address)) => {
+                neighbour = (*address).into();
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet6(address))
+            | RouteAttribute::Via(RouteVia::Inet6(address)) => neighbour = (*address).into(),
+            _ => {}
+        }
+    }
+    Some(NextHop { dev: dev?, neighbour })
 }
