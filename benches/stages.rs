@@ -32,6 +32,7 @@ impl Run {
     fn new(direction: Direction, known: bool) -> Result<Self, String> {
         let shape = Shape { policies: 100, connections: NEW as usize, underlay: Underlay::Datagram };
         let mut node = Node::new(&shape)?;
+        node.time_every_batch();
         let mut frames = Frames::new(direction, Underlay::Datagram, Size::Fixed(64));
         if known {
             // A flow is known from its second packet on.
@@ -56,8 +57,6 @@ impl Run {
             self.node.batch.push(frame);
         }
         self.next += BATCH_FRAMES as u32;
-        // One batch in some is timed, beginning with the first.
-        self.node.stages.batches.set(0);
         let (_, before) = self.node.stages.of(stage);
         self.node.pass(self.direction);
         let (_, after) = self.node.stages.of(stage);
@@ -73,8 +72,9 @@ fn main() {
     for direction in Direction::ALL {
         for stage in Stage::ALL {
             let known = matches!(stage, Stage::Look | Stage::Known);
-            // Nothing comes out of a tunnel there.
-            if stage == Stage::Decap && direction != Direction::Decap {
+            // Nothing comes out of a tunnel there; and memory has no ports.
+            let beyond = matches!(stage, Stage::Receive | Stage::Send);
+            if beyond || stage == Stage::Decap && direction != Direction::Decap {
                 continue;
             }
             let mut run = Run::new(direction, known).unwrap_or_else(|error| panic!("{error}"));

@@ -188,6 +188,11 @@ impl Node {
         Outer { peer: PEER.into(), local: UNDERLAY.into(), source_port: 50_000, tos: 0 }
     }
 
+    /// Has the stages of every batch timed, not of one in so many.
+    pub fn time_every_batch(&mut self) {
+        self.pipeline.time_stages(StageTimer::new(nanoseconds, Arc::clone(&self.stages)).every(1));
+    }
+
     /// Passes the batch through, a microsecond after the last one; for the caller to time.
     pub fn pass(&mut self, direction: Direction) {
         let from = match direction {
