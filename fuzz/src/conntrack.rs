@@ -29,7 +29,8 @@ pub fn run(input: &[u8]) {
             2 => drop(table.expire(now, usize::from(script.byte()))),
             3 => {
                 let owner = script.pick(&OWNERS);
-                table.purge(0, u32::MAX, |conn| conn.source_owner == owner || conn.dest_owner == owner);
+                table.begin_purge(1);
+                table.purge(1, u32::MAX, |conn| conn.source_owner == owner || conn.dest_owner == owner);
             }
             4 => {
                 if let Some((id, _)) = tuple(&mut script).and_then(|tuple| table.lookup(&tuple)) {

@@ -47,7 +47,8 @@ pub fn run(input: &[u8]) {
 /// Two live pods with one address, a pod with an address it cannot have, nodes that contradict each other: each is well
 /// formed.
 fn is_conflict(problem: &Diagnostic) -> bool {
-    problem.field == "status.podIPs" || problem.object.as_ref().is_some_and(|object| object.kind == Kind::Node)
+    problem.field == "status.podIPs"
+        || problem.object.as_ref().is_some_and(|object| object.kind == Kind::Node)
 }
 
 fn is_too_large(problem: &Diagnostic) -> bool {

@@ -91,24 +91,32 @@ impl ConnTable {
         false
     }
 
-    /// Has [`ConnTable::purge`] begin at the first place. Each worker calls it when it has taken up what it judges by: the
-    /// last one's pass over the table finds all that is over by then.
-    pub fn begin_purge(&self) {
-        self.purged.store(0, Ordering::Release);
+    /// Has [`ConnTable::purge`] begin at the first place, for those who judge by this generation. Each worker calls it when
+    /// it has taken that up: the last one's pass over the table finds all that is over by then.
+    pub fn begin_purge(&self, generation: u32) {
+        let begin = |state: u64| ((state >> 32) as u32 <= generation).then_some(u64::from(generation) << 32);
+        // One that lags behind begins nothing.
+        let _ = self.purge.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin);
     }
 
     /// Looks at the next `budget` places and removes the connections that `is_over` says yes to; the workers share the
-    /// table among them. False, and nothing done, once all have been looked at. For what ends many connections at once
-    /// and is no packet and no timeout: a little of it at a time, so that packets need not wait.
-    pub fn purge(&self, budget: u32, is_over: impl Fn(&Conn) -> bool) -> bool {
+    /// table among them. False, and nothing done, once all have been looked at, and for who judges by another generation than
+    /// the one for which it was begun: he would take the connections of its new pods for those of pods that are gone. For
+    /// what ends many connections at once and is no packet and no timeout: a little of it at a time, so that packets need
+    /// not wait.
+    pub fn purge(&self, generation: u32, budget: u32, is_over: impl Fn(&Conn) -> bool) -> bool {
         let places = self.places.load(Ordering::Relaxed);
-        let next = |from: u32| {
+        let next = |state: u64| {
+            let from = state as u32;
             let end = from.saturating_add(budget);
-            (from != PURGED).then_some(if end < places { end } else { PURGED })
+            let next = if end < places { end } else { PURGED };
+            ((state >> 32) as u32 == generation && from != PURGED)
+                .then_some(state >> 32 << 32 | u64::from(next))
         };
-        let Ok(from) = self.purged.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) else {
+        let Ok(state) = self.purge.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) else {
             return false;
         };
+        let from = state as u32;
         let end = from.saturating_add(budget).min(places);
         for place in from..end {
             if let Some((id, _)) = self.conn_at(place).filter(|(_, conn)| is_over(conn)) {

@@ -283,8 +283,8 @@ fn run(ops: Vec<Op>) {
                 }
             }
             Op::RemoveOwner { owner } => {
-                table.begin_purge();
-                table.purge(u32::MAX, |conn| conn.source_owner == owner || conn.dest_owner == owner);
+                table.begin_purge(1);
+                table.purge(1, u32::MAX, |conn| conn.source_owner == owner || conn.dest_owner == owner);
                 model
                     .entries
                     .retain(|Entry { conn, .. }| conn.source_owner != owner && conn.dest_owner != owner);

@@ -90,8 +90,8 @@ pub struct ConnTable {
     pub(super) patience: Patience,
     /// Places that were ever used.
     pub(super) places: AtomicU32,
-    /// The place that the search for connections of pods that are gone has come to.
-    pub(super) purged: AtomicU32,
+    /// The search for connections of pods that are gone: the generation it is for above, below the place it has come to.
+    pub(super) purge: AtomicU64,
     pub(super) tide: Tide,
     pub(super) tallies: Tallies,
 }
@@ -131,7 +131,7 @@ impl ConnTable {
             patience: Patience::of(&config.timeouts),
             config: ConntrackConfig { max_entries: limit, ..config },
             places: AtomicU32::new(0),
-            purged: AtomicU32::new(PURGED),
+            purge: AtomicU64::new(PURGED as u64),
             tide: Tide { now: AtomicU64::new(0), swept: AtomicU64::new(0), restless: AtomicU64::new(0) },
             tallies: Tallies { invalid: AtomicU64::new(0), reopened: AtomicU64::new(0) },
         }

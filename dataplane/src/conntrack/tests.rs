@@ -314,15 +314,26 @@ fn a_connection_from_elsewhere_is_charged_to_the_pod_it_leads_to() {
 }
 
 #[test]
+fn who_judges_by_an_older_generation_ends_no_connection_of_a_new_pod() {
+    let table = table(10, 10);
+    table.insert(udp(1, 1), Owner(1), Owner(2), 1, Signal::Udp, 60, at(0)).unwrap();
+    table.begin_purge(8);
+    table.begin_purge(7);
+    assert!(!table.purge(7, 10, |_| true));
+    assert_eq!(table.len(), 1);
+    assert!(table.purge(8, 10, |_| false));
+}
+
+#[test]
 fn an_owner_that_goes_takes_its_connections_along() {
     let table = table(10, 10);
     table.insert(udp(1, 1), Owner(1), Owner(2), 1, Signal::Udp, 60, at(0)).unwrap();
     table.insert(udp(3, 1), Owner(3), Owner(1), 1, Signal::Udp, 60, at(0)).unwrap();
     let other = table.insert(udp(3, 2), Owner(3), Owner(2), 1, Signal::Udp, 60, at(0)).unwrap();
     let gone = |conn: &Conn| [conn.source_owner, conn.dest_owner].contains(&Owner(1));
-    assert!(!table.purge(2, gone), "not begun");
-    table.begin_purge();
-    assert_eq!([2, 2, 2].map(|budget| table.purge(budget, gone)), [true, true, false]);
+    assert!(!table.purge(7, 2, gone), "not begun");
+    table.begin_purge(7);
+    assert_eq!([2, 2, 2].map(|budget| table.purge(7, budget, gone)), [true, true, false]);
     assert_eq!(table.stats().removed, 2);
     assert_eq!(table.iter().map(|(id, _)| id).collect::<Vec<_>>(), [other]);
 }

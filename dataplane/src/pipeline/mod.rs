@@ -179,8 +179,8 @@ impl Pipeline {
     pub fn take_up(&mut self, generation: Arc<Generation>) {
         self.cache.forget();
         self.bindings.rebind(Some(&generation));
+        self.connections.begin_purge(generation.number as u32);
         self.generation = Some(generation);
-        self.connections.begin_purge();
     }
 
     /// Adds a port.
@@ -298,7 +298,7 @@ impl Pipeline {
     /// share that work.
     fn purge(&mut self) {
         let Some(generation) = &self.generation else { return };
-        self.connections.purge(TICK_PURGE, |connection| {
+        self.connections.purge(generation.number as u32, TICK_PURGE, |connection| {
             !generation.is_live(connection.source_owner) || !generation.is_live(connection.dest_owner)
         });
     }
