@@ -219,15 +219,16 @@ fn the_pipeline_in_memory_forwards_what_it_can_and_accounts_for_the_rest() {
         let duration = Duration::from_millis(5);
         let order = Order { shape: &shape, rate: Rate::Max, duration, frames: u64::MAX, stop: &stop };
         let flood = bed.run(&order).unwrap();
-        assert!(flood.offered > 100 && flood.received == flood.offered, "{flood:?}");
+        assert!(flood.offered > 100 && flood.received == flood.offered, "{:?}", flood.dropped);
         assert_eq!(flood.reordered + flood.duplicated, 0);
         let capacity = flood.received as f64 / flood.seconds;
         let slow = bed.run(&Order { rate: Rate::PerSecond(capacity / 20.0), ..order }).unwrap();
         assert_eq!(slow.offered, (capacity / 20.0 * 0.005) as u64);
         assert_eq!(slow.latency.len(), slow.received);
-        let fast = bed.run(&Order { rate: Rate::PerSecond(capacity * 8.0), ..order }).unwrap();
+        // More than any machine passes, however slow this one was a moment ago.
+        let fast = bed.run(&Order { rate: Rate::PerSecond(1e8), ..order }).unwrap();
         let dropped: u64 = fast.dropped.iter().map(|(_, count)| count).sum();
         assert_eq!(fast.offered, fast.received + dropped, "{:?}", fast.dropped);
-        assert!(fast.dropped.iter().any(|(reason, count)| reason == "queue_full" && *count > 0), "{fast:?}");
+        assert!(fast.dropped.iter().any(|(reason, count)| reason == "queue_full" && *count > 0), "{:?}", fast.dropped);
     }
 }
