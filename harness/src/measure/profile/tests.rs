@@ -229,6 +229,10 @@ fn the_pipeline_in_memory_forwards_what_it_can_and_accounts_for_the_rest() {
         let fast = bed.run(&Order { rate: Rate::PerSecond(1e8), ..order }).unwrap();
         let dropped: u64 = fast.dropped.iter().map(|(_, count)| count).sum();
         assert_eq!(fast.offered, fast.received + dropped, "{:?}", fast.dropped);
-        assert!(fast.dropped.iter().any(|(reason, count)| reason == "queue_full" && *count > 0), "{:?}", fast.dropped);
+        assert!(
+            fast.dropped.iter().any(|(reason, count)| reason == "queue_full" && *count > 0),
+            "{:?}",
+            fast.dropped
+        );
     }
 }
