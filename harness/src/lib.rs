@@ -14,6 +14,7 @@
 
 pub mod bench;
 pub mod capture;
+mod card;
 pub mod generate;
 pub mod lab;
 pub mod load;

@@ -123,6 +123,15 @@ pub struct Received {
     pub more: bool,
 }
 
+/// Datagrams of trains that are not in the batch.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// There were no frames for them.
+    pub(crate) lost: u64,
+    /// Their sender is no peer.
+    pub(crate) strangers: u64,
+}
+
 /// Who may send over the underlay: whether an address is another node's.
 pub type Peers = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 

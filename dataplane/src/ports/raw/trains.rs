@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use vxlan::wire::{checksum, ethernet, ipv4, ipv6, udp, vxlan as header};
 
 use crate::buffer::{Batch, Checksum, Frame, GsoKind, Pool};
-use crate::ports::Peers;
+use crate::ports::{LeftOut, Peers};
 use crate::sys::mmsg::{TRAIN_BYTES, TRAIN_FRAMES};
 
 const ETHERNET: usize = ethernet::HEADER_BYTES;
@@ -34,15 +34,6 @@ pub(crate) struct Unpacking {
     /// Who may send, once somebody has said so.
     peers: Option<Peers>,
     whole: Batch,
-}
-
-/// Datagrams of trains that are not in the batch.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LeftOut {
-    /// There were no frames for them.
-    pub(crate) lost: u64,
-    /// Their sender is no peer.
-    pub(crate) strangers: u64,
 }
 
 impl Unpacking {

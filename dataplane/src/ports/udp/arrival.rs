@@ -8,7 +8,7 @@
 //! and each of its datagrams counted. So a stranger takes no frame from the nodes.
 
 use crate::buffer::{Batch, Frame, Pool};
-use crate::ports::Peers;
+use crate::ports::{LeftOut, Peers};
 
 /// Messages received at once while trains arrive. Each may stand for dozens of frames, and the pool is everybody's.
 const TRAINS_AT_ONCE: usize = 16;
@@ -23,15 +23,6 @@ pub(super) struct Unpacking {
     whole: Batch,
     /// Who may send, once somebody has said so.
     peers: Option<Peers>,
-}
-
-/// Datagrams of trains that are not in the batch.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LeftOut {
-    /// There were no frames for them.
-    pub(super) lost: u64,
-    /// Their sender is no peer.
-    pub(super) strangers: u64,
 }
 
 impl Unpacking {

@@ -10,11 +10,11 @@ use std::io;
 use dataplane::buffer::{BATCH_FRAMES, Batch, Pool};
 use dataplane::ports::Port;
 use dataplane::ports::memory::MemoryPort;
-use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
+use smoltcp::phy::{Device, DeviceCapabilities};
 use smoltcp::time::Instant;
-use vxlan::wire::ethernet;
 
 use super::raw;
+use crate::card::{self, Incoming, Outgoing};
 
 /// Frames that wait for room on the wire before smoltcp is held back.
 const WAITING: usize = 64;
@@ -84,9 +84,9 @@ impl Wire {
 
 impl Device for Wire {
     type RxToken<'a> = Incoming;
-    type TxToken<'a> = Outgoing<'a>;
+    type TxToken<'a> = Outgoing<'a, VecDeque<Vec<u8>>>;
 
-    fn receive(&mut self, _: Instant) -> Option<(Incoming, Outgoing<'_>)> {
+    fn receive(&mut self, _: Instant) -> Option<(Incoming, Outgoing<'_, VecDeque<Vec<u8>>>)> {
         loop {
             let frame = self.into.pop_front()?;
             if raw::is_by_hand(&frame) {
@@ -97,35 +97,11 @@ impl Device for Wire {
         }
     }
 
-    fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {
+    fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_, VecDeque<Vec<u8>>>> {
         (self.out.len() < WAITING).then_some(Outgoing(&mut self.out))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = self.mtu.saturating_add(ethernet::HEADER_BYTES);
-        capabilities
-    }
-}
-
-/// A frame for smoltcp.
-pub(super) struct Incoming(Vec<u8>);
-
-impl phy::RxToken for Incoming {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-/// A place for a frame of smoltcp's.
-pub(super) struct Outgoing<'a>(&'a mut VecDeque<Vec<u8>>);
-
-impl phy::TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        self.0.push_back(frame);
-        result
+        card::capabilities(self.mtu)
     }
 }

@@ -14,13 +14,14 @@ use std::net::SocketAddr;
 
 use dataplane::buffer::Frame;
 use dataplane::respond::{self, ArpOutcome, NdpOutcome};
-use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
+use smoltcp::phy::{Device, DeviceCapabilities};
 use smoltcp::time::Instant;
 use vxlan::mac::Mac;
 use vxlan::wire::ethernet;
 use vxlan::wire::headers::{self, Network};
 
 use super::segments::{Segment, Spoken};
+use crate::card::{self, Incoming, Leave, Outgoing};
 
 /// Frames that wait to leave before smoltcp is held back.
 const WAITING: usize = 256;
@@ -70,7 +71,9 @@ impl Nic {
         }
         self.into.push_back(frame.to_vec());
     }
+}
 
+impl Leave for Nic {
     fn leave(&mut self, frame: Vec<u8>) {
         if let Some(segment) = Segment::of(&frame)
             && is(self.own, segment.src)
@@ -108,42 +111,18 @@ fn answered(question: &[u8], mac: Mac) -> Option<Vec<u8>> {
 
 impl Device for Nic {
     type RxToken<'a> = Incoming;
-    type TxToken<'a> = Outgoing<'a>;
+    type TxToken<'a> = Outgoing<'a, Self>;
 
-    fn receive(&mut self, _: Instant) -> Option<(Incoming, Outgoing<'_>)> {
+    fn receive(&mut self, _: Instant) -> Option<(Incoming, Outgoing<'_, Self>)> {
         let frame = self.into.pop_front()?;
         Some((Incoming(frame), Outgoing(self)))
     }
 
-    fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {
+    fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_, Self>> {
         (self.segments.len() < WAITING && self.others.len() < WAITING).then_some(Outgoing(self))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = self.mtu.saturating_add(ethernet::HEADER_BYTES);
-        capabilities
-    }
-}
-
-/// A frame for smoltcp.
-pub(super) struct Incoming(Vec<u8>);
-
-impl phy::RxToken for Incoming {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-/// A place for a frame of smoltcp's.
-pub(super) struct Outgoing<'a>(&'a mut Nic);
-
-impl phy::TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        self.0.leave(frame);
-        result
+        card::capabilities(self.mtu)
     }
 }
