@@ -163,6 +163,12 @@ pub trait Port: Send {
     /// The port is gone; the frames went back to the pool all the same.
     fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone>;
 
+    /// Something came by the so-manyth of [`Port::descriptors`]. The next [`Port::recv`] may look there alone; where none
+    /// was announced, it looks everywhere.
+    fn announce(&mut self, descriptor: usize) {
+        let _ = descriptor;
+    }
+
     /// Says from now on who may send over the underlay. What others send may be left out and counted.
     fn trust(&mut self, peers: &Peers) {
         let _ = peers;

@@ -101,6 +101,8 @@ struct Family {
     /// The senders of this queue, by their places; all of them without affinity.
     own: Vec<usize>,
     losses: Losses,
+    /// The kernel said that something came, and not all of it was taken yet.
+    announced: bool,
 }
 
 /// The underlay.
@@ -201,7 +203,7 @@ impl Family {
                 Some(first) => first.senders_beside(config)?,
             };
             let own = own_senders(&senders, families.len(), count, config.affinity);
-            families.push(Self { receiver, senders, own, losses: Losses::default() });
+            families.push(Self { receiver, senders, own, losses: Losses::default(), announced: false });
         }
         if let (true, Some(first)) = (shared && config.affinity, families.first()) {
             first.receiver.choose_by_source_port(count)?;
@@ -229,11 +231,14 @@ impl Port for UdpUnderlay {
         let mut total = Received::default();
         let count = families.len();
         *first = (*first + 1) % count.max(1);
+        // A look at a socket that has nothing is a system call.
+        let everywhere = !families.iter().any(|family| family.announced);
         for turn in 0..count {
-            let Some(Family { receiver: socket, losses, .. }) = families.get_mut((*first + turn) % count)
-            else {
+            let Some(family) = families.get_mut((*first + turn) % count) else { continue };
+            if !everywhere && !family.announced {
                 continue;
-            };
+            }
+            let Family { receiver: socket, losses, announced, .. } = family;
             let local = socket.local().ip();
             let left = limit.saturating_sub(total.frames + total.malformed).min(unpacking.patience());
             let before = batch.len();
@@ -247,7 +252,10 @@ impl Port for UdpUnderlay {
                 described
             });
             total.malformed += received.malformed;
-            total.more |= received.more;
+            // Behind an error there may be more.
+            let more = received.more || error.is_some();
+            total.more |= more;
+            *announced &= more;
             let left_out = unpacking.unpack(before, batch, pool);
             total.lost += left_out.lost;
             total.strangers += left_out.strangers;
@@ -264,6 +272,12 @@ impl Port for UdpUnderlay {
         let (sent, gone) = self.departure.send(&self.families, batch);
         pool.give_all(batch.drain(..));
         gone.map_or(Ok(sent), |error| Err(Gone { sent, error }))
+    }
+
+    fn announce(&mut self, descriptor: usize) {
+        if let Some(family) = self.families.get_mut(descriptor) {
+            family.announced = true;
+        }
     }
 
     fn trust(&mut self, peers: &Peers) {

@@ -7,9 +7,31 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use mio::Token;
+
 use crate::pipeline::PortId;
 use crate::ports::Port;
 use crate::telemetry::PortCounters;
+
+/// A descriptor of a port, as the number that the kernel gives back with what it announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub(super) id: PortId,
+    pub(super) descriptor: usize,
+}
+
+impl Announced {
+    /// Bits of a descriptor's place.
+    const SHIFT: u32 = 8;
+
+    pub(super) fn token(self) -> Token {
+        Token(((self.id.0 as usize) << Self::SHIFT) | self.descriptor)
+    }
+
+    pub(super) fn of(Token(number): Token) -> Self {
+        Self { id: PortId((number >> Self::SHIFT) as u32), descriptor: number & ((1 << Self::SHIFT) - 1) }
+    }
+}
 
 /// A queue of a port.
 pub(super) struct Slot {
@@ -73,10 +95,22 @@ impl Slots {
         }
     }
 
+    /// The kernel says that something came by the so-manyth descriptor of a port.
+    pub(super) fn announce(&mut self, Announced { id, descriptor }: Announced) {
+        if let Some(slot) = self.get_mut(id) {
+            slot.port.announce(descriptor);
+            self.mark(id);
+        }
+    }
+
     /// Something may have come anywhere.
     pub(super) fn mark_all(&mut self) {
         for place in 0..self.places.len() {
-            self.mark(PortId(place as u32));
+            let id = PortId(place as u32);
+            if let Some(slot) = self.get_mut(id) {
+                (0..slot.descriptors.len()).for_each(|descriptor| slot.port.announce(descriptor));
+            }
+            self.mark(id);
         }
     }
 
@@ -161,6 +195,14 @@ mod tests {
         assert!(!slots.any_announced());
         slots.mark_all();
         assert_eq!(due(&slots), [0]);
+    }
+
+    #[test]
+    fn a_descriptor_is_told_by_the_number_the_kernel_gives_back() {
+        for (id, descriptor) in [(0, 0), (0, 1), (1, 0), (70_000, 255), (u32::MAX, 3)] {
+            let announced = Announced { id: PortId(id), descriptor };
+            assert_eq!(Announced::of(announced.token()), announced);
+        }
     }
 
     #[test]

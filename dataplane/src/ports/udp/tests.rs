@@ -73,6 +73,30 @@ fn frames_of_a_flow_keep_their_order_and_share_a_source_port() {
 }
 
 #[test]
+fn a_socket_that_was_announced_is_looked_at_alone_until_it_is_drained() {
+    let six = Ipv6Addr::LOCALHOST;
+    if StdSocket::bind((six, 0)).is_err() {
+        println!("skipped: no IPv6 on the loopback");
+        return;
+    }
+    let mut port = underlay(13, |config| config.local_v6 = Some(six));
+    let (mut pool, four, six) = (Pool::new(64), IpAddr::V4(loopback(13)), IpAddr::V6(six));
+    let mut batch = vec![frame(four, 1, 0, b"four"), frame(six, 1, 0, b"six")];
+    assert_eq!(port.send(&mut pool, &mut batch).unwrap().frames, 2);
+    let peers = |batch: &Batch| batch.iter().map(|frame| frame.outer.unwrap().peer).collect::<Vec<_>>();
+
+    port.announce(1);
+    port.announce(7);
+    let mut batch = Batch::new();
+    port.recv(&mut pool, &mut batch, 16).unwrap();
+    assert_eq!(peers(&batch), [six]);
+    // It is drained, and nothing else is announced: everything is looked at.
+    batch.clear();
+    port.recv(&mut pool, &mut batch, 16).unwrap();
+    assert_eq!(peers(&batch), [four]);
+}
+
+#[test]
 fn a_frame_that_cannot_go_out_costs_no_other() {
     let mut port = underlay(5, |_| ());
     let (mut pool, peer) = (Pool::new(8), IpAddr::V4(loopback(5)));
