@@ -11,6 +11,7 @@ use dataplane::config::UnderlayKind;
 use harness::lab::bench::{self, MOST_IDLE_PODS, Options, Path, Peer, Progress, Settings, Workload};
 use harness::lab::{Attach, LabError};
 use harness::report::{Run, Spread, directory, human, quantity};
+use harness::traffic::streams::congestion_controls;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Outcome;
@@ -83,6 +84,9 @@ pub(super) struct Args {
     /// Workers never sleep
     #[arg(long)]
     busy_poll: bool,
+    /// Congestion control of the TCP streams, like cubic, instead of the system's
+    #[arg(long, value_name = "NAME", value_parser = congestion_control)]
+    congestion_control: Option<String>,
     /// Any other key of weir's configuration, like scheduling.niceness=0; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -162,6 +166,15 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+fn congestion_control(name: &str) -> Result<String, String> {
+    let available = congestion_controls().map_err(|error| error.to_string())?;
+    if available.iter().any(|one| one == name) {
+        return Ok(name.to_owned());
+    }
+    let available = available.join(", ");
+    Err(format!("the kernel has {available} loaded; `modprobe tcp_{name}` may add it"))
+}
+
 impl Args {
     fn options(&self) -> anyhow::Result<Options> {
         let mut options = if self.quick { Options::quick() } else { Options::full() };
@@ -177,6 +190,7 @@ impl Args {
         options.idle_pods = self.idle_pods.unwrap_or(0);
         options.setup.settings = self.settings()?;
         options.setup.measured.clone_from(&self.binary);
+        options.setup.congestion.clone_from(&self.congestion_control);
         if let Some(binary) = self.binary.as_ref().filter(|binary| !binary.is_file()) {
             anyhow::bail!("--binary {}: there is no such file", binary.display());
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use dataplane::sys::scheduling::Policy;
 use harness::lab::forwarder::{self, Scheduling, Tap};
 use vxlan::mac::Mac;
 
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// How readily the threads run, as in nice(1)
     #[arg(long, default_value_t = Scheduling::default().niceness, allow_negative_numbers = true)]
     niceness: i8,
+    /// Threads that wake wait for whoever is running
+    #[arg(long)]
+    batch: bool,
 }
 
 fn tap(text: &str) -> Result<Tap, String> {
@@ -46,6 +50,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         workers: args.workers,
         pin: !args.no_pin,
         busy_poll: args.busy_poll,
+        policy: if args.batch { Policy::Batch } else { Policy::Other },
         niceness: args.niceness,
     };
     forwarder::run([one, other], scheduling)?;

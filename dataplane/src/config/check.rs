@@ -15,8 +15,9 @@ use super::checked::{
 };
 use super::error::{ConfigError, Problem};
 use super::located::{Located, Place};
-use super::raw::{RawAttachment, RawConfig, RawConntrack, RawGateway, RawScheduling, RawUnderlay};
+use super::raw::{RawAttachment, RawConfig, RawConntrack, RawGateway, RawPolicy, RawScheduling, RawUnderlay};
 use super::{defaults, names};
+use crate::sys::scheduling::Policy;
 
 /// `sun_path` holds 108 bytes with the terminating zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -213,7 +214,11 @@ impl Check<'_> {
             let message = format!("{} is out of range: expected -20 to 19", at.value);
             self.problem(at.place, "scheduling.niceness", message);
         }
-        Scheduling { pin: raw.pin, niceness: niceness.unwrap_or(0), busy_poll: raw.busy_poll }
+        let policy = match raw.policy {
+            RawPolicy::Other => Policy::Other,
+            RawPolicy::Batch => Policy::Batch,
+        };
+        Scheduling { pin: raw.pin, policy, niceness: niceness.unwrap_or(0), busy_poll: raw.busy_poll }
     }
 
     fn conntrack(&mut self, raw: &RawConntrack) -> Conntrack {

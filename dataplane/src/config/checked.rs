@@ -10,6 +10,7 @@ use vxlan::{Mac, Vni};
 
 use super::attachment::Attachment;
 use super::workers::WorkerCount;
+use crate::sys::scheduling::Policy;
 
 /// The configuration of one node. What each value means to an operator is in `weir config schema`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +174,8 @@ pub struct Control {
 pub struct Scheduling {
     /// Whether each runs on one processor.
     pub pin: bool,
+    /// Whether a worker that wakes goes before whoever is running.
+    pub policy: Policy,
     /// Their niceness.
     pub niceness: i8,
     /// Whether they never sleep.

@@ -207,6 +207,11 @@ pub(super) struct RawScheduling {
     /// Whether each worker runs on one processor, or wherever the kernel moves it.
     #[serde(default = "defaults::pin")]
     pub(super) pin: bool,
+    /// `other`: a worker that has something to do may run before whoever is running, as any thread may. `batch`: it waits
+    /// until that one sleeps or has used up its slice, finds more to handle at once, and is not taken off so often: a
+    /// fifth more packets and bytes a second, for milliseconds of latency where pods keep all processors busy.
+    #[serde(default)]
+    pub(super) policy: RawPolicy,
     /// How readily the workers run where others want the processor too, as in nice(1): -20 to 19, where less is more.
     /// Below 0 it needs CAP_SYS_NICE; without, the workers run like everybody.
     #[serde(default = "defaults::niceness")]
@@ -215,6 +220,15 @@ pub(super) struct RawScheduling {
     /// Whether the workers never sleep. Takes all of their processors at all times; `--busy-poll` turns it on.
     #[serde(default)]
     pub(super) busy_poll: bool,
+}
+
+/// A scheduling policy, by its name in sched(7).
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawPolicy {
+    #[default]
+    Other,
+    Batch,
 }
 
 /// The table of connections.
@@ -273,7 +287,9 @@ all_defaults! {
     }
     RawGateway { interface: defaults::gateway_interface(), mac: None, addresses: Vec::new(), mtu: None }
     RawControl { socket: defaults::socket() }
-    RawScheduling { pin: defaults::pin(), niceness: defaults::niceness(), busy_poll: false }
+    RawScheduling {
+        pin: defaults::pin(), policy: RawPolicy::default(), niceness: defaults::niceness(), busy_poll: false,
+    }
     RawConntrack { max_entries: defaults::max_entries(), pod_quota: None }
     RawLimits { compile_memory: defaults::compile_memory() }
     RawLog { level: defaults::log_level(), format: defaults::log_format() }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{AttachmentKind, Config, LogFormat, OnInvalid, Scheduling, WorkerCount, schema};
+use crate::sys::scheduling::Policy;
 
 const FILE: &str = "/etc/weir/node.yaml";
 
@@ -31,7 +32,10 @@ fn a_node_name_is_enough() {
     assert_eq!(config.lock, Path::new("/run/weir"));
     assert_eq!((config.conntrack.max_entries, config.conntrack.pod_quota), (262_144, 65_536));
     assert_eq!(config.workers, WorkerCount::Auto);
-    assert_eq!(config.scheduling, Scheduling { pin: true, niceness: 0, busy_poll: false });
+    assert_eq!(
+        config.scheduling,
+        Scheduling { pin: true, policy: Policy::Other, niceness: 0, busy_poll: false }
+    );
     assert_eq!(config.limits.compile_memory, 256 << 20);
     assert_eq!(config.log.format, LogFormat::Auto);
 }
@@ -52,7 +56,7 @@ attachments:
   - { pod: shop/backend, kind: af_packet, interface: veth0, mac: "02:00:5e:00:53:04" }
 control: { socket: ./run/weir.sock }
 workers: 2
-scheduling: { pin: false, niceness: 19, busy_poll: true }
+scheduling: { pin: false, policy: batch, niceness: 19, busy_poll: true }
 conntrack: { max_entries: 4096, pod_quota: 100 }
 limits: { compile_memory: 1GiB }
 lock: /run/lock
@@ -69,7 +73,10 @@ log: { level: debug, format: json }
     assert_eq!(config.attachments[1].kind, AttachmentKind::AfPacket);
     assert_eq!(config.limits.compile_memory, 1 << 30);
     assert_eq!(config.workers.to_string(), "2");
-    assert_eq!(config.scheduling, Scheduling { pin: false, niceness: 19, busy_poll: true });
+    assert_eq!(
+        config.scheduling,
+        Scheduling { pin: false, policy: Policy::Batch, niceness: 19, busy_poll: true }
+    );
 }
 
 #[test]
@@ -202,6 +209,7 @@ fn messages() {
         "node: a\nscheduling: {niceness: -21}",
         "node: a\nscheduling: {nice: -1}",
         "node: a\nscheduling: {pin: perhaps}",
+        "node: a\nscheduling: {policy: fifo}",
         "node: a\nconntrack: {max_entries: 10}",
         "node: a\nconntrack: {max_entries: 2048, pod_quota: 4096}",
         "node: a\nlimits: {compile_memory: 256MB}",

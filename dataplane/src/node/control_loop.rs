@@ -19,7 +19,7 @@ use crate::fragments::FragConfig;
 use crate::pipeline::{Role, Settings};
 use crate::ports::raw::PortHold;
 use crate::state::{Refresh, StateFollower, Watcher};
-use crate::sys::scheduling;
+use crate::sys::scheduling::{self, Policy};
 use crate::tables::{EndpointIds, Publisher};
 use crate::telemetry::DenialLog;
 use crate::workers::{AttachedPort, Placement, Workers, WorkersConfig};
@@ -308,10 +308,12 @@ fn placements(config: &Config) -> std::io::Result<Vec<Placement>> {
     let granted = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
     let count = config.workers.on(processors.len().min(granted));
     let niceness = Some(config.scheduling.niceness).filter(|niceness| *niceness != 0);
-    let places = processors
-        .iter()
-        .cycle()
-        .map(|processor| Placement { processor: config.scheduling.pin.then_some(*processor), niceness });
+    let policy = Some(config.scheduling.policy).filter(|policy| *policy != Policy::Other);
+    let places = processors.iter().cycle().map(|processor| Placement {
+        processor: config.scheduling.pin.then_some(*processor),
+        policy,
+        niceness,
+    });
     Ok(places.take(count).collect())
 }
 

@@ -1,7 +1,7 @@
-//! Where and how readily a thread runs: processors, niceness. Called by each worker once, at its start.
+//! Where and how readily a thread runs: processors, policy, niceness. Called by each worker once, at its start.
 //!
-//! sched_setaffinity(2), setpriority(2). Pinning needs no privilege; a niceness below the present one needs
-//! `CAP_SYS_NICE` (or `RLIMIT_NICE`). On Linux both are a thread's, whatever POSIX says of processes.
+//! sched_setaffinity(2), sched_setscheduler(2), setpriority(2). Pinning needs no privilege; a niceness below the present one needs
+//! `CAP_SYS_NICE` (or `RLIMIT_NICE`). On Linux all are a thread's, whatever POSIX says of processes.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -36,6 +36,26 @@ pub fn set_niceness(niceness: i8) -> io::Result<()> {
     check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness.into()) })
 }
 
+/// Which threads yield to which ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// `SCHED_OTHER`, everybody's: a thread that wakes may run before the one that is running.
+    Other,
+    /// `SCHED_BATCH`: a thread that wakes waits until the one that is running sleeps or has used up its slice.
+    Batch,
+}
+
+/// Sets the policy of the calling thread; its niceness stays. Needs no privilege.
+pub fn set_policy(policy: Policy) -> io::Result<()> {
+    let policy = match policy {
+        Policy::Other => libc::SCHED_OTHER,
+        Policy::Batch => libc::SCHED_BATCH,
+    };
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads one `sched_param`, which lives to the end of the call; 0 is the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) })
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -60,6 +80,17 @@ mod tests {
     fn a_processor_that_is_not_there_is_refused() {
         assert!(pin_to(WORDS * 64).is_err());
         assert!(pin_to(WORDS * 64 - 1).is_err());
+    }
+
+    #[test]
+    fn a_thread_may_change_its_policy_there_and_back() {
+        let changed = std::thread::spawn(|| {
+            set_policy(Policy::Batch)?;
+            // SAFETY: the call takes a number only; 0 is the calling thread.
+            let had = unsafe { libc::sched_getscheduler(0) };
+            set_policy(Policy::Other).map(|()| had)
+        });
+        assert_eq!(changed.join().unwrap().unwrap(), libc::SCHED_BATCH);
     }
 
     #[test]

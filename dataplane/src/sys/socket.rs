@@ -49,6 +49,14 @@ pub fn set_bytes(fd: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> i
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value.as_ptr().cast(), len) })
 }
 
+/// Has a TCP socket use a congestion control, by its name.
+///
+/// # Errors
+/// `NotFound` where the kernel has none of that name, `PermissionDenied` where not everybody may use it.
+pub fn set_congestion_control(fd: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    set_bytes(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, name.as_bytes())
+}
+
 /// Reads an option that gives an `int`.
 pub fn value(fd: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
     let mut bytes = [0_u8; 4];

@@ -3,13 +3,15 @@
 //! Asked for by the configuration, had as far as the kernel allows: a worker that may not be pinned or preferred runs
 //! all the same. Decided once, when the thread starts.
 
-use crate::sys::scheduling;
+use crate::sys::scheduling::{self, Policy};
 
 /// Where a worker runs, wanted or had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placement {
     /// The one processor it runs on; none where the kernel moves it about.
     pub processor: Option<usize>,
+    /// Its policy, where weir has set it.
+    pub policy: Option<Policy>,
     /// Its niceness, where weir has set it.
     pub niceness: Option<i8>,
 }
@@ -22,6 +24,14 @@ impl Placement {
             match scheduling::pin_to(processor) {
                 Ok(()) => had.processor = Some(processor),
                 Err(error) => tracing::warn!(processor, %error, "worker not pinned"),
+            }
+        }
+        if let Some(policy) = self.policy {
+            match scheduling::set_policy(policy) {
+                Ok(()) => had.policy = Some(policy),
+                Err(error) => {
+                    tracing::warn!(?policy, %error, "the worker's scheduling policy stays as it was");
+                }
             }
         }
         if let Some(niceness) = self.niceness {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use dataplane::buffer::{BATCH_FRAMES, Batch, Pool};
 use dataplane::ports::Port;
 use dataplane::ports::tap::{TapConfig, TapPort};
-use dataplane::sys::scheduling;
+use dataplane::sys::scheduling::{self, Policy};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
@@ -38,13 +38,15 @@ pub struct Scheduling {
     pub pin: bool,
     /// Whether they never sleep.
     pub busy_poll: bool,
+    /// Whether a thread that wakes goes before whoever is running.
+    pub policy: Policy,
     /// Their niceness.
     pub niceness: i8,
 }
 
 impl Default for Scheduling {
     fn default() -> Self {
-        Self { workers: None, pin: true, busy_poll: false, niceness: -10 }
+        Self { workers: None, pin: true, busy_poll: false, policy: Policy::Other, niceness: 0 }
     }
 }
 
@@ -82,6 +84,9 @@ pub(super) fn build(
         command.arg("--workers").arg(workers.to_string());
     }
     command.arg(format!("--niceness={}", scheduling.niceness));
+    if scheduling.policy == Policy::Batch {
+        command.arg("--batch");
+    }
     for (flag, given) in [("--no-pin", !scheduling.pin), ("--busy-poll", scheduling.busy_poll)] {
         command.args(given.then_some(flag));
     }
@@ -119,6 +124,7 @@ pub fn run(taps: [&Tap; 2], scheduling: Scheduling) -> io::Result<()> {
                     if let Some(processor) = processor {
                         scheduling::pin_to(processor)?;
                     }
+                    scheduling::set_policy(scheduling.policy)?;
                     // Without the right to it weir's workers run at everybody's niceness too.
                     let _ = scheduling::set_niceness(scheduling.niceness);
                     forward([one, other], scheduling.busy_poll)

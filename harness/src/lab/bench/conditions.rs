@@ -6,6 +6,7 @@ use super::workload::Workload;
 use crate::lab::node_ovs;
 use crate::report::Environment;
 use crate::traffic::latency;
+use crate::traffic::streams::congestion_controls;
 
 /// The machine, and how everything was set up.
 pub(super) fn environment(options: &Options, tools: Tools) -> Environment {
@@ -15,6 +16,10 @@ pub(super) fn environment(options: &Options, tools: Tools) -> Environment {
     set("underlay", "veth, MTU 1500".to_owned());
     set("pods", "MTU 1430, the kernel's default offloads; TAPs with those weir sets".to_owned());
     set("generators", "connected UDP sockets, 16 flows each, sendmmsg of 64".to_owned());
+    let usual = || congestion_controls().ok().and_then(|names| names.into_iter().next());
+    if let Some(name) = options.setup.congestion.clone().or_else(usual) {
+        set("TCP streams", format!("congestion control {name}, writes and reads of 128 KiB, not pinned"));
+    }
     set("generators, client and server of round trips", "pinned, one to a processor".to_owned());
     set("round trips", format!("one request at a time, by {} flows in turn", latency::FLOWS));
     if options.workloads.contains(&Workload::UdpFlows) {

@@ -204,6 +204,7 @@ impl Bench<'_> {
                         far: case.path == Path::AcrossNodes,
                         family: entry.family,
                         timing: Timing { ramp: self.options.ramp, window: self.options.window },
+                        congestion: self.options.setup.congestion.as_deref(),
                         interrupt: self.interrupt,
                     };
                     let outcome = trial.run(case.workload);

@@ -45,6 +45,7 @@ impl Lossy<'_> {
             far: self.path == Path::AcrossNodes,
             family: Family::V4,
             timing: Timing { ramp: Duration::ZERO, window },
+            congestion: None,
             interrupt: self.interrupt,
         };
         let book = trial.udp(pace)?.book.unwrap_or_default();

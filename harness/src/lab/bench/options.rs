@@ -65,6 +65,8 @@ pub struct Setup {
     pub binary: Option<PathBuf>,
     /// Another build of it that is to be measured; none for the same.
     pub measured: Option<PathBuf>,
+    /// Congestion control of the TCP streams; none for the system's.
+    pub congestion: Option<String>,
     /// Further keys of weir's configuration.
     pub settings: Settings,
 }

@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use dataplane::sys::scheduling::Policy;
+
 use crate::lab::forwarder::Scheduling;
 
 /// Keys and values, as in the configuration file.
@@ -72,6 +74,11 @@ impl Settings {
             workers: workers.and_then(|workers| usize::try_from(workers).ok()),
             pin: of("pin").and_then(Value::as_bool).unwrap_or(defaults.pin),
             busy_poll: of("busy_poll").and_then(Value::as_bool).unwrap_or(defaults.busy_poll),
+            policy: if of("policy").and_then(Value::as_str) == Some("batch") {
+                Policy::Batch
+            } else {
+                defaults.policy
+            },
             niceness: niceness.unwrap_or(defaults.niceness),
         }
     }
@@ -98,13 +105,25 @@ mod tests {
 
     #[test]
     fn keys_below_one_another_are_one_block_of_the_configuration() {
-        let settings =
-            settings(&["workers=1", "scheduling.pin=false", "scheduling.busy_poll=true", "log.level=debug"]);
+        let settings = settings(&[
+            "workers=1",
+            "scheduling.pin=false",
+            "scheduling.busy_poll=true",
+            "scheduling.policy=batch",
+            "log.level=debug",
+        ]);
         assert_eq!(
             settings.to_string(),
-            "log: {\"level\":\"debug\"}\nscheduling: {\"busy_poll\":true,\"pin\":false}\nworkers: 1\n"
+            "log: {\"level\":\"debug\"}\n\
+             scheduling: {\"busy_poll\":true,\"pin\":false,\"policy\":\"batch\"}\nworkers: 1\n"
         );
-        let expected = Scheduling { workers: Some(1), pin: false, busy_poll: true, niceness: -10 };
+        let expected = Scheduling {
+            workers: Some(1),
+            pin: false,
+            busy_poll: true,
+            policy: Policy::Batch,
+            niceness: Scheduling::default().niceness,
+        };
         assert_eq!(settings.scheduling(), expected);
     }
 

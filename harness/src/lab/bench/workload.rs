@@ -100,6 +100,8 @@ pub(super) struct Trial<'a> {
     pub(super) far: bool,
     pub(super) family: Family,
     pub(super) timing: Timing,
+    /// Congestion control of TCP streams; none for the system's.
+    pub(super) congestion: Option<&'a str>,
     pub(super) interrupt: &'a AtomicBool,
 }
 
@@ -152,7 +154,8 @@ impl Trial<'_> {
 
     fn tcp(&self, streams: usize) -> Result<Measured, LabError> {
         let (from, to) = (self.subject.client()?, self.subject.target(self.far)?);
-        let streams = Streams::start(&from.netns, &to.netns, self.at(STREAM_PORT)?, streams)?;
+        let streams =
+            Streams::start(&from.netns, &to.netns, self.at(STREAM_PORT)?, streams, self.congestion)?;
         let (bytes, passed) = self.window(|| Ok::<_, LabError>(streams.received()))?;
         drop(streams);
         let gigabytes = (bytes / 1e9).max(1e-9);
