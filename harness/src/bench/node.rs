@@ -40,6 +40,10 @@ pub(super) const UNDERLAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The largest IP packet of a pod.
 pub(super) const MTU: u16 = 1450;
+/// Ceiling of the compiled tables: how many policies there are is what is varied here.
+const COMPILE_MEMORY: usize = 4 << 30;
+/// Longer than any connection of the benches is kept.
+const LONG_AFTER: Duration = Duration::from_secs(3600);
 
 /// The cluster but for its policies.
 fn cluster() -> String {
@@ -190,6 +194,23 @@ impl Node {
         self.out.drain(|_, batch| pool.give_all(batch.drain(..)));
     }
 
+    /// Lets so much time pass that every connection ends.
+    ///
+    /// # Errors
+    /// One did not.
+    pub fn outlive_connections(&mut self) -> Result<(), String> {
+        self.now = self.now.plus(LONG_AFTER);
+        let mut before = u64::MAX;
+        loop {
+            self.pipeline.tick(self.now, &mut self.pool, &mut self.out);
+            match self.counters.connections.get() {
+                0 => return Ok(()),
+                left if left < before => before = left,
+                left => return Err(format!("{left} connections have not ended in {LONG_AFTER:?}")),
+            }
+        }
+    }
+
     /// Shows what came out to `seen` and gives it back. The next batch comes at `now`.
     pub fn hand_over(&mut self, now: Timestamp, mut seen: impl FnMut(&Frame)) {
         self.now = now;
@@ -241,13 +262,14 @@ fn policies(count: usize) -> String {
 }
 
 fn generation(policy_count: usize) -> Result<Generation, String> {
-    let mut compiler = Compiler::new(Options::default());
+    let mut compiler = Compiler::new(Options { memory_ceiling: COMPILE_MEMORY, ..Options::default() });
     for object in parse("cluster.yaml", &format!("{}{}", cluster(), policies(policy_count))).objects {
         compiler.upsert(object);
     }
-    let compiled: Compiled = compiler
-        .compile(&Scope::Node("node-a".to_owned()))
-        .map_err(|problems| format!("the cluster does not compile: {problems:?}"))?;
+    let compiled: Compiled = compiler.compile(&Scope::Node("node-a".to_owned())).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        format!("--policies {policy_count}: {}", problems.join("; "))
+    })?;
     let subnet = |cidr: &str| cidr.parse().into_iter().collect();
     let own = OwnNode {
         name: "node-a".to_owned(),
