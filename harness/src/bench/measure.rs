@@ -312,3 +312,20 @@ pub fn refused(shape: &Shape, refused: &Refused, run: Duration) -> Result<Measur
     laps.remove(0);
     summed(&[laps], stages(&node))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Underlay;
+
+    #[test]
+    fn few_new_connections_are_opened_again_and_again() {
+        let shape = Shape { policies: 2, connections: 1, underlay: Underlay::Datagram };
+        for direction in Direction::ALL {
+            let measured = new_connections(&shape, direction, 1).unwrap();
+            assert!(measured.millions_per_second.least > 0.0, "{measured:?}");
+            let opened = measured.stages.iter().find(|time| time.stage == Stage::Policy.name());
+            assert!(opened.is_some_and(|time| time.packets > 100), "each is judged: {measured:?}");
+        }
+    }
+}

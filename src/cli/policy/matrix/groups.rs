@@ -57,10 +57,12 @@ fn by_pods(matrix: &Matrix, class: &Class) -> String {
         let prefix = class.namespace.as_ref().map(|namespace| format!("{namespace}/"));
         prefix.and_then(|prefix| name.strip_prefix(&prefix)).unwrap_or(name)
     };
-    let mut names = class.members.iter().map(name);
-    match (names.next(), names.next(), names.len()) {
-        (Some(first), Some(second), 0) => format!("{first}, {second} ×2"),
-        (Some(first), Some(second), more) => format!("{first}, {second}, … ×{}", more + 2),
-        (first, ..) => first.unwrap_or_default().to_owned(),
+    let mut names: Vec<&str> = class.members.iter().map(name).collect();
+    // They share a stem: numbers in their order.
+    names.sort_by_key(|name| (name.len(), *name));
+    match names[..] {
+        [first, second] => format!("{first}, {second} ×2"),
+        [first, second, ..] => format!("{first}, {second}, … ×{}", names.len()),
+        _ => names.concat(),
     }
 }
