@@ -43,7 +43,7 @@ pub(super) const MTU: u16 = 1450;
 /// Ceiling of the compiled tables: how many policies there are is what is varied here.
 const COMPILE_MEMORY: usize = 4 << 30;
 /// Longer than any connection of the benches is kept.
-const LONG_AFTER: Duration = Duration::from_secs(3600);
+const LONG_AFTER: Duration = Duration::from_hours(1);
 
 /// The cluster but for its policies.
 fn cluster() -> String {

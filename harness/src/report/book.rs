@@ -5,6 +5,7 @@
 //! missing; what it counted beyond that is kept apart as `surplus`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,11 +61,19 @@ impl Book {
     }
 
     /// The sum for people, like `100 = received 90 + queue_full 7 + lost 3`.
+    // Writing to a String cannot fail.
     pub fn equation(&self) -> String {
         let Self { offered, received, excess, dropped, lost, .. } = self;
-        let excess = if *excess > 0 { format!(" + {excess} in excess") } else { String::new() };
-        let dropped: String = dropped.iter().map(|(reason, count)| format!(" + {reason} {count}")).collect();
-        format!("{offered}{excess} = received {received}{dropped} + lost {lost}")
+        let mut text = offered.to_string();
+        if *excess > 0 {
+            let _ = write!(text, " + {excess} in excess");
+        }
+        let _ = write!(text, " = received {received}");
+        for (reason, count) in dropped {
+            let _ = write!(text, " + {reason} {count}");
+        }
+        let _ = write!(text, " + lost {lost}");
+        text
     }
 }
 
