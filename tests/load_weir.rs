@@ -71,7 +71,7 @@ impl Device {
             }
             let eth0 = netlink.link("eth0").unwrap().unwrap();
             netlink.add_address(eth0.index, "192.0.2.1/24".parse().unwrap()).unwrap();
-            eth0.mac.map(|byte| format!("{byte:02x}")).join(":")
+            Mac(eth0.mac).to_string()
         });
         let tested = tester.run(|| {
             let netlink = Netlink::open().unwrap();

@@ -161,8 +161,13 @@ fn an_attachment_waits_for_its_interface_and_its_pod() {
     let (src, dst) = (ghost.address(Family::V4), must(lab.pod("shop/far")).address(Family::V4));
     let (ethertype, packet) = ip(src, dst, UDP, &udp(src, dst, 40_000, 53, b"boo"));
     let before = drops(&lab, Side::A, "pod_unknown");
-    let gateway: [u8; 6] = parse_mac(&support::status(&lab, Side::A).gateway.mac);
-    Injector::on(node, "peer41").send(&ethernet(gateway, [0x0a, 0x58, 0, 0, 0, 41], ethertype, &packet));
+    let gateway: Mac = support::status(&lab, Side::A).gateway.mac.parse().unwrap();
+    Injector::on(node, "peer41").send(&ethernet(
+        gateway.octets(),
+        [0x0a, 0x58, 0, 0, 0, 41],
+        ethertype,
+        &packet,
+    ));
     wait_until("the ghost's packet to be counted", Duration::from_secs(2), || {
         drops(&lab, Side::A, "pod_unknown") > before
     });
@@ -177,11 +182,6 @@ fn an_attachment_waits_for_its_interface_and_its_pod() {
     add_veth(node, "pod40", "peer40");
     wait_for_attachment(&lab, "shop/late", AttachmentState::Attached);
     support::assert_books_balance(&lab, Side::A);
-}
-
-fn parse_mac(text: &str) -> [u8; 6] {
-    let mut octets = text.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap());
-    std::array::from_fn(|_| octets.next().unwrap())
 }
 
 #[test]
