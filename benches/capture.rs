@@ -6,23 +6,13 @@
 mod support;
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use harness::capture::{CaptureReader, PcapngWriter};
-use vxlan::Mac;
 
-use support::{Ends, udp_frame};
+use support::udp_frame;
 
 const PACKETS: u64 = 10_000;
-const ENDS: Ends = Ends {
-    src_mac: Mac([2, 0, 0, 0, 1, 1]),
-    dst_mac: Mac([2, 0, 0, 0, 1, 2]),
-    src: Ipv4Addr::new(10, 244, 1, 2),
-    dst: Ipv4Addr::new(10, 244, 2, 2),
-    src_port: 40_000,
-    dst_port: 8080,
-};
 
 fn pcapng(frame: &[u8]) -> Vec<u8> {
     let write = || {
@@ -60,7 +50,7 @@ fn main() {
     let mut group = criterion.benchmark_group("capture");
     group.throughput(Throughput::Elements(PACKETS));
     for size in [64, 1400] {
-        let frame = udp_frame(&ENDS, size);
+        let frame = udp_frame(size);
         for (name, file) in [("read pcap", pcap(&frame)), ("read pcapng", pcapng(&frame))] {
             assert_eq!(read(&file), PACKETS * size as u64, "every packet is read");
             group.bench_function(BenchmarkId::new(name, size), |bencher| {

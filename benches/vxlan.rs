@@ -7,7 +7,7 @@
 mod support;
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use vxlan::decap::parse_outer;
@@ -15,17 +15,9 @@ use vxlan::encap::{OUTER_BYTES_V4, OuterChecksum, OuterConfig, TTL, write_outer}
 use vxlan::wire::headers;
 use vxlan::{Mac, Vni, wire};
 
-use support::{Ends, udp_frame};
+use support::udp_frame;
 
 const SIZES: [usize; 2] = [64, 1400];
-const ENDS: Ends = Ends {
-    src_mac: Mac([2, 0, 0, 0, 1, 1]),
-    dst_mac: Mac([2, 0, 0, 0, 1, 2]),
-    src: Ipv4Addr::new(10, 244, 1, 2),
-    dst: Ipv4Addr::new(10, 244, 2, 2),
-    src_port: 40_000,
-    dst_port: 8080,
-};
 
 fn outer(checksum: OuterChecksum) -> OuterConfig {
     OuterConfig {
@@ -48,7 +40,7 @@ fn main() {
     let mut group = criterion.benchmark_group("vxlan");
     group.throughput(Throughput::Elements(1));
     for size in SIZES {
-        let inner = udp_frame(&ENDS, size);
+        let inner = udp_frame(size);
         assert!(headers::parse(&inner, false).is_ok(), "a packet that parses");
         group.bench_function(BenchmarkId::new("parse", size), |bencher| {
             bencher.iter(|| headers::parse(black_box(&inner), false));

@@ -6,7 +6,6 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use dataplane::control::{StateStatus, Status};
@@ -15,7 +14,7 @@ use harness::lab::plan::{Family, PodPlan, Side};
 use harness::lab::scenario::{Service, once};
 use harness::lab::{Lab, NodeKind};
 use harness::traffic::{Reach, ping, tcp};
-use support::{build, drops, lab, must, status, text, turn, wait_for_state, wait_until, weir};
+use support::{build, drops, lab, must, status, turn, wait_for_state, wait_until};
 
 /// One mistake: a file, the place the message has to name, and words it has to have.
 struct Mistake {
@@ -299,140 +298,9 @@ fn in_isolate_mode_two_live_pods_with_one_address_are_both_cut_off() {
     }
     assert!(drops(&lab, Side::A, "ip_conflict") > 0, "{:?}", status(&lab, Side::A).drops);
 
-    lab.state().write("pods.yaml", &claimed.replacen("{ip: 10.244.1.20}", "{ip: 10.244.1.21}", 0)).unwrap();
-    let restored: Vec<String> = pods.iter().map(pod).collect();
-    lab.state().write("pods.yaml", &restored.join("---\n")).unwrap();
+    let restored: String = pods.iter().map(pod).collect();
+    lab.state().write("pods.yaml", &restored).unwrap();
     wait_for_state(&lab, Side::A, StateStatus::Ok);
     assert_eq!(reach("other/one", "other/third", Family::V4, 3000), Reach::Open, "once the conflict is over");
     support::assert_books_balance(&lab, Side::A);
-}
-
-#[test]
-fn what_kubectl_prints_is_taken_as_it_is() {
-    let Some(_turn) = turn() else { return };
-    let lab = build(lab().nodes([NodeKind::Weir, NodeKind::Kernel]));
-    let before = status(&lab, Side::A).state.generation;
-    lab.state().write("kubectl.yaml", KUBECTL).unwrap();
-    let now = must(lab.wait_for_generation(Side::A, before + 1, Duration::from_secs(3)));
-    assert_eq!(now.state.status, StateStatus::Ok, "{:?}", now.state.problems);
-    assert_eq!(now.state.skipped.get("Service"), Some(&1), "{:?}", now.state.skipped);
-    assert!(now.pods.iter().any(|pod| pod.name == "shop/web-0"), "{:?}", now.pods);
-}
-
-/// `kubectl get … -o yaml`, with what it prints beside what weir uses.
-const KUBECTL: &str = r#"apiVersion: v1
-kind: List
-metadata:
-  resourceVersion: ""
-items:
-- apiVersion: v1
-  kind: Pod
-  metadata:
-    annotations: {kubernetes.io/config.source: api}
-    creationTimestamp: "2025-06-01T10:00:00Z"
-    generateName: web-
-    labels: {app: web, pod-template-hash: 5d59d67564}
-    managedFields:
-    - apiVersion: v1
-      fieldsType: FieldsV1
-      fieldsV1: {"f:metadata": {"f:labels": {".": {}, "f:app": {}}}}
-      manager: kubelet
-      operation: Update
-      time: "2025-06-01T10:00:05Z"
-    name: web-0
-    namespace: shop
-    ownerReferences:
-    - {apiVersion: apps/v1, kind: ReplicaSet, name: web, uid: 0c0ffee0-0000-4000-8000-000000000001, controller: true}
-    resourceVersion: "4711"
-    uid: 0c0ffee0-0000-4000-8000-000000000002
-  spec:
-    containers:
-    - image: example.invalid/web
-      name: web
-      ports: [{containerPort: 80, name: http, protocol: TCP}]
-      resources: {limits: {cpu: 500m, memory: 64Mi}}
-      volumeMounts: [{mountPath: /var/run/secrets, name: token, readOnly: true}]
-    nodeName: node-a
-    serviceAccountName: default
-    tolerations: [{effect: NoExecute, key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}]
-    volumes: [{name: token, projected: {defaultMode: 420, sources: []}}]
-  status:
-    conditions: [{lastProbeTime: null, lastTransitionTime: "2025-06-01T10:00:05Z", status: "True", type: Ready}]
-    hostIP: 192.0.2.1
-    phase: Running
-    podIP: 10.244.1.99
-    podIPs: [{ip: 10.244.1.99}]
-    qosClass: Burstable
-- apiVersion: v1
-  kind: Service
-  metadata: {name: web, namespace: shop}
-  spec: {clusterIP: 10.43.0.10, ports: [{port: 80, targetPort: http}], selector: {app: web}}
-- apiVersion: networking.k8s.io/v1
-  kind: NetworkPolicy
-  metadata:
-    annotations:
-      kubectl.kubernetes.io/last-applied-configuration: |
-        {"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy"}
-    creationTimestamp: "2025-06-01T10:00:00Z"
-    generation: 1
-    name: web
-    namespace: shop
-    resourceVersion: "4712"
-    uid: 0c0ffee0-0000-4000-8000-000000000003
-  spec:
-    ingress:
-    - ports:
-      - {port: http, protocol: TCP}
-    podSelector: {matchLabels: {app: web}}
-    policyTypes: [Ingress]
-"#;
-
-fn config_file(directory: &Path, text: &str) -> String {
-    let path = directory.join("node.yaml");
-    fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
-}
-
-#[test]
-fn a_mistake_in_the_configuration_is_located() {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, yaml, line, words) in [
-        ("an unknown key", "node: node-a\nunderlay:\n  prot: 8472\n", 3, &["underlay", "prot", "port"][..]),
-        ("an unknown key at the top", "node: node-a\nstates: {}\n", 2, &["states", "state"]),
-        ("a wrong VNI", "node: node-a\nunderlay:\n  vni: 16777216\n", 3, &["underlay.vni", "16777215"]),
-        ("no node", "underlay: {port: 8472}\n", 1, &["node"]),
-        (
-            "a wrong address",
-            "node: node-a\nunderlay:\n  address: 192.0.2.256\n",
-            3,
-            &["192.0.2.256", "expected"],
-        ),
-        ("no YAML", "node: \"node-a\n", 2, &[]),
-    ] {
-        let file = config_file(directory.path(), yaml);
-        for arguments in [vec!["config", "check", &file], vec!["run", "--config", &file]] {
-            let output = weir(&arguments);
-            let said = text(&output);
-            assert_eq!(output.status.code(), Some(2), "{name}: {arguments:?}: {said}");
-            let place = format!("{file}:{line}:");
-            let located = |said: &str| words.iter().all(|word| said.contains(word)) && said.contains(&place);
-            assert!(said.lines().any(located), "{name}: no line with {place} and {words:?}: {said}");
-        }
-    }
-}
-
-#[test]
-fn a_good_configuration_checks_with_exit_code_0_and_a_missing_one_with_2() {
-    let directory = tempfile::tempdir().unwrap();
-    let good = weir(&["config", "check", &config_file(directory.path(), "node: node-a\n")]);
-    assert_eq!(good.status.code(), Some(0), "{}", text(&good));
-    let gone = weir(&["config", "check", "/nowhere/node.yaml"]);
-    assert_eq!(gone.status.code(), Some(2));
-    assert!(text(&gone).contains("/nowhere/node.yaml"), "{}", text(&gone));
-    let schema = weir(&["config", "schema"]);
-    assert_eq!(schema.status.code(), Some(0));
-    assert!(
-        serde_json::from_slice::<serde_json::Value>(&schema.stdout).unwrap()["properties"]["node"]
-            .is_object()
-    );
 }

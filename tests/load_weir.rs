@@ -17,43 +17,13 @@ use dataplane::control::{self, Reply, Request, Status};
 use dataplane::sys::netlink::Netlink;
 use dataplane::sys::netns::Netns;
 use dataplane::sys::process::{self, Signal, signal};
+use harness::manifest::{Node, Pod};
 use harness::report::directory;
 use serde_json::Value;
 use support::{WEIR, text, turn_alone, wait_until, weir};
+use vxlan::Mac;
 
-const STATE: &str = r#"
-apiVersion: v1
-kind: Node
-metadata:
-  name: node-a
-  annotations:
-    flannel.alpha.coreos.com/backend-type: vxlan
-    flannel.alpha.coreos.com/backend-data: '{"VNI":1,"VtepMAC":"02:00:00:00:00:0a"}'
-    flannel.alpha.coreos.com/public-ip: 192.0.2.1
-spec: {podCIDRs: [10.244.1.0/24]}
----
-apiVersion: v1
-kind: Node
-metadata:
-  name: node-b
-  annotations:
-    flannel.alpha.coreos.com/backend-type: vxlan
-    flannel.alpha.coreos.com/backend-data: '{"VNI":1,"VtepMAC":"02:00:00:00:00:0b"}'
-    flannel.alpha.coreos.com/public-ip: 192.0.2.2
-spec: {podCIDRs: [10.244.2.0/24]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client, namespace: shop}
-spec: {nodeName: node-a}
-status: {phase: Running, podIPs: [{ip: 10.244.1.2}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: server, namespace: shop, labels: {app: server}}
-spec: {nodeName: node-a}
-status: {phase: Running, podIPs: [{ip: 10.244.1.3}]}
----
+const POLICY: &str = "---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: server, namespace: shop}
@@ -61,7 +31,21 @@ spec:
   podSelector: {matchLabels: {app: server}}
   policyTypes: [Ingress]
   ingress: [{ports: [{port: 8000, endPort: 8099}, {port: 8000, endPort: 8099, protocol: UDP}]}]
-"#;
+";
+
+fn state() -> String {
+    let node = |name, cidr, number, mac| {
+        Node::new(name).pod_cidr(cidr).vtep([192, 0, 2, number], Mac([2, 0, 0, 0, 0, mac]))
+    };
+    let pod = |name, host| Pod::new("shop", name, "node-a").label("app", name).address([10, 244, 1, host]);
+    format!(
+        "{}{}{}{}{POLICY}",
+        node("node-a", "10.244.1.0/24", 1, 0x0a),
+        node("node-b", "10.244.2.0/24", 2, 0x0b),
+        pod("client", 2),
+        pod("server", 3),
+    )
+}
 
 const GATEWAY_MAC: &str = "02:00:5e:00:53:01";
 
@@ -87,7 +71,7 @@ impl Device {
             }
             let eth0 = netlink.link("eth0").unwrap().unwrap();
             netlink.add_address(eth0.index, "192.0.2.1/24".parse().unwrap()).unwrap();
-            eth0.mac.map(|byte| format!("{byte:02x}")).join(":")
+            Mac(eth0.mac).to_string()
         });
         let tested = tester.run(|| {
             let netlink = Netlink::open().unwrap();
@@ -99,7 +83,7 @@ impl Device {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         std::fs::create_dir(path.join("state")).unwrap();
-        std::fs::write(path.join("state/cluster.yaml"), STATE).unwrap();
+        std::fs::write(path.join("state/cluster.yaml"), state()).unwrap();
         let at = path.display();
         let config = format!(
             "node: node-a\nstate: {{directory: {at}/state}}\nunderlay: {{kind: udp, address: 192.0.2.1, interface: eth0}}\n\

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use dataplane::config::{Attachment, AttachmentKind, AttachmentRequest};
 use dataplane::control::{AttachmentState, PodStatus, Request, StateStatus, Status};
+use dataplane::sys::netns::Netns;
 use harness::lab::cluster_state::pod;
 use harness::lab::plan::{Family, PodPlan, Side};
 use harness::lab::topology::{find, within};
 use harness::lab::{Attach, Lab, NodeKind};
+use harness::manifest::Node;
 use harness::traffic::{Reach, ping};
 use support::capture::Injector;
 use support::wire::{UDP, ethernet, ip, udp};
 use support::{build, drops, lab, must, turn, wait_until};
+use vxlan::Mac;
 
 fn small_lab(attach: Attach) -> Lab {
     let pods = vec![
@@ -79,19 +82,14 @@ fn a_finished_pod_may_show_a_live_pods_address() {
 fn a_node_without_pod_cidr_and_one_that_cannot_be_reached_are_shown() {
     let Some(_turn) = turn() else { return };
     let lab = small_lab(Attach::Tap);
-    let node = |name: &str, annotations: &str, spec: &str| {
-        format!(
-            "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  annotations: {annotations}\nspec: {spec}\n"
-        )
-    };
-    let vtep = "{flannel.alpha.coreos.com/backend-type: vxlan, flannel.alpha.coreos.com/public-ip: 192.0.2.99, \
-                flannel.alpha.coreos.com/backend-data: '{\"VNI\":1,\"VtepMAC\":\"0a:58:00:00:04:63\"}'}";
-    let text = [
-        node("node-new", "{}", "{}"),
-        node("node-without-vtep", "{}", "{podCIDR: 10.244.8.0/24, podCIDRs: [10.244.8.0/24]}"),
-        node("node-dark", vtep, "{podCIDR: 10.244.9.0/24, podCIDRs: [10.244.9.0/24]}"),
-    ]
-    .join("---\n");
+    let text = format!(
+        "{}{}{}",
+        Node::new("node-new"),
+        Node::new("node-without-vtep").pod_cidr("10.244.8.0/24"),
+        Node::new("node-dark")
+            .pod_cidr("10.244.9.0/24")
+            .vtep([192, 0, 2, 99], Mac([0x0a, 0x58, 0, 0, 4, 0x63])),
+    );
     let status = next_generation(&lab, "more-nodes.yaml", &text);
     let state_of = |name: &str| {
         let peer = status.peers.iter().find(|peer| peer.node == name);
@@ -132,6 +130,15 @@ fn wait_for_attachment(lab: &Lab, name: &str, wanted: AttachmentState) {
     }));
 }
 
+fn add_veth(node: &Netns, own: &str, peer: &str) {
+    let added = within(node, |netlink| {
+        netlink.add_veth(own, peer, None)?;
+        netlink.set_up(find(netlink, peer)?.index, true)?;
+        netlink.set_up(find(netlink, own)?.index, true)
+    });
+    added.unwrap();
+}
+
 #[test]
 fn an_attachment_waits_for_its_interface_and_its_pod() {
     let Some(_turn) = turn() else { return };
@@ -143,29 +150,24 @@ fn an_attachment_waits_for_its_interface_and_its_pod() {
     attach(&lab, "shop/late", AttachmentKind::AfPacket, "pod40", None);
     wait_for_attachment(&lab, "shop/late", AttachmentState::WaitingForInterface);
     traffic_goes_on(&lab);
-    within(node, |netlink| {
-        netlink.add_veth("pod40", "peer40", None)?;
-        netlink.set_up(find(netlink, "peer40")?.index, true)?;
-        netlink.set_up(find(netlink, "pod40")?.index, true)
-    })
-    .unwrap();
+    add_veth(node, "pod40", "peer40");
     wait_for_attachment(&lab, "shop/late", AttachmentState::Attached);
 
     // The pod is not there: its traffic is dropped, under a reason that says so.
-    within(node, |netlink| {
-        netlink.add_veth("pod41", "peer41", None)?;
-        netlink.set_up(find(netlink, "peer41")?.index, true)?;
-        netlink.set_up(find(netlink, "pod41")?.index, true)
-    })
-    .unwrap();
+    add_veth(node, "pod41", "peer41");
     attach(&lab, "shop/ghost", AttachmentKind::AfPacket, "pod41", None);
     wait_for_attachment(&lab, "shop/ghost", AttachmentState::WaitingForPod);
     let ghost = PodPlan::new(Side::A, 41, "shop", "ghost", ("app", "ghost"));
     let (src, dst) = (ghost.address(Family::V4), must(lab.pod("shop/far")).address(Family::V4));
     let (ethertype, packet) = ip(src, dst, UDP, &udp(src, dst, 40_000, 53, b"boo"));
     let before = drops(&lab, Side::A, "pod_unknown");
-    let gateway: [u8; 6] = parse_mac(&support::status(&lab, Side::A).gateway.mac);
-    Injector::on(node, "peer41").send(&ethernet(gateway, [0x0a, 0x58, 0, 0, 0, 41], ethertype, &packet));
+    let gateway: Mac = support::status(&lab, Side::A).gateway.mac.parse().unwrap();
+    Injector::on(node, "peer41").send(&ethernet(
+        gateway.octets(),
+        [0x0a, 0x58, 0, 0, 0, 41],
+        ethertype,
+        &packet,
+    ));
     wait_until("the ghost's packet to be counted", Duration::from_secs(2), || {
         drops(&lab, Side::A, "pod_unknown") > before
     });
@@ -177,17 +179,87 @@ fn an_attachment_waits_for_its_interface_and_its_pod() {
     within(node, |netlink| netlink.delete_link(find(netlink, "pod40")?.index)).unwrap();
     wait_for_attachment(&lab, "shop/late", AttachmentState::WaitingForInterface);
     traffic_goes_on(&lab);
-    within(node, |netlink| {
-        netlink.add_veth("pod40", "peer40", None)?;
-        netlink.set_up(find(netlink, "peer40")?.index, true)?;
-        netlink.set_up(find(netlink, "pod40")?.index, true)
-    })
-    .unwrap();
+    add_veth(node, "pod40", "peer40");
     wait_for_attachment(&lab, "shop/late", AttachmentState::Attached);
     support::assert_books_balance(&lab, Side::A);
 }
 
-fn parse_mac(text: &str) -> [u8; 6] {
-    let mut octets = text.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap());
-    std::array::from_fn(|_| octets.next().unwrap())
+#[test]
+fn what_kubectl_prints_is_taken_as_it_is() {
+    let Some(_turn) = turn() else { return };
+    let lab = build(lab().nodes([NodeKind::Weir, NodeKind::Kernel]));
+    let before = support::status(&lab, Side::A).state.generation;
+    lab.state().write("kubectl.yaml", KUBECTL).unwrap();
+    let now = must(lab.wait_for_generation(Side::A, before + 1, Duration::from_secs(3)));
+    assert_eq!(now.state.status, StateStatus::Ok, "{:?}", now.state.problems);
+    assert_eq!(now.state.skipped.get("Service"), Some(&1), "{:?}", now.state.skipped);
+    assert!(now.pods.iter().any(|pod| pod.name == "shop/web-0"), "{:?}", now.pods);
 }
+
+/// `kubectl get … -o yaml`, with what it prints beside what weir uses.
+const KUBECTL: &str = r#"apiVersion: v1
+kind: List
+metadata:
+  resourceVersion: ""
+items:
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    annotations: {kubernetes.io/config.source: api}
+    creationTimestamp: "2025-06-01T10:00:00Z"
+    generateName: web-
+    labels: {app: web, pod-template-hash: 5d59d67564}
+    managedFields:
+    - apiVersion: v1
+      fieldsType: FieldsV1
+      fieldsV1: {"f:metadata": {"f:labels": {".": {}, "f:app": {}}}}
+      manager: kubelet
+      operation: Update
+      time: "2025-06-01T10:00:05Z"
+    name: web-0
+    namespace: shop
+    ownerReferences:
+    - {apiVersion: apps/v1, kind: ReplicaSet, name: web, uid: 0c0ffee0-0000-4000-8000-000000000001, controller: true}
+    resourceVersion: "4711"
+    uid: 0c0ffee0-0000-4000-8000-000000000002
+  spec:
+    containers:
+    - image: example.invalid/web
+      name: web
+      ports: [{containerPort: 80, name: http, protocol: TCP}]
+      resources: {limits: {cpu: 500m, memory: 64Mi}}
+      volumeMounts: [{mountPath: /var/run/secrets, name: token, readOnly: true}]
+    nodeName: node-a
+    serviceAccountName: default
+    tolerations: [{effect: NoExecute, key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}]
+    volumes: [{name: token, projected: {defaultMode: 420, sources: []}}]
+  status:
+    conditions: [{lastProbeTime: null, lastTransitionTime: "2025-06-01T10:00:05Z", status: "True", type: Ready}]
+    hostIP: 192.0.2.1
+    phase: Running
+    podIP: 10.244.1.99
+    podIPs: [{ip: 10.244.1.99}]
+    qosClass: Burstable
+- apiVersion: v1
+  kind: Service
+  metadata: {name: web, namespace: shop}
+  spec: {clusterIP: 10.43.0.10, ports: [{port: 80, targetPort: http}], selector: {app: web}}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata:
+    annotations:
+      kubectl.kubernetes.io/last-applied-configuration: |
+        {"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy"}
+    creationTimestamp: "2025-06-01T10:00:00Z"
+    generation: 1
+    name: web
+    namespace: shop
+    resourceVersion: "4712"
+    uid: 0c0ffee0-0000-4000-8000-000000000003
+  spec:
+    ingress:
+    - ports:
+      - {port: http, protocol: TCP}
+    podSelector: {matchLabels: {app: web}}
+    policyTypes: [Ingress]
+"#;

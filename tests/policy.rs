@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use harness::manifest::Pod;
+
 /// Runs `weir` in a directory; the command, what it printed and how it ended.
 fn run_in(directory: &Path, args: &[&str], input: &str) -> String {
     let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"))
@@ -232,6 +234,35 @@ fn many_pods_that_behave_alike_are_told_together() {
         page.contains("team-0 → team-1") && page.contains("everybody else (140)")
             || page.contains("<h3>Pods</h3>")
     );
+}
+
+#[test]
+fn groups_of_pods_that_differ_in_a_number_have_names_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = String::new();
+    for pod in 1..=25_u8 {
+        let pod =
+            Pod::new("shop", format!("worker-{pod}"), "a").label("group", pod % 3).address([10, 42, 0, pod]);
+        write!(state, "{pod}").unwrap();
+    }
+    for group in 0..3 {
+        writeln!(
+            state,
+            "---\n{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: g{group}, namespace: \
+             shop}}, spec: {{podSelector: {{matchLabels: {{group: \"{group}\"}}}}, ingress: [{{ports: [{{port: \
+             808{group}}}]}}]}}}}"
+        )
+        .unwrap();
+    }
+    fs::create_dir(directory.path().join("state")).unwrap();
+    fs::write(directory.path().join("state/state.yaml"), state).unwrap();
+    let table = run_in(directory.path(), &["policy", "matrix", "--state", "state"], "");
+    let page = run_in(directory.path(), &["policy", "matrix", "--state", "state", "--format", "html"], "");
+    for name in ["worker-1, worker-4, … ×9", "worker-2, worker-5, … ×8", "worker-3, worker-6, … ×8"]
+    {
+        assert!(table.contains(&format!(" shop/{name} ")), "{table}");
+        assert!(page.contains(&format!(">{name}</text>")), "{page}");
+    }
 }
 
 #[test]

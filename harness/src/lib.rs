@@ -7,7 +7,8 @@
 //!
 //! [`lab`] builds and tears down; [`traffic`] moves bytes and says what arrived. Neither knows how weir
 //! works inside: a node running weir is a process with a configuration file and a control socket.
-//! [`generate`] makes clusters and captures of any size from a seed, for benches and tests. [`capture`] reads and
+//! [`manifest`] writes the objects of clusters down; [`generate`] makes clusters and captures of any size from a seed,
+//! for benches and tests. [`capture`] reads and
 //! writes pcap and pcapng, in bounded windows; [`replay`] passes them through a node's pipeline. [`load`] makes frames
 //! from a seed, sends them at a rate and counts what came back. [`measure`] finds what a device forwards without loss,
 //! by RFC 2544 among other ways; [`report`] holds what was measured and writes it down.
@@ -18,6 +19,7 @@ mod card;
 pub mod generate;
 pub mod lab;
 pub mod load;
+pub mod manifest;
 pub mod measure;
 pub mod replay;
 pub mod report;

@@ -5,8 +5,7 @@
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,9 +14,8 @@ use dataplane::config::{Log, LogFormat, LogLevel, UnderlayKind};
 use harness::lab::demo::{self, Options, Progress};
 use harness::lab::report::Text;
 use harness::lab::{Attach, Backend, LabError, NodeKind, teardown};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
+use super::interrupt::{INTERRUPTED, interruptible};
 use super::output::{Output, print};
 use super::{Outcome, lab_bench, lab_capture, lab_forwarder, logging};
 
@@ -88,18 +86,39 @@ enum Node {
     Kernel,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Wire {
+/// How pods are attached to weir.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Wire {
     Tap,
     Veth,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+impl From<Wire> for Attach {
+    fn from(wire: Wire) -> Self {
+        match wire {
+            Wire::Tap => Self::Tap,
+            Wire::Veth => Self::Veth,
+        }
+    }
+}
+
+/// What weir's underlay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Underlay {
+pub(super) enum Underlay {
     Udp,
     AfPacket,
     AfXdp,
+}
+
+impl From<Underlay> for UnderlayKind {
+    fn from(underlay: Underlay) -> Self {
+        match underlay {
+            Underlay::Udp => Self::Udp,
+            Underlay::AfPacket => Self::AfPacket,
+            Underlay::AfXdp => Self::AfXdp,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -132,27 +151,15 @@ fn clean() -> Outcome {
 }
 
 fn demonstrate(args: &Demo) -> Outcome {
-    let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset and sets it, a second one ends the process.
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupt))?;
-        flag::register(signal, Arc::clone(&interrupt))?;
-    }
+    let interrupt = interruptible()?;
     let kind = |node| match node {
         Node::Weir => NodeKind::Weir,
         Node::Kernel => NodeKind::Kernel,
     };
     let options = Options {
         nodes: [kind(args.node_a), kind(args.peer)],
-        attach: match args.attach {
-            Wire::Tap => Attach::Tap,
-            Wire::Veth => Attach::Veth,
-        },
-        underlay: match args.underlay {
-            Underlay::Udp => UnderlayKind::Udp,
-            Underlay::AfPacket => UnderlayKind::AfPacket,
-            Underlay::AfXdp => UnderlayKind::AfXdp,
-        },
+        attach: args.attach.into(),
+        underlay: args.underlay.into(),
         backend: match args.backend {
             Place::Namespaces => Backend::Namespaces,
             Place::Memory => Backend::Memory,
@@ -173,7 +180,7 @@ fn demonstrate(args: &Demo) -> Outcome {
         }
         Err(LabError::Interrupted) => {
             eprintln!("interrupted; everything the lab had made is removed");
-            Ok(ExitCode::from(130))
+            Ok(ExitCode::from(INTERRUPTED))
         }
         Err(error) => Err(error.into()),
     }

@@ -1,22 +1,20 @@
 //! `weir lab bench`: weir beside the kernel and others, in the same minutes.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::ValueEnum;
-use dataplane::config::UnderlayKind;
+use harness::lab::LabError;
 use harness::lab::bench::{self, MOST_IDLE_PODS, Options, Path, Peer, Progress, Settings, Workload};
-use harness::lab::{Attach, LabError};
-use harness::report::{Run, Spread, directory, human, quantity};
 use harness::traffic::streams::congestion_controls;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::Outcome;
-use super::output::{self, Output};
-use super::replay::interruptible;
+use super::interrupt::{INTERRUPTED, interruptible};
+use super::lab::{Underlay, Wire};
+use super::measured::{Results, seconds};
+use super::output::bar;
 
 /// Measure weir beside the kernel's VXLAN and bridge, and others: throughput, packet rate, latency, processor time
 ///
@@ -93,11 +91,8 @@ pub(super) struct Args {
     /// Another build of weir to measure, in place of this one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Directory for the results, which must not exist yet; by default weir-bench-TIME here
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
     #[command(flatten)]
-    output: Output,
+    results: Results,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -134,38 +129,6 @@ enum Way {
     AcrossNodes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Wire {
-    Tap,
-    Veth,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Underlay {
-    Udp,
-    AfPacket,
-    AfXdp,
-}
-
-impl Underlay {
-    const fn kind(self) -> UnderlayKind {
-        match self {
-            Self::Udp => UnderlayKind::Udp,
-            Self::AfPacket => UnderlayKind::AfPacket,
-            Self::AfXdp => UnderlayKind::AfXdp,
-        }
-    }
-}
-
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
-    if !(0.1..=3600.0).contains(&seconds) {
-        return Err("expected 0.1 to 3600 seconds".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds))
-}
-
 fn congestion_control(name: &str) -> Result<String, String> {
     let available = congestion_controls().map_err(|error| error.to_string())?;
     if available.iter().any(|one| one == name) {
@@ -195,7 +158,7 @@ impl Args {
             anyhow::bail!("--binary {}: there is no such file", binary.display());
         }
         if !self.underlay.is_empty() {
-            options.underlays = self.underlay.iter().map(|underlay| underlay.kind()).collect();
+            options.underlays = self.underlay.iter().map(|&underlay| underlay.into()).collect();
         }
         if let Some(rounds) = self.rounds {
             options.rounds = rounds.into();
@@ -216,11 +179,7 @@ impl Args {
             options.paths = self.path.iter().map(path).collect();
         }
         if !self.attach.is_empty() {
-            let attach = |wire: &Wire| match wire {
-                Wire::Tap => Attach::Tap,
-                Wire::Veth => Attach::Veth,
-            };
-            options.attach = self.attach.iter().map(attach).collect();
+            options.attach = self.attach.iter().map(|&wire| wire.into()).collect();
         }
         if !self.rules.is_empty() {
             options.rules = self.rules.iter().map(|&rules| rules as usize).collect();
@@ -257,127 +216,22 @@ fn workload(scenario: Scenario) -> Option<Workload> {
 pub(super) fn run(args: &Args) -> Outcome {
     let options = args.options()?;
     let interrupt = interruptible()?;
-    let out = args.out.clone().unwrap_or_else(default_directory);
-    if out.exists() {
-        return Err(directory::DirectoryError::Exists(out).into());
-    }
-    let bar = bar();
+    let out = args.results.directory()?;
+    let bar = bar("{bar:30} {pos}/{len}, {eta} left, {wide_msg}");
     let outcome = bench::run(&options, &interrupt, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
-    let run = match outcome {
-        Ok(run) => run,
+    match outcome {
+        Ok(run) => args.results.leave(&run, &out),
         Err(LabError::Interrupted) => {
             eprintln!("interrupted before anything was measured; everything the lab had made is removed");
-            return Ok(ExitCode::from(130));
+            Ok(ExitCode::from(INTERRUPTED))
         }
-        Err(error) => return Err(error.into()),
-    };
-    directory::write(&run, &out)?;
-    args.output.print(&run, table)?;
-    eprintln!("left in {}: result.json, CSV, histograms, report.html", out.display());
-    if run.interrupted {
-        eprintln!("interrupted; what was measured is reported");
-        return Ok(ExitCode::from(130));
+        Err(error) => Err(error.into()),
     }
-    Ok(if run.adds_up() { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-pub(super) fn default_directory() -> PathBuf {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    PathBuf::from(format!("weir-bench-{}", now.as_secs()))
-}
-
-/// Steps done and time left, where standard error is a terminal; silence elsewhere.
-pub(super) fn bar() -> ProgressBar {
-    let target =
-        if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left, {wide_msg}") {
-        bar.set_style(style.progress_chars("## "));
-    }
-    bar
 }
 
 fn show(bar: &ProgressBar, progress: &Progress) {
     bar.set_length(progress.total as u64);
     bar.set_position(progress.done as u64);
     bar.set_message(progress.now.clone());
-}
-
-/// The run for people: figures, ratios, books that do not add up, notes.
-pub(super) fn table(run: &Run) -> String {
-    let mut text = format!("{}\n{}\n", run.title, run.environment.line());
-    let mut groups: Vec<&str> = Vec::new();
-    for series in &run.series {
-        if !groups.contains(&series.group.as_str()) {
-            groups.push(&series.group);
-        }
-    }
-    for group in groups {
-        let _ = writeln!(text, "\n{group}\n{}", figures(run, group));
-    }
-    if !run.ratios.is_empty() {
-        let _ = writeln!(text, "\nratios, median of the rounds and range\n{}", ratios(run));
-    }
-    for curve in &run.curves {
-        for (name, rate) in &curve.found {
-            let rate = quantity(*rate, "packet/s");
-            let _ = write!(text, "\n{}, {}: {name} {rate}", curve.group, curve.subject);
-        }
-    }
-    let (offered, lost): (Vec<u64>, Vec<u64>) =
-        run.books.iter().map(|book| (book.offered, book.lost)).unzip();
-    let sum = |all: &[u64]| all.iter().fold(0_u64, |sum, one| sum.saturating_add(*one));
-    if !run.books.is_empty() {
-        let verdict = if run.adds_up() { "every packet is accounted for" } else { "the books do not add up" };
-        let _ = writeln!(
-            text,
-            "\n{verdict}: {} packets offered in {} trials, {} of them lost without a counted drop",
-            sum(&offered),
-            run.books.len(),
-            sum(&lost)
-        );
-    }
-    for note in &run.notes {
-        let _ = writeln!(text, "note: {note}");
-    }
-    text
-}
-
-fn figures(run: &Run, group: &str) -> String {
-    let mut rows = Vec::new();
-    let mut last = "";
-    for series in run.series.iter().filter(|series| series.group == group) {
-        let Some(Spread { median, least, most }) = series.spread else { continue };
-        let unit = &series.figure.unit;
-        let name = if series.subject == last { "" } else { series.subject.as_str() };
-        rows.push([
-            name.to_owned(),
-            series.figure.quantity.clone(),
-            quantity(median, unit),
-            format!("{} .. {}", quantity(least, unit), quantity(most, unit)),
-            series.rounds.len().to_string(),
-        ]);
-        last = &series.subject;
-    }
-    output::table(["", "FIGURE", "MEDIAN", "RANGE", "ROUNDS"], rows)
-}
-
-fn ratios(run: &Run) -> String {
-    let mut rows = Vec::new();
-    let mut last = "";
-    for ratio in &run.ratios {
-        let group = if ratio.group == last { "" } else { ratio.group.as_str() };
-        let Spread { median, least, most } = ratio.spread;
-        rows.push([
-            group.to_owned(),
-            ratio.quantity.clone(),
-            ratio.subject.clone(),
-            ratio.baseline.clone(),
-            human(median),
-            format!("{} .. {}", human(least), human(most)),
-        ]);
-        last = &ratio.group;
-    }
-    output::table(["", "FIGURE", "OF", "TO", "RATIO", "RANGE"], rows)
 }

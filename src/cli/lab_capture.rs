@@ -11,8 +11,9 @@ use harness::generate::CaptureShape;
 use harness::replay::NodeState;
 
 use super::Outcome;
+use super::interrupt::{INTERRUPTED, interruptible};
 use super::output::{Output, table};
-use super::replay::{bar, interruptible};
+use super::replay::bar;
 
 /// Make a capture of a node's traffic from a seed: plain and VXLAN, allowed and denied, of any size
 ///
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         let row = [made.packets, made.tunnelled, made.flows, made.bytes].map(|number| number.to_string());
         table(["PACKETS", "IN VXLAN", "FLOWS", "BYTES"], [row])
     })?;
-    Ok(if interrupt.load(Ordering::Relaxed) { ExitCode::from(130) } else { ExitCode::SUCCESS })
+    Ok(if interrupt.load(Ordering::Relaxed) { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 fn size(text: &str) -> Result<u64, String> {

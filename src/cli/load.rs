@@ -16,9 +16,9 @@ use vxlan::{Vni, encap};
 mod exchange;
 
 use super::Outcome;
-use super::lab_bench::seconds;
+use super::interrupt::{INTERRUPTED, interruptible};
+use super::measured::seconds;
 use super::output::Output;
-use super::replay::interruptible;
 
 /// How long frames may take to come back after the last one.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -267,7 +267,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     args.output.print(&report, ToString::to_string)?;
     if report.interrupted {
         eprintln!("interrupted; what was counted until then is reported");
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     let arrived = report.arrived.as_ref().is_none_or(|arrived| arrived.book.received > 0);
     Ok(if report.offered.sent > 0 && arrived { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use dataplane::config::ConfigError;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::policy::Refused;
@@ -123,6 +123,17 @@ pub(super) fn is_read(text: &str) -> anyhow::Result<bool> {
 /// Whether standard output is a terminal.
 pub(super) fn on_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// What is done and the time left, in the template's words, where standard error is a terminal; silence elsewhere.
+pub(super) fn bar(template: &str) -> ProgressBar {
+    let target =
+        if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("## "));
+    }
+    bar
 }
 
 /// Work shorter than this shows no progress.

@@ -1,20 +1,17 @@
 //! `weir replay`: a capture through the pipeline of a node, and what became of every packet.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use harness::replay::{
     self, Capture, Input, MapRule, NodeState, Options, Progress, ReplayError, Speed, Text,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use indicatif::ProgressBar;
 
 use super::Outcome;
-use super::output::{Output, visible};
+use super::interrupt::{INTERRUPTED, interruptible};
+use super::output::{self, Output, visible};
 use super::policy::Refused;
 
 /// What only the pipeline understands.
@@ -150,7 +147,7 @@ fn end(capture: &Capture, good: bool) -> Outcome {
     }
     if capture.interrupted {
         eprintln!("interrupted; what was processed is reported, and files are complete");
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -174,25 +171,9 @@ fn load(args: &Args, directory: &Path, node: &str) -> anyhow::Result<NodeState> 
     Ok(state)
 }
 
-/// The first signal ends the work in good order, a second one the process.
-pub(super) fn interruptible() -> io::Result<Arc<AtomicBool>> {
-    let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupt))?;
-        flag::register(signal, Arc::clone(&interrupt))?;
-    }
-    Ok(interrupt)
-}
-
-/// A progress bar in bytes, where standard error is a terminal; silence elsewhere.
+/// A progress bar in bytes.
 pub(super) fn bar() -> ProgressBar {
-    let target =
-        if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}, {eta} left") {
-        bar.set_style(style.progress_chars("## "));
-    }
-    bar
+    output::bar("{bar:30} {bytes}/{total_bytes} {msg}, {eta} left")
 }
 
 /// Names come from manifests and captures, and may not steer a terminal.

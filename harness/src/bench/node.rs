@@ -23,6 +23,7 @@ use vxlan::wire::vxlan as header;
 use vxlan::{Mac, Vni, Vtep};
 
 use super::traffic::{Direction, FIRST_DST_PORT, LAST_DST_PORT};
+use crate::manifest::{self, Namespace, Pod};
 
 pub(super) const GATEWAY_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub(super) const VTEP_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x0a]);
@@ -39,40 +40,24 @@ pub(super) const UNDERLAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The largest IP packet of a pod.
 pub(super) const MTU: u16 = 1450;
+/// Ceiling of the compiled tables: how many policies there are is what is varied here.
+const COMPILE_MEMORY: usize = 4 << 30;
+/// Longer than any connection of the benches is kept.
+const LONG_AFTER: Duration = Duration::from_hours(1);
 
-const CLUSTER: &str = r"
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: Node
-metadata: {name: node-a}
-spec: {podCIDRs: [10.244.1.0/24]}
----
-apiVersion: v1
-kind: Node
-metadata: {name: node-b}
-spec: {podCIDRs: [10.244.2.0/24]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client, namespace: shop, labels: {tier: client}}
-spec: {nodeName: node-a}
-status: {phase: Running, podIPs: [{ip: 10.244.1.2}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: server, namespace: shop, labels: {tier: server}}
-spec: {nodeName: node-a}
-status: {phase: Running, podIPs: [{ip: 10.244.1.3}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: remote, namespace: shop, labels: {tier: server}}
-spec: {nodeName: node-b}
-status: {phase: Running, podIPs: [{ip: 10.244.2.2}]}
-";
+/// The cluster but for its policies.
+fn cluster() -> String {
+    let pod = |name, node, tier, address| Pod::new("shop", name, node).label("tier", tier).address(address);
+    format!(
+        "{}{}{}{}{}{}",
+        Namespace::new("shop"),
+        manifest::Node::new("node-a").pod_cidr("10.244.1.0/24"),
+        manifest::Node::new("node-b").pod_cidr("10.244.2.0/24"),
+        pod("client", "node-a", "client", CLIENT),
+        pod("server", "node-a", "server", SERVER),
+        pod("remote", "node-b", "server", REMOTE),
+    )
+}
 
 /// What the underlay hands over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +194,23 @@ impl Node {
         self.out.drain(|_, batch| pool.give_all(batch.drain(..)));
     }
 
+    /// Lets so much time pass that every connection ends.
+    ///
+    /// # Errors
+    /// One did not.
+    pub fn outlive_connections(&mut self) -> Result<(), String> {
+        self.now = self.now.plus(LONG_AFTER);
+        let mut before = u64::MAX;
+        loop {
+            self.pipeline.tick(self.now, &mut self.pool, &mut self.out);
+            match self.counters.connections.get() {
+                0 => return Ok(()),
+                left if left < before => before = left,
+                left => return Err(format!("{left} connections have not ended in {LONG_AFTER:?}")),
+            }
+        }
+    }
+
     /// Shows what came out to `seen` and gives it back. The next batch comes at `now`.
     pub fn hand_over(&mut self, now: Timestamp, mut seen: impl FnMut(&Frame)) {
         self.now = now;
@@ -260,13 +262,14 @@ fn policies(count: usize) -> String {
 }
 
 fn generation(policy_count: usize) -> Result<Generation, String> {
-    let mut compiler = Compiler::new(Options::default());
-    for object in parse("cluster.yaml", &format!("{CLUSTER}{}", policies(policy_count))).objects {
+    let mut compiler = Compiler::new(Options { memory_ceiling: COMPILE_MEMORY, ..Options::default() });
+    for object in parse("cluster.yaml", &format!("{}{}", cluster(), policies(policy_count))).objects {
         compiler.upsert(object);
     }
-    let compiled: Compiled = compiler
-        .compile(&Scope::Node("node-a".to_owned()))
-        .map_err(|problems| format!("the cluster does not compile: {problems:?}"))?;
+    let compiled: Compiled = compiler.compile(&Scope::Node("node-a".to_owned())).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        format!("--policies {policy_count}: {}", problems.join("; "))
+    })?;
     let subnet = |cidr: &str| cidr.parse().into_iter().collect();
     let own = OwnNode {
         name: "node-a".to_owned(),

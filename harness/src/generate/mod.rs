@@ -7,7 +7,7 @@
 //! The cluster goes the way every cluster goes, through text, so that what is measured is what runs. Namespaces
 //! hold several applications of three tiers each; the policies are of the kinds people write: default deny,
 //! tier to tier on a port, a whole namespace let in, DNS, blocks of outside addresses with exceptions, port
-//! ranges and named ports. The same shape and seed give the same text for ever.
+//! ranges and named ports. The same shape and seed give the same cluster for ever.
 
 mod capture;
 mod pairs;
@@ -18,6 +18,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use policy_compiler::{Cluster, Direction, Key, SubjectId};
+use vxlan::Mac;
+
+use crate::manifest::{Namespace, Node, Pod};
 
 pub(crate) use capture::frame;
 pub use capture::{CaptureShape, Made, MakeError};
@@ -65,18 +68,15 @@ impl ClusterShape {
         let nodes = self.nodes.clamp(1, 250);
         for number in 0..self.namespaces() {
             let environment = if number % 2 == 0 { "production" } else { "staging" };
-            let labels = format!("{{environment: {environment}, team: \"{number}\"}}");
-            let _ = writeln!(
-                out,
-                "---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: team-{number}, labels: {labels}}}"
-            );
+            let namespace = Namespace::new(format!("team-{number}"));
+            let _ = write!(out, "{}", namespace.label("environment", environment).label("team", number));
         }
         for number in 0..nodes {
-            node(&mut out, number);
+            let _ = write!(out, "{}", node(number));
         }
         for node in 0..nodes {
             for place in 0..self.pods_per_node.min(250) {
-                self.pod(&mut out, &mut rng, node, place);
+                let _ = write!(out, "{}", self.pod(&mut rng, node, place));
             }
         }
         for number in 0..self.policies {
@@ -89,22 +89,20 @@ impl ClusterShape {
         self.namespaces.max(1)
     }
 
-    fn pod(&self, out: &mut String, rng: &mut Rng, node: usize, place: usize) {
+    fn pod(&self, rng: &mut Rng, node: usize, place: usize) -> Pod {
         let namespace = rng.below(self.namespaces());
         let application = rng.below(APPLICATIONS);
         let tier = TIERS[rng.below(TIERS.len())];
         let port = PORTS[rng.below(PORTS.len())];
-        let host = place + 2;
-        let _ = writeln!(
-            out,
-            "---\napiVersion: v1\nkind: Pod\n\
-             metadata: {{name: pod-{node}-{place}, namespace: team-{namespace}, uid: uid-{node}-{place}, \
-             labels: {{app: app-{application}, tier: {tier}}}}}\n\
-             spec: {{nodeName: node-{node}, containers: [{{name: main, image: example.org/main, \
-             ports: [{{name: service, containerPort: {port}}}]}}]}}\n\
-             status: {{phase: Running, podIP: 10.244.{node}.{host}, \
-             podIPs: [{{ip: 10.244.{node}.{host}}}, {{ip: \"fd00:10:244:{node:x}::{host:x}\"}}]}}"
-        );
+        // Both are at most 250.
+        let (subnet, host) = (node as u8, place as u8 + 2);
+        Pod::new(format!("team-{namespace}"), format!("pod-{node}-{place}"), format!("node-{node}"))
+            .uid(format!("uid-{node}-{place}"))
+            .label("app", format!("app-{application}"))
+            .label("tier", tier)
+            .named_port("service", port)
+            .address([10, 244, subnet, host])
+            .address([0xfd00, 0x10, 0x244, u16::from(subnet), 0, 0, 0, u16::from(host)])
     }
 
     /// The kinds take turns; a namespace begins with its default deny.
@@ -156,19 +154,11 @@ impl ClusterShape {
     }
 }
 
-fn node(out: &mut String, number: usize) {
-    let data = format!("{{\"VNI\":1,\"VtepMAC\":\"02:00:5e:10:00:{number:02x}\"}}");
-    let underlay = number + 1;
-    let _ = writeln!(
-        out,
-        "---\napiVersion: v1\nkind: Node\nmetadata:\n  name: node-{number}\n  annotations:\n    \
-         flannel.alpha.coreos.com/kube-subnet-manager: \"true\"\n    \
-         flannel.alpha.coreos.com/backend-type: vxlan\n    \
-         flannel.alpha.coreos.com/backend-data: '{data}'\n    \
-         flannel.alpha.coreos.com/public-ip: 192.0.2.{underlay}\n\
-         spec: {{podCIDR: 10.244.{number}.0/24, podCIDRs: [10.244.{number}.0/24, \"fd00:10:244:{number:x}::/64\"]}}\n\
-         status: {{addresses: [{{type: InternalIP, address: 192.0.2.{underlay}}}]}}"
-    );
+/// Numbers are below 250.
+fn node(number: usize) -> Node {
+    let node = Node::new(format!("node-{number}")).pod_cidr(format!("10.244.{number}.0/24"));
+    let (number, node) = (number as u8, node.pod_cidr(format!("fd00:10:244:{number:x}::/64")));
+    node.vtep([192, 0, 2, number + 1], Mac([2, 0, 0x5e, 0x10, 0, number]))
 }
 
 /// `count` connections to be judged: half between pods of the cluster, a quarter from and a quarter to outside

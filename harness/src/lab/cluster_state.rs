@@ -3,12 +3,14 @@
 //! Both nodes read the same directory. A file is written under a hidden name and renamed, so a reader sees
 //! the old one or the new one; tests that want a half-written file write it themselves.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::plan::{Family, PodPlan, Side, mac_text};
+use vxlan::Mac;
+
+use super::plan::{Family, PodPlan, Side};
+use crate::manifest;
 
 /// The policies of the demonstration, by file name.
 pub const POLICIES: [(&str, &str); 4] = [
@@ -31,7 +33,7 @@ impl ClusterState {
         let state = Self { directory: directory.to_owned() };
         state.write("nodes.yaml", &nodes())?;
         state.write("namespaces.yaml", &namespaces(pods))?;
-        state.write("pods.yaml", &pods.iter().map(pod).collect::<Vec<_>>().join("---\n"))?;
+        state.write("pods.yaml", &pods.iter().map(pod).collect::<String>())?;
         for (name, text) in policies {
             state.write(name, text)?;
         }
@@ -77,82 +79,37 @@ impl ClusterState {
 
 /// Node objects as flannel leaves them.
 fn nodes() -> String {
-    Side::ALL.map(node).join("---\n")
+    Side::ALL.map(node).concat()
 }
 
 fn node(side: Side) -> String {
     let [v4, v6] = side.pod_cidrs();
-    let (mac, mac_v6) = (mac_text(side.vtep_mac()), mac_text(side.vtep_mac_v6()));
-    let (public, public_v6) = (side.underlay_v4(), side.underlay_v6());
-    format!(
-        "apiVersion: v1
-kind: Node
-metadata:
-  name: {name}
-  annotations:
-    flannel.alpha.coreos.com/kube-subnet-manager: \"true\"
-    flannel.alpha.coreos.com/backend-type: vxlan
-    flannel.alpha.coreos.com/backend-data: '{{\"VNI\":1,\"VtepMAC\":\"{mac}\"}}'
-    flannel.alpha.coreos.com/backend-v6-data: '{{\"VNI\":1,\"VtepMAC\":\"{mac_v6}\"}}'
-    flannel.alpha.coreos.com/public-ip: {public}
-    flannel.alpha.coreos.com/public-ipv6: \"{public_v6}\"
-spec:
-  podCIDR: {v4}
-  podCIDRs: [{v4}, \"{v6}\"]
-status:
-  addresses:
-    - {{type: InternalIP, address: {public}}}
-    - {{type: InternalIP, address: \"{public_v6}\"}}
-    - {{type: Hostname, address: {name}}}
-",
-        name = side.name(),
-    )
+    let node = manifest::Node::new(side.name()).pod_cidr(v4).pod_cidr(v6);
+    let node = node.vtep(side.underlay_v4(), Mac(side.vtep_mac()));
+    node.vtep(side.underlay_v6(), Mac(side.vtep_mac_v6())).to_string()
 }
 
 fn namespaces(pods: &[PodPlan]) -> String {
     let mut names: Vec<&str> = pods.iter().map(|pod| pod.namespace.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let manifest = |name: &&str| {
-        format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels: {{kubernetes.io/metadata.name: \
-             {name}}}\n"
-        )
-    };
-    names.iter().map(manifest).collect::<Vec<_>>().join("---\n")
+    let text =
+        |name: &&str| manifest::Namespace::new(*name).label("kubernetes.io/metadata.name", name).to_string();
+    names.iter().map(text).collect()
 }
 
 /// A running pod's manifest.
 pub fn pod(pod: &PodPlan) -> String {
-    let mut labels = String::new();
+    let PodPlan { namespace, name, .. } = pod;
+    let mut manifest = manifest::Pod::new(namespace, name, pod.side.name())
+        .uid(format!("{namespace}-{name}"))
+        .named_port("http", 8080)
+        .address(pod.address(Family::V4))
+        .address(pod.address(Family::V6));
     for (key, value) in &pod.labels {
-        let _ = write!(labels, "\n    {key}: {value}");
+        manifest = manifest.label(key, value);
     }
-    let (v4, v6) = (pod.address(Family::V4), pod.address(Family::V6));
-    format!(
-        "apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-  namespace: {namespace}
-  uid: {namespace}-{name}
-  labels:{labels}
-spec:
-  nodeName: {node}
-  containers:
-    - name: main
-      image: example.invalid/lab
-      ports:
-        - {{name: http, containerPort: 8080}}
-status:
-  phase: Running
-  podIP: {v4}
-  podIPs: [{{ip: {v4}}}, {{ip: \"{v6}\"}}]
-",
-        name = pod.name,
-        namespace = pod.namespace,
-        node = pod.side.name(),
-    )
+    manifest.to_string()
 }
 
 #[cfg(test)]

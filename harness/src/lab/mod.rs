@@ -34,8 +34,8 @@ pub mod topology;
 pub mod userns;
 
 mod build;
+mod error;
 
-use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -49,6 +49,8 @@ use dataplane::sys::process::Signal;
 pub use build::LabBuilder;
 use cluster_state::ClusterState;
 use daemon::Daemon;
+pub use error::LabError;
+use error::no_weir;
 use node_weir::NodeWeir;
 use plan::{Family, Side};
 use pods::Pod;
@@ -101,45 +103,6 @@ pub enum Backend {
     Namespaces,
     /// Hosts within the process, on memory ports.
     Memory,
-}
-
-/// Why there is no lab, or no more.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LabError {
-    /// This machine or user cannot have one as things are.
-    #[error("{what}: {reason}; {advice}")]
-    Unmet {
-        /// What is missing.
-        what: &'static str,
-        /// The kernel's reason.
-        reason: String,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// Somebody asked it to end.
-    #[error("interrupted")]
-    Interrupted,
-    /// The state directory is not valid, or does not have what was asked for.
-    #[error("{}", .0.join("\n"))]
-    State(Vec<String>),
-    /// A weir did not do what the lab needs.
-    #[error("{node}: {text}")]
-    Weir {
-        /// Its node.
-        node: &'static str,
-        /// What, and the end of its log.
-        text: String,
-    },
-    /// The kernel refused something.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-impl LabError {
-    fn unmet(what: &'static str, reason: &dyn Display, advice: &'static str) -> Self {
-        Self::Unmet { what, reason: reason.to_string(), advice }
-    }
 }
 
 /// Somebody who can send and receive: a pod, an outside host, a node itself.
@@ -346,8 +309,4 @@ fn late(what: &str, timeout: Duration, status: &Status) -> String {
 
 fn topology_name(netns: &teardown::OwnedNetns) -> &str {
     netns.name()
-}
-
-fn no_weir(side: Side) -> LabError {
-    LabError::State(vec![format!("{} runs no weir in this lab", side.name())])
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::wire::denied;
 use super::{Offered, Order, Passed, Rate, Tally, Wire};
-use crate::report::{Book, Latency, quantity};
+use crate::report::{Book, Latency, quantity, whether};
 
 /// What a load did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -119,37 +119,18 @@ impl fmt::Display for LoadReport {
             writeln!(f, "the interface counts {sent} sent and {dropped} dropped meanwhile")?;
         }
         let Some(arrived) = &self.arrived else { return Ok(()) };
-        let Book { offered, received, excess, dropped, lost, .. } = &arrived.book;
-        write!(f, "{}: offered {offered}", arrived.interface)?;
-        if *excess > 0 {
-            write!(f, " + {excess} in excess")?;
-        }
-        write!(f, " = received {received}")?;
-        for (reason, count) in dropped {
-            write!(f, " + {reason} {count}")?;
-        }
-        let sum = if arrived.book.adds_up() {
-            "adds up"
-        } else {
-            "DOES NOT ADD UP: a bug of weir, please report it"
-        };
-        writeln!(f, " + lost {lost}: {sum}")?;
+        let Arrived { interface, book, latency, .. } = arrived;
+        writeln!(f, "{interface}: offered {}: {}", book.equation(), whether(book.adds_up()))?;
         writeln!(
             f,
             "{} duplicated, {} reordered, {} though to be denied, {} of others",
             arrived.duplicated, arrived.reordered, arrived.denied, arrived.foreign
         )?;
-        let latency = &arrived.latency;
-        let at = |quantile| quantity(latency.at(quantile) as f64 / 1e9, "s");
+        let Latency { count, lost, .. } = latency;
+        let (summary, longest) = (latency.summary(), latency.longest());
         writeln!(
             f,
-            "latency of {}: p50 {}, p99 {}, p99.9 {}, longest {}; {} probes lost are in none of them",
-            latency.count,
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0),
-            latency.lost
+            "latency of {count}: {summary}, longest {longest}; {lost} probes lost are in none of them"
         )
     }
 }

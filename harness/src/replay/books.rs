@@ -131,7 +131,7 @@ impl Books {
         if side != 0 {
             return;
         }
-        for due in packets.iter().filter_map(|packet| packet.due) {
+        for due in packets.iter().filter_map(|packet| packet.known.due) {
             self.pacer.handed(due, begin);
         }
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -166,8 +166,8 @@ impl Books {
         judged: [Option<Verdict>; 2],
         original: &[u8],
     ) {
-        let bytes = u64::from(packet.wire_len);
-        let known = packet.flow.and_then(|key| self.flows.at(key));
+        let bytes = u64::from(packet.known.wire_len);
+        let known = packet.known.flow.and_then(|key| self.flows.at(key));
         let known = known.and_then(|flow| flow.sides.get(side)).map_or([None; 2], |side| side.rules);
         let asked = judged != [None; 2];
         let rules = if asked { judged.map(|verdict| verdict.map(|verdict| verdict.rule)) } else { known };
@@ -208,7 +208,7 @@ impl Books {
             self.note(written);
         }
         let rules = if asked { rules } else { [None; 2] };
-        self.conclude(side, packet.number, packet.flow, outcome, rules, port, decided);
+        self.conclude(side, packet.known.number, packet.known.flow, outcome, rules, port, decided);
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call for two kinds of end")]

@@ -1,10 +1,10 @@
 //! The run of a replay: read, wait, enter, settle; again for each pass.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use super::ReplayError;
 use super::books::Books;
@@ -16,38 +16,18 @@ use super::map::MapRule;
 use super::node::NodeState;
 use super::outputs::Outputs;
 use super::pace::{Pacer, Speed};
+use super::passes::{End, Input, Passes, Progress};
 use super::record::{Expected, Record};
-use super::replica::{Arrival, Replica};
+use super::replica::{Arrival, Known, Replica};
 use super::report::Report;
 use super::summary;
-use crate::capture::{CaptureError, CaptureReader, Packet};
+use crate::capture::Packet;
 
 /// How often a pipeline's housekeeping runs, in the capture's time, as in the daemon.
 const TICK_NS: u64 = 100_000_000;
 
 /// Longer than anything is held in the fragment table.
 const SETTLE_NS: u64 = 61_000_000_000;
-
-/// How often progress is told.
-pub(super) const TELL_EVERY: Duration = Duration::from_millis(100);
-
-/// Where packets come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// A file.
-    File(PathBuf),
-    /// Standard input, once.
-    Stdin,
-}
-
-impl std::fmt::Display for Input {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Stdin => f.write_str("standard input"),
-        }
-    }
-}
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -95,17 +75,6 @@ impl Options {
     }
 }
 
-/// How far a replay has come.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Bytes read of all passes.
-    pub bytes: u64,
-    /// Bytes there are, where that is known.
-    pub total: Option<u64>,
-    /// Packets read.
-    pub packets: u64,
-}
-
 /// Replays a capture through the node of `state`, and at the same time through that of `against`, until it ends,
 /// has a fault, or `interrupt` is set. What was processed until then is reported in every case.
 ///
@@ -118,12 +87,9 @@ pub fn run(
     interrupt: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report, ReplayError> {
-    if options.passes > 1 && options.input == Input::Stdin {
-        return Err(ReplayError::LoopOverPipe);
-    }
     apart(options)?;
     // Before any output is begun.
-    let mut reader = Some(open(&options.input)?);
+    let mut passes = Passes::open(&options.input, options.passes, interrupt, progress)?;
     let expected = options.expect.as_deref().map(Expected::open).transpose()?;
     let outputs = Outputs::open(options.out.as_deref(), options.dropped.as_deref())?;
 
@@ -137,31 +103,9 @@ pub fn run(
     books.expected = expected;
     books.record = options.record.as_deref().map(Record::create).transpose()?;
 
-    let mut run = Run {
-        replicas,
-        books,
-        line: Timeline::default(),
-        next_tick: TICK_NS,
-        fault: None,
-        interrupted: false,
-        told: Instant::now(),
-        before: 0,
-        passes: 0,
-    };
-    while run.passes < options.passes {
-        let mut pass = match reader.take() {
-            Some(reader) => reader,
-            None => open(&options.input)?,
-        };
-        run.passes += 1;
-        run.pass(&mut pass, options.passes, interrupt, progress);
-        if run.interrupted || run.fault.is_some() || run.books.error.is_some() {
-            break;
-        }
-        run.before = run.before.saturating_add(pass.position());
-        run.line.next_pass();
-    }
-    run.finish(options)
+    let mut run = Run { replicas, books, next_tick: TICK_NS };
+    let end = passes.each(|packet, time, line| Ok(run.packet(packet, time, line, interrupt)))?;
+    run.finish(options, &passes, &end)
 }
 
 /// Inputs and outputs must be files of their own: writing begins by emptying the file.
@@ -190,77 +134,17 @@ fn apart(options: &Options) -> Result<(), ReplayError> {
     Ok(())
 }
 
-pub(super) type Reader = CaptureReader<Box<dyn Read>>;
-
-pub(super) fn open(input: &Input) -> Result<Reader, ReplayError> {
-    Ok(match input {
-        Input::File(path) => CaptureReader::open(path)?,
-        Input::Stdin => {
-            let stdin: Box<dyn Read> = Box::new(io::stdin().lock());
-            CaptureReader::new("standard input", stdin)?
-        }
-    })
-}
-
 struct Run {
     replicas: Vec<Replica>,
     books: Books,
-    line: Timeline,
     next_tick: u64,
-    fault: Option<CaptureError>,
-    interrupted: bool,
-    told: Instant,
-    /// Bytes of the passes before.
-    before: u64,
-    passes: u64,
 }
 
 impl Run {
-    /// One pass over the capture.
-    fn pass(
-        &mut self,
-        reader: &mut Reader,
-        passes: u64,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(&Progress),
-    ) {
-        loop {
-            if interrupt.load(Ordering::Relaxed) {
-                self.interrupted = true;
-                return;
-            }
-            if self.books.error.is_some() {
-                return;
-            }
-            if self.books.read.packets.is_multiple_of(256) && self.told.elapsed() > TELL_EVERY {
-                self.told = Instant::now();
-                progress(&Progress {
-                    bytes: self.before.saturating_add(reader.position()),
-                    total: reader.size().map(|size| size.saturating_mul(passes)),
-                    packets: self.books.read.packets,
-                });
-            }
-            match reader.next_packet() {
-                Err(fault) => {
-                    self.fault = Some(fault);
-                    return;
-                }
-                Ok(None) => return,
-                Ok(Some(packet)) => {
-                    if !self.packet(&packet, interrupt) {
-                        self.interrupted = true;
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// One packet; false when interrupted while waiting for its time.
-    fn packet(&mut self, packet: &Packet<'_>, interrupt: &AtomicBool) -> bool {
-        let time = self.line.place(packet.time_ns);
+    /// One packet; false when interrupted while waiting for its time, or a file cannot be written.
+    fn packet(&mut self, packet: &Packet<'_>, time: u64, line: &Timeline, interrupt: &AtomicBool) -> bool {
         if self.books.read.packets == 0 {
-            self.books.outputs.epoch = self.line.stamp(0);
+            self.books.outputs.epoch = line.stamp(0);
         }
         let due = self.books.pacer.due(time);
         if let Some(due) = due
@@ -281,7 +165,7 @@ impl Run {
         self.books.read.add(packet.original_len.into());
         let number = self.books.read.packets;
         self.enter(packet, number, time, due);
-        true
+        self.books.error.is_none()
     }
 
     fn enter(&mut self, packet: &Packet<'_>, number: u64, time: u64, due: Option<Instant>) {
@@ -312,7 +196,7 @@ impl Run {
         let seen = sketch.and_then(|sketch| Seen::of(frame.bytes(), &sketch, vxlan_port));
         let flow = books.flows.enter(seen, number, wire_len.into());
         let interface = (packet.interface_number, packet.interface);
-        let arrival = Arrival { number, time, due, flow, wire_len, missing, interface };
+        let arrival = Arrival { known: Known { number, time, due, flow, wire_len, missing }, interface };
         for other in others {
             let mut copy = other.frame();
             copy.write(frame.bytes());
@@ -329,14 +213,14 @@ impl Run {
     }
 
     /// Settles what is open, completes the files, and reports.
-    fn finish(mut self, options: &Options) -> Result<Report, ReplayError> {
+    fn finish(mut self, options: &Options, passes: &Passes<'_>, end: &End) -> Result<Report, ReplayError> {
         self.flush();
         let elapsed = self.books.pacer.elapsed();
-        let end = self.line.length().as_nanos() as u64;
+        let last = passes.line.length().as_nanos() as u64;
         for replica in &mut self.replicas {
-            replica.tick(end.saturating_add(SETTLE_NS), &mut self.books);
+            replica.tick(last.saturating_add(SETTLE_NS), &mut self.books);
         }
-        let whole = !self.interrupted && self.fault.is_none();
+        let whole = !end.interrupted && end.fault.is_none();
         // Files are completed whatever else went wrong; the first trouble is the one told.
         let written = self.books.outputs.finish();
         self.books.note(written);
@@ -356,11 +240,11 @@ impl Run {
             options,
             books: &self.books,
             replicas: &self.replicas,
-            line: &self.line,
-            passes: self.passes,
+            line: &passes.line,
+            passes: passes.begun,
             elapsed,
-            fault: self.fault.as_ref(),
-            interrupted: self.interrupted,
+            fault: end.fault.as_ref(),
+            interrupted: end.interrupted,
             verdicts,
         }))
     }

@@ -97,9 +97,9 @@ impl Outputs {
         frame: &Frame,
     ) -> Result<(), ReplayError> {
         let Some(file) = &mut self.forwarded else { return Ok(()) };
-        let time = packet.map_or(at.since(pipeline_time(0)).as_nanos() as u64, |packet| packet.time);
+        let time = packet.map_or(at.since(pipeline_time(0)).as_nanos() as u64, |packet| packet.known.time);
         // What a snap length had cut is cut again, at the same place.
-        let missing = packet.map_or(0, |packet| packet.missing);
+        let missing = packet.map_or(0, |packet| packet.known.missing);
         let bytes = frame.bytes();
         let kept = bytes.get(..bytes.len().saturating_sub(missing)).unwrap_or_default();
         file.write(port, names, self.epoch.saturating_add(time), kept, bytes.len(), None)
@@ -119,8 +119,8 @@ impl Outputs {
             Some(rule) => format!("{reason}: {} {}: {rule}", rule.direction, rule.action),
             None => format!("{reason}: {}", reason.description()),
         };
-        let len = original.len() + packet.missing;
-        let time_ns = self.epoch.saturating_add(packet.time);
+        let len = original.len() + packet.known.missing;
+        let time_ns = self.epoch.saturating_add(packet.known.time);
         file.write(packet.port, names, time_ns, original, len, Some(&comment))
     }
 

@@ -3,6 +3,8 @@
 //! A batch holds packets of one port and one step of the clock, in the order of the capture: a packet that comes in
 //! elsewhere ends the batch before it. So connections are opened before their replies come, at any speed.
 
+mod enter;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,20 +20,20 @@ use vxlan::mac::Mac;
 use super::ReplayError;
 use super::books::Books;
 use super::clock::pipeline_time;
-use super::fit::{Fitted, Fitter, OUTER_CHECKSUM, unwrap};
+use super::fit::{Fitted, Fitter, OUTER_CHECKSUM};
 use super::flows::{FlowKey, Outcome};
 use super::headers::Sketch;
 use super::map::MapRule;
 use super::node::{NodeState, pod_mac};
-use super::place::{Entry, LeftOut, Placer, PortNames};
+use super::place::{Placer, PortNames};
 use crate::capture::Interface;
 
 /// Frames of a node: batches, what waits in the fragment table, segments.
 const FRAMES: usize = 4096;
 
-/// A packet that has been read and has not ended.
-#[derive(Debug, Clone)]
-pub(super) struct InFlight {
+/// What is known of a packet that was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
     /// Its number in the replay, from 1; its frame's tag.
     pub(super) number: u64,
     /// Its time, in nanoseconds since the beginning.
@@ -43,20 +45,21 @@ pub(super) struct InFlight {
     pub(super) wire_len: u32,
     /// Bytes of its frame that the capture does not have.
     pub(super) missing: usize,
+}
+
+/// A packet that has entered and has not ended.
+#[derive(Debug, Clone)]
+pub(super) struct InFlight {
+    pub(super) known: Known,
     /// Where it entered.
     pub(super) port: PortId,
     /// The captured frame, in the keep of its batch.
     kept: Range<usize>,
 }
 
-/// A frame to be entered, and what is known of it.
+/// A packet to be entered, and where it was captured.
 pub(super) struct Arrival<'a> {
-    pub(super) number: u64,
-    pub(super) time: u64,
-    pub(super) due: Option<Instant>,
-    pub(super) flow: Option<FlowKey>,
-    pub(super) wire_len: u32,
-    pub(super) missing: usize,
+    pub(super) known: Known,
     pub(super) interface: (usize, &'a Interface),
 }
 
@@ -175,7 +178,8 @@ impl Replica {
         sketch: Option<Sketch>,
         books: &mut Books,
     ) {
-        let kept = self.keep_original(frame.bytes(), arrival.missing);
+        let known = arrival.known;
+        let kept = self.keep_original(frame.bytes(), known.missing);
         let (port, missing) = match self.enter(arrival, &mut frame, sketch) {
             Ok(entered) => entered,
             Err(reason) => {
@@ -183,21 +187,12 @@ impl Replica {
                     keep.truncate(kept.start);
                 }
                 self.pool.give(frame);
-                books.left_out(self.side, arrival.number, arrival.flow, arrival.wire_len, reason);
+                books.left_out(self.side, known.number, known.flow, known.wire_len, reason);
                 return;
             }
         };
-        let mut in_flight = InFlight {
-            number: arrival.number,
-            time: arrival.time,
-            due: arrival.due,
-            flow: arrival.flow,
-            wire_len: arrival.wire_len,
-            missing,
-            port,
-            kept,
-        };
-        let time = pipeline_time(arrival.time);
+        let mut in_flight = InFlight { known: Known { missing, ..known }, port, kept };
+        let time = pipeline_time(known.time);
         if port != self.batch_port || time != self.batch_time || self.batch.len() >= BATCH_FRAMES {
             let original = self.keep.as_ref().and_then(|keep| keep.get(in_flight.kept.clone()));
             let original = original.map(<[u8]>::to_vec);
@@ -208,7 +203,7 @@ impl Replica {
                 in_flight.kept = self.keep_original(&original, 0);
             }
         }
-        frame.tag = arrival.number;
+        frame.tag = known.number;
         self.batch.push(frame);
         self.current.push(in_flight);
     }
@@ -218,95 +213,6 @@ impl Replica {
         let start = keep.len();
         keep.extend_from_slice(bytes.get(..bytes.len().saturating_sub(missing)).unwrap_or_default());
         start..keep.len()
-    }
-
-    /// Finds the port of a frame and fits the frame to it.
-    fn enter(
-        &mut self,
-        arrival: &Arrival<'_>,
-        frame: &mut Frame,
-        sketch: Option<Sketch>,
-    ) -> Result<(PortId, usize), LeftOut> {
-        let generation = &self.state.generation;
-        let entry = self.placer.place(generation, arrival.interface, frame.bytes(), sketch.as_ref());
-        let no_sketch = |fallback: PortId| Ok((fallback, arrival.missing));
-        match entry {
-            Entry::LeftOut(reason) => Err(reason),
-            Entry::Inside(udp) => {
-                if !unwrap(frame, udp, &mut self.fitted) {
-                    return Err(LeftOut::NoAddress);
-                }
-                let inner = Sketch::of(frame.bytes()).ok_or(LeftOut::NoAddress)?;
-                match self.placer.by_address(generation, &inner) {
-                    Entry::Pod(endpoint) => self.enter_pod(arrival, frame, &inner, endpoint),
-                    Entry::Node => Ok(self.enter_node(arrival, frame, &inner)),
-                    Entry::LeftOut(reason) => Err(reason),
-                    // From another node's pod, out of our own tunnel: nobody's packet.
-                    Entry::Underlay(_) | Entry::Wrapped(_) | Entry::Inside(_) => Err(LeftOut::OtherNodes),
-                }
-            }
-            Entry::Pod(endpoint) => match sketch {
-                Some(sketch) => self.enter_pod(arrival, frame, &sketch, endpoint),
-                None => no_sketch(self.pods.get(endpoint as usize).map_or(self.node, |pod| pod.0)),
-            },
-            Entry::Node => match sketch {
-                Some(sketch) => Ok(self.enter_node(arrival, frame, &sketch)),
-                None => no_sketch(self.node),
-            },
-            Entry::Underlay(udp) => match sketch.filter(|_| udp != usize::MAX) {
-                Some(sketch) => {
-                    let missing = arrival.missing;
-                    let joined =
-                        self.fitter.for_underlay(generation, frame, &sketch, udp, missing, &mut self.fitted);
-                    Ok((if joined { self.datagrams } else { self.underlay }, missing))
-                }
-                None => no_sketch(self.underlay),
-            },
-            Entry::Wrapped(id) => {
-                let sketch = sketch.ok_or(LeftOut::NoAddress)?;
-                let vni = self.state.settings.vni;
-                self.fitter.wrap(generation, frame, &sketch, id, vni, &mut self.fitted);
-                Ok((self.datagrams, arrival.missing))
-            }
-        }
-    }
-
-    fn enter_pod(
-        &mut self,
-        arrival: &Arrival<'_>,
-        frame: &mut Frame,
-        sketch: &Sketch,
-        endpoint: u32,
-    ) -> Result<(PortId, usize), LeftOut> {
-        let Some(&(port, mac)) = self.pods.get(endpoint as usize) else { return Err(LeftOut::UnknownPod) };
-        if self.fitter.strict_mac && sketch.eth_dst != Mac::ZERO {
-            // The pod's MAC is then the one it speaks with first, as on a wire whose kernel does not tell it.
-            self.learn(port, sketch.eth_src);
-        }
-        let weir = self.state.generation.own.gateway_mac;
-        self.fitter.for_host(frame, sketch, mac, weir, &mut self.fitted);
-        Ok((port, arrival.missing))
-    }
-
-    fn learn(&mut self, port: PortId, mac: Mac) {
-        let Some(place) = self.pods.iter_mut().find(|(id, _)| *id == port) else { return };
-        let made_up = self.pipeline.bindings().get(port).and_then(|binding| binding.mac) == Some(place.1);
-        if made_up
-            && mac.is_unicast()
-            && mac != place.1
-            && let Some(binding) = self.pipeline.bindings_mut().get_mut(port)
-        {
-            binding.mac = Some(mac);
-            // Once: whoever speaks as this pod from another MAC from now on is dropped for it.
-            place.1 = Mac::ZERO;
-        }
-    }
-
-    fn enter_node(&mut self, arrival: &Arrival<'_>, frame: &mut Frame, sketch: &Sketch) -> (PortId, usize) {
-        let own = &self.state.generation.own;
-        let (gateway, weir) = (own.gateway_mac, own.vtep_mac);
-        self.fitter.for_host(frame, sketch, gateway, weir, &mut self.fitted);
-        (self.node, arrival.missing)
     }
 
     /// Passes the batch through the pipeline and settles what came of it.
@@ -377,5 +283,5 @@ impl Replica {
 
 /// Numbers ascend within a batch.
 fn position(current: &[InFlight], tag: u64) -> Option<usize> {
-    current.binary_search_by_key(&tag, |in_flight| in_flight.number).ok()
+    current.binary_search_by_key(&tag, |in_flight| in_flight.known.number).ok()
 }

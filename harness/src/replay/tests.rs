@@ -14,49 +14,34 @@ mod states;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use vxlan::Mac;
+
 use super::*;
 use crate::capture::PcapngWriter;
+use crate::manifest::{Node, Pod};
 use frames::*;
 
-const CLUSTER: &str = r#"
-apiVersion: v1
-kind: Node
-metadata:
-  name: node-a
-  annotations:
-    flannel.alpha.coreos.com/backend-type: vxlan
-    flannel.alpha.coreos.com/backend-data: '{"VNI":1,"VtepMAC":"02:00:00:00:00:0a"}'
-    flannel.alpha.coreos.com/public-ip: 192.0.2.1
-spec: {podCIDRs: [10.244.1.0/24]}
----
-apiVersion: v1
-kind: Node
-metadata:
-  name: node-b
-  annotations:
-    flannel.alpha.coreos.com/backend-type: vxlan
-    flannel.alpha.coreos.com/backend-data: '{"VNI":1,"VtepMAC":"02:00:00:00:00:0b"}'
-    flannel.alpha.coreos.com/public-ip: 192.0.2.2
-spec: {podCIDRs: [10.244.2.0/24]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec: {nodeName: node-a}
-status: {phase: Running, podIPs: [{ip: 10.244.1.10}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: db, namespace: shop, labels: {app: db}}
-spec: {nodeName: node-a}
-status: {phase: Running, podIPs: [{ip: 10.244.1.11}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: far, namespace: shop, labels: {app: far}}
-spec: {nodeName: node-b}
-status: {phase: Running, podIPs: [{ip: 10.244.2.10}]}
-"#;
+const WEB: [u8; 4] = [10, 244, 1, 10];
+const DB: [u8; 4] = [10, 244, 1, 11];
+const FAR: [u8; 4] = [10, 244, 2, 10];
+const OUTSIDE: [u8; 4] = [198, 51, 100, 7];
+const NODE_A: [u8; 4] = [192, 0, 2, 1];
+const NODE_B: [u8; 4] = [192, 0, 2, 2];
+
+fn cluster() -> String {
+    let node = |name, cidr, underlay: [u8; 4], last| {
+        Node::new(name).pod_cidr(cidr).vtep(underlay, Mac([2, 0, 0, 0, 0, last]))
+    };
+    let pod = |name, node, address: [u8; 4]| Pod::new("shop", name, node).label("app", name).address(address);
+    format!(
+        "{}{}{}{}{}",
+        node("node-a", "10.244.1.0/24", NODE_A, 0x0a),
+        node("node-b", "10.244.2.0/24", NODE_B, 0x0b),
+        pod("web", "node-a", WEB),
+        pod("db", "node-a", DB),
+        pod("far", "node-b", FAR),
+    )
+}
 
 const POLICY: &str = r"
 apiVersion: networking.k8s.io/v1
@@ -70,13 +55,6 @@ spec:
       ports: [{port: 5432}, {port: 53, protocol: UDP}]
 ";
 
-const WEB: [u8; 4] = [10, 244, 1, 10];
-const DB: [u8; 4] = [10, 244, 1, 11];
-const FAR: [u8; 4] = [10, 244, 2, 10];
-const OUTSIDE: [u8; 4] = [198, 51, 100, 7];
-const NODE_A: [u8; 4] = [192, 0, 2, 1];
-const NODE_B: [u8; 4] = [192, 0, 2, 2];
-
 /// A directory with a state and files.
 struct Bench {
     directory: tempfile::TempDir,
@@ -84,7 +62,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(&[("cluster.yaml", CLUSTER), ("policy.yaml", POLICY)])
+        Self::with(&[("cluster.yaml", &cluster()), ("policy.yaml", POLICY)])
     }
 
     fn with(files: &[(&str, &str)]) -> Self {

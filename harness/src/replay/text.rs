@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::books::Count;
 use super::report::{Against, Pacing, Percentiles, Report, Row};
+use crate::report::whether;
 
 /// Rules, ports and changes that are shown; the other forms have all of them.
 const SHOWN: usize = 20;
@@ -94,7 +95,7 @@ fn balance(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         sum.answered,
         sum.dropped,
         sum.held,
-        if sum.adds_up { "adds up" } else { "DOES NOT ADD UP: a bug of weir, please report it" }
+        whether(sum.adds_up)
     )
 }
 

@@ -7,7 +7,7 @@
 //! the report sets the interface's own counters, read before and after, beside what was handed over. Needs
 //! `CAP_NET_RAW`. Frames keep their MACs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use dataplane::buffer::{BATCH_FRAMES, Batch, Pool};
@@ -17,13 +17,14 @@ use serde::Serialize;
 
 use super::ReplayError;
 use super::books::Count;
-use super::clock::Timeline;
-use super::engine::{Input, Progress, Reader, TELL_EVERY, open};
 use super::fit::{Fitted, to_ethernet};
 use super::pace::{Pacer, Speed};
+use super::passes::{Input, Passes, Progress};
 use super::place::LeftOut;
 use super::report::{Capture, Pacing, Row};
 use super::summary::{left_out_rows, pacing_of};
+use crate::capture::Packet;
+use crate::report::whether;
 
 /// How long the interface may take to send what it was given.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -64,15 +65,12 @@ struct Sending {
     batch: Batch,
     due: Vec<Instant>,
     pacer: Pacer,
-    line: Timeline,
     read: Count,
     left_out: Vec<Count>,
     fitted: Fitted,
     sent: u64,
     congested: u64,
     failed: u64,
-    told: Instant,
-    before: u64,
 }
 
 /// Sends a capture through an interface of this host, `passes` times, until it ends, has a fault, or `interrupt`
@@ -88,10 +86,7 @@ pub fn send(
     interrupt: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<WireReport, ReplayError> {
-    if passes > 1 && *input == Input::Stdin {
-        return Err(ReplayError::LoopOverPipe);
-    }
-    let mut reader = Some(open(input)?);
+    let mut passes = Passes::open(input, passes, interrupt, progress)?;
     let port = AfPacketPort::open_to_send(interface).map_err(ReplayError::io("--to"))?;
     let counters = Counters::of(interface);
     let mut sending = Sending {
@@ -101,31 +96,14 @@ pub fn send(
         batch: Batch::with_capacity(BATCH_FRAMES),
         due: Vec::with_capacity(BATCH_FRAMES),
         pacer: Pacer::new(speed),
-        line: Timeline::default(),
         read: Count::default(),
         left_out: vec![Count::default(); LeftOut::ALL.len()],
         fitted: Fitted::default(),
         sent: 0,
         congested: 0,
         failed: 0,
-        told: Instant::now(),
-        before: 0,
     };
-    let (mut fault, mut interrupted, mut begun) = (None, false, 0);
-    while begun < passes && fault.is_none() && !interrupted {
-        let mut pass = match reader.take() {
-            Some(reader) => reader,
-            None => open(input)?,
-        };
-        begun += 1;
-        match sending.pass(&mut pass, passes, interrupt, progress) {
-            Ok(whole) => interrupted = !whole,
-            Err(ReplayError::Capture(error)) => fault = Some(error),
-            Err(error) => return Err(error),
-        }
-        sending.before = sending.before.saturating_add(pass.position());
-        sending.line.next_pass();
-    }
+    let end = passes.each(|packet, time, _| sending.packet(packet, time, interrupt))?;
     sending.flush()?;
     let elapsed = sending.pacer.elapsed();
     std::thread::sleep(DRAIN);
@@ -136,12 +114,12 @@ pub fn send(
     Ok(WireReport {
         capture: Capture {
             file: input.to_string(),
-            passes: begun,
+            passes: passes.begun,
             read: sending.read,
-            nanoseconds: u64::try_from(sending.line.length().as_nanos()).unwrap_or(u64::MAX),
-            stamps_backwards: sending.line.backwards,
-            fault: fault.map(|fault| fault.to_string()),
-            interrupted,
+            nanoseconds: u64::try_from(passes.line.length().as_nanos()).unwrap_or(u64::MAX),
+            stamps_backwards: passes.line.backwards,
+            fault: end.fault.map(|fault| fault.to_string()),
+            interrupted: end.interrupted,
         },
         interface: interface.to_owned(),
         sent: sending.sent,
@@ -152,60 +130,45 @@ pub fn send(
         interface_sent: difference(|counters| counters.sent),
         interface_dropped: difference(|counters| counters.dropped),
         filled_up: sending.fitted.filled_up,
-        pacing: pacing_of(&sending.pacer, sending.read, sending.line.length(), elapsed),
+        pacing: pacing_of(&sending.pacer, sending.read, passes.line.length(), elapsed),
     })
 }
 
 impl Sending {
-    /// One pass; false when interrupted.
-    fn pass(
+    /// One packet; false when interrupted while waiting for its time.
+    fn packet(
         &mut self,
-        reader: &mut Reader,
-        passes: u64,
+        packet: &Packet<'_>,
+        time: u64,
         interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(&Progress),
     ) -> Result<bool, ReplayError> {
-        loop {
-            if interrupt.load(Ordering::Relaxed) {
+        let due = self.pacer.due(time);
+        if let Some(due) = due
+            && Instant::now() < due
+        {
+            self.flush()?;
+            if !Pacer::wait(due, interrupt) {
                 return Ok(false);
             }
-            if self.read.packets.is_multiple_of(256) && self.told.elapsed() > TELL_EVERY {
-                self.told = Instant::now();
-                progress(&Progress {
-                    bytes: self.before.saturating_add(reader.position()),
-                    total: reader.size().map(|size| size.saturating_mul(passes)),
-                    packets: self.read.packets,
-                });
-            }
-            let Some(packet) = reader.next_packet()? else { return Ok(true) };
-            let time = self.line.place(packet.time_ns);
-            let due = self.pacer.due(time);
-            if let Some(due) = due
-                && Instant::now() < due
-            {
-                self.flush()?;
-                if !Pacer::wait(due, interrupt) {
-                    return Ok(false);
-                }
-            }
-            self.read.add(packet.original_len.into());
-            let mut frame = self.pool.take().unwrap_or_default();
-            let link = packet.interface.link;
-            if let Err(reason) =
-                to_ethernet(link, packet.bytes, packet.original_len, &mut frame, &mut self.fitted)
-            {
-                self.pool.give(frame);
-                if let Some(count) = self.left_out.get_mut(reason as usize) {
-                    count.add(packet.original_len.into());
-                }
-                continue;
-            }
-            self.due.extend(due);
-            self.batch.push(frame);
-            if self.batch.len() >= BATCH_FRAMES {
-                self.flush()?;
-            }
         }
+        self.read.add(packet.original_len.into());
+        let mut frame = self.pool.take().unwrap_or_default();
+        let link = packet.interface.link;
+        if let Err(reason) =
+            to_ethernet(link, packet.bytes, packet.original_len, &mut frame, &mut self.fitted)
+        {
+            self.pool.give(frame);
+            if let Some(count) = self.left_out.get_mut(reason as usize) {
+                count.add(packet.original_len.into());
+            }
+            return Ok(true);
+        }
+        self.due.extend(due);
+        self.batch.push(frame);
+        if self.batch.len() >= BATCH_FRAMES {
+            self.flush()?;
+        }
+        Ok(true)
     }
 
     fn flush(&mut self) -> Result<(), ReplayError> {
@@ -255,7 +218,7 @@ impl std::fmt::Display for WireReport {
             self.sent,
             self.congested,
             self.failed,
-            if self.adds_up { "adds up" } else { "DOES NOT ADD UP: a bug of weir, please report it" }
+            whether(self.adds_up)
         )?;
         for row in &self.left_out {
             writeln!(f, "  {:<22} {:>12} packets  {}", row.name, row.count.packets, row.description)?;

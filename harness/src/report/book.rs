@@ -5,6 +5,7 @@
 //! missing; what it counted beyond that is kept apart as `surplus`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,12 +59,40 @@ impl Book {
         let ends = u128::from(self.received) + dropped + u128::from(self.lost);
         u128::from(self.offered) + u128::from(self.excess) == ends
     }
+
+    /// The sum for people, like `100 = received 90 + queue_full 7 + lost 3`.
+    // Writing to a String cannot fail.
+    pub fn equation(&self) -> String {
+        let Self { offered, received, excess, dropped, lost, .. } = self;
+        let mut text = offered.to_string();
+        if *excess > 0 {
+            let _ = write!(text, " + {excess} in excess");
+        }
+        let _ = write!(text, " = received {received}");
+        for (reason, count) in dropped {
+            let _ = write!(text, " + {reason} {count}");
+        }
+        let _ = write!(text, " + lost {lost}");
+        text
+    }
+}
+
+/// What reports for people say behind a sum.
+pub(crate) const fn whether(adds_up: bool) -> &'static str {
+    if adds_up { "adds up" } else { "DOES NOT ADD UP: a bug of weir, please report it" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_sum_can_be_read() {
+        let book = Book::close(100, 60, 0, &[("a".to_owned(), 30), ("b".to_owned(), 4)]);
+        assert_eq!(book.equation(), "100 = received 60 + a 30 + b 4 + lost 6");
+        assert_eq!(Book::close(1, 3, 0, &[]).equation(), "1 + 2 in excess = received 3 + lost 0");
+    }
 
     #[test]
     fn what_nobody_owns_up_to_is_lost() {

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::quantity;
+
 /// Upper end of the histograms, in nanoseconds: nothing is waited for longer.
 pub(crate) const LONGEST_NS: u64 = 60_000_000_000;
 
@@ -54,6 +56,21 @@ impl Latency {
     /// The latency at a quantile, in nanoseconds.
     pub fn at(&self, quantile: f64) -> u64 {
         self.histogram().map_or(0, |histogram| histogram.value_at_quantile(quantile))
+    }
+
+    /// Its percentiles for people: half, 99 and 99.9 of 100 took at most that long.
+    pub fn summary(&self) -> String {
+        let [half, most, nearly_all] = [0.5, 0.99, 0.999].map(|quantile| self.text(quantile));
+        format!("p50 {half}, p99 {most}, p99.9 {nearly_all}")
+    }
+
+    /// The longest, for people.
+    pub fn longest(&self) -> String {
+        self.text(1.0)
+    }
+
+    fn text(&self, quantile: f64) -> String {
+        quantity(self.at(quantile) as f64 / 1e9, "s")
     }
 
     /// The percentile distribution in microseconds (`.hgrm`): value, quantile, count up to it, 1 / (1 - quantile).

@@ -26,6 +26,7 @@ mod spread;
 mod unit;
 
 pub use book::Book;
+pub(crate) use book::whether;
 pub use compare::{Change, Comparison, compare};
 pub use environment::Environment;
 pub use html::escaped;

@@ -5,6 +5,8 @@
 //! between the pods of a generated cluster; one operation there is one connection judged at both ends, egress and ingress,
 //! pushed into its burst beforehand.
 
+mod cluster;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,20 +14,17 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::ValueEnum;
 use harness::generate::ruleset::{Family, RuleSetShape, Skew, packets};
-use harness::generate::{ClusterShape, pod_pairs};
+use harness::report::Environment;
 use policy_compiler::classifier::{General, Limits, LinearRules, TupleClassifier};
 use policy_compiler::ruleset::{RuleSet, Tuple};
-use policy_compiler::{Compiler, Engine, Options, Scope, parse};
 use serde::Serialize;
 
-use super::pairs::{check_pairs, judged};
 use super::rate::Rate;
 use super::sweep;
 use super::updates::{self, Updates};
 use crate::cli::Outcome;
 use crate::cli::classify::{refuse, rules, trace};
 use crate::cli::output::{Output, table};
-use harness::report::Environment;
 
 const BURSTS: [usize; 3] = [1, 32, 256];
 /// Length of a run of the linear walk, which is there for scale.
@@ -155,7 +154,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         (Some(Kind::Fw), ..) => general(Family::Fw)?,
         (Some(Kind::Ipc), ..) => general(Family::Ipc)?,
         (Some(Kind::K8sRules), ..) => general(Family::K8s)?,
-        (Some(Kind::K8s), ..) => cluster(args, run)?,
+        (Some(Kind::K8s), ..) => cluster::report(args, run)?,
         (None, Some(rules_file), Some(trace_file)) => match (rules(rules_file)?, trace(trace_file)?) {
             (Ok(rules), Ok(tuples)) => {
                 let input = format!("{} with {}", rules_file.display(), trace_file.display());
@@ -250,72 +249,6 @@ fn measured(engine: &dyn TupleClassifier, tuples: &[Tuple], run: Duration) -> Me
         lookups: lookups.into(),
         updates: None,
     }
-}
-
-/// The engine of the packet path on a generated cluster.
-fn cluster(args: &Args, run: Duration) -> anyhow::Result<Report> {
-    let environment = Environment::now();
-    let shape = ClusterShape { seed: args.seed, ..ClusterShape::with_pods(args.pods, args.size) };
-    let skew = if args.zipf { Skew::Zipf } else { Skew::Uniform };
-    let mut compiler = Compiler::new(Options::default());
-    for object in parse("generated.yaml", &shape.manifests()).objects {
-        compiler.upsert(object);
-    }
-    let compile = |engine| {
-        // A copy builds everything.
-        let compiler = compiler.clone();
-        let begin = Instant::now();
-        let compiled = compiler.compile_with(&Scope::All, engine).map_err(|problems| {
-            let first = problems.first().map(ToString::to_string).unwrap_or_default();
-            anyhow::anyhow!("the generated cluster does not compile: {first}")
-        })?;
-        anyhow::Ok((begin.elapsed(), compiled))
-    };
-    let (linear_time, linear) = compile(Engine::Linear)?;
-    let mut times = Vec::new();
-    for _ in 0..4 {
-        times.push(compile(Engine::Flat)?.0);
-    }
-    let (time, flat) = compile(Engine::Flat)?;
-    times.push(time);
-    times.sort_unstable();
-    let flat_time = times.get(2).copied().unwrap_or(time);
-    let pairs = pod_pairs(&flat.cluster, !args.ipv6, skew, args.seed, args.packets.unwrap_or(4096));
-    if pairs.is_empty() {
-        bail!("the generated cluster has no connections to judge");
-    }
-    let expected = check_pairs(&linear, &flat, &pairs, &BURSTS)?;
-    let allowed = expected.iter().filter(|verdict| verdict.allows()).count();
-    let few = pairs.get(..pairs.len().min(1024)).unwrap_or(&pairs);
-    let engines = [(&flat, flat_time, &pairs[..], run), (&linear, linear_time, few, run.min(FEW))].map(
-        |(compiled, time, pairs, run)| Measured {
-            engine: compiled.classifier.name().to_owned(),
-            build_ms: time.as_secs_f64() * 1e3,
-            memory_bytes: compiled.classifier.memory_bytes(),
-            lookups: BURSTS
-                .map(|burst| AtBurst {
-                    burst,
-                    millions_per_second: judged(&*compiled.classifier, pairs, burst, run),
-                })
-                .into(),
-            updates: None,
-        },
-    );
-    let family = if args.ipv6 { "IPv6" } else { "IPv4" };
-    let input = format!(
-        "{shape:?}, {} subjects, {} rule ids, {family} between pods, {skew:?}, {allowed} of {} allowed",
-        flat.cluster.subjects.len(),
-        flat.rules.len(),
-        pairs.len()
-    );
-    Ok(Report {
-        environment,
-        input,
-        rules: args.size,
-        packets: pairs.len(),
-        checked: pairs.len(),
-        engines: engines.into(),
-    })
 }
 
 fn for_people(report: &Report) -> String {

@@ -10,6 +10,7 @@ mod rate;
 mod rfc2544;
 mod sweep;
 mod updates;
+mod way;
 
 use super::Outcome;
 

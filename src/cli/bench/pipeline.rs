@@ -10,11 +10,12 @@ use anyhow::bail;
 use clap::ValueEnum;
 use harness::bench::traffic::MOST_FLOWS;
 use harness::bench::{self, Direction, Measured, Shape, Size, StageTime, Underlay, drops};
+use harness::report::Environment;
 use serde::Serialize;
 
+use super::way::Ways;
 use crate::cli::Outcome;
 use crate::cli::output::{Output, table};
-use harness::report::Environment;
 
 /// Gigabits per second of the lines that figures are set against.
 const LINES: [f64; 4] = [10.0, 25.0, 40.0, 100.0];
@@ -33,7 +34,7 @@ const BETWEEN_FRAMES: f64 = 20.0;
 pub(super) struct Args {
     /// Way through the pipeline
     #[arg(long, value_enum, default_value = "all")]
-    direction: Way,
+    direction: Ways,
     /// Frame sizes, 64 to 1468 bytes with FCS, or imix (7:4:1 of 64, 594 and 1468)
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_value = "64", value_parser = size)]
     size: Vec<Size>,
@@ -63,18 +64,6 @@ pub(super) struct Args {
     milliseconds: u64,
     #[command(flatten)]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Way {
-    /// From a pod into the tunnel
-    Encap,
-    /// Out of the tunnel to a pod
-    Decap,
-    /// From a pod to a pod of the same node
-    Local,
-    /// All three
-    All,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -146,15 +135,6 @@ pub(super) fn run(args: &Args) -> Outcome {
 }
 
 impl Args {
-    fn directions(&self) -> Vec<Direction> {
-        match self.direction {
-            Way::Encap => vec![Direction::Encap],
-            Way::Decap => vec![Direction::Decap],
-            Way::Local => vec![Direction::Local],
-            Way::All => Direction::ALL.to_vec(),
-        }
-    }
-
     fn shape(&self, connections: u32) -> Shape {
         let underlay = match self.underlay {
             Kind::Datagram => Underlay::Datagram,
@@ -166,7 +146,7 @@ impl Args {
 
 fn forwarded(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for direction in args.directions() {
+    for direction in args.direction.directions() {
         for &flows in &args.flows {
             let shape = args.shape(flows);
             if args.new_connections {
@@ -189,7 +169,7 @@ fn forwarded(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
 fn dropped(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
     let shape = Shape { underlay: Underlay::Datagram, ..args.shape(10_000) };
     let mut rows = Vec::new();
-    for direction in args.directions() {
+    for direction in args.direction.directions() {
         let size = Size::Fixed(64);
         let measured = bench::timed(&shape, direction, size, 10_000, 1, run).map_err(anyhow::Error::msg)?;
         rows.push(row(direction, "forwarded", size, 10_000, 1, measured));

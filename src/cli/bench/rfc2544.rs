@@ -1,24 +1,22 @@
 //! `weir bench rfc2544`: what a device forwards without loss, how long it takes, and what it loses.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::ValueEnum;
-use harness::bench::Direction;
 use harness::load::interface::refuse_default_route;
 use harness::load::{Shape, Sizes, Wire};
 use harness::measure::profile::{self, Learning, MemoryBed, PairBed, Plan, ProfileError, Progress, Testbed};
-use harness::report::{Run, directory};
-use indicatif::{ProgressBar, ProgressStyle};
+use harness::report::Run;
+use indicatif::ProgressBar;
 
+use super::way::Way;
 use crate::cli::Outcome;
-use crate::cli::lab_bench::{bar, default_directory, seconds, table};
+use crate::cli::interrupt::{INTERRUPTED, interruptible};
 use crate::cli::load::Traffic;
-use crate::cli::output::Output;
-use crate::cli::replay::interruptible;
+use crate::cli::measured::{Results, seconds};
+use crate::cli::output::bar;
 
 /// Trials of `--quick` on memory, whose time is its own.
 const QUICK_MEMORY: Duration = Duration::from_millis(50);
@@ -85,21 +83,8 @@ pub(super) struct Args {
     /// Use interfaces that carry a default route too
     #[arg(long)]
     force: bool,
-    /// Directory for the results, which must not exist yet; by default weir-bench-TIME here
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
     #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Way {
-    /// From a pod into the tunnel
-    Encap,
-    /// Out of the tunnel to a pod
-    Decap,
-    /// From a pod to a pod of the same node
-    Local,
+    results: Results,
 }
 
 impl Args {
@@ -136,12 +121,8 @@ impl Args {
 
     fn bed(&self) -> anyhow::Result<Box<dyn Testbed>> {
         let (Some(tx), Some(rx)) = (&self.tx, &self.rx) else {
-            let direction = match self.direction {
-                Way::Encap => Direction::Encap,
-                Way::Decap => Direction::Decap,
-                Way::Local => Direction::Local,
-            };
-            let bed = MemoryBed::new(direction, self.policies, self.traffic.flows, self.traffic.seed);
+            let bed =
+                MemoryBed::new(self.direction.into(), self.policies, self.traffic.flows, self.traffic.seed);
             let bed = bed.map_err(anyhow::Error::msg)?.with_denied(self.traffic.denied);
             bed.shape().check()?;
             return Ok(Box::new(bed));
@@ -170,15 +151,9 @@ pub(super) fn run(args: &Args) -> Outcome {
         );
     }
     let interrupt = interruptible()?;
-    let out = args.out.clone().unwrap_or_else(default_directory);
-    if out.exists() {
-        return Err(directory::DirectoryError::Exists(out).into());
-    }
+    let out = args.results.directory()?;
     let mut bed = args.bed()?;
-    let bar = bar();
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent} %, {eta} left, {wide_msg}") {
-        bar.set_style(style.progress_chars("## "));
-    }
+    let bar = bar("{bar:30} {percent} %, {eta} left, {wide_msg}");
     let outcome = profile::run(&mut *bed, &args.plan(), &interrupt, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
     let shape = bed.shape().clone();
@@ -188,7 +163,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Ok(run) => run,
         Err(ProfileError::Nothing) => {
             eprintln!("{}", ProfileError::Nothing);
-            return Ok(ExitCode::from(130));
+            return Ok(ExitCode::from(INTERRUPTED));
         }
         Err(error) => return Err(error.into()),
     };
@@ -196,18 +171,12 @@ pub(super) fn run(args: &Args) -> Outcome {
     if let Err(error) = args.learn(&mut run, &shape, &interrupt) {
         run.notes.push(format!("Address learning could not be tried: {error}"));
     }
-    directory::write(&run, &out)?;
-    args.output.print(&run, table)?;
-    eprintln!("left in {}: result.json, CSV, histograms, report.html", out.display());
-    if run.interrupted {
-        eprintln!("interrupted; what was measured is reported");
-        return Ok(ExitCode::from(130));
-    }
-    let leaked = profile::leaked(&run);
-    if leaked {
+    let exit = args.results.leave(&run, &out)?;
+    if !run.interrupted && profile::leaked(&run) {
         eprintln!("frames that were meant to be denied came all the same: the device lets them pass");
+        return Ok(ExitCode::from(1));
     }
-    Ok(if run.adds_up() && !leaked { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(exit)
 }
 
 fn show(bar: &ProgressBar, progress: &Progress) {

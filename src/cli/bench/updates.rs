@@ -10,6 +10,8 @@
 //! A snapshot is freed by the writer, once no reader holds it: else the reader that let it go last would have to. The
 //! thread that merges gives way to the others (`nice` 19), for on two cores it is the third.
 
+mod figures;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -23,10 +25,11 @@ use harness::generate::Rng;
 use hdrhistogram::Histogram;
 use policy_compiler::classifier::{General, Limits, LiveRules, Merge, Merged, Snapshot, TupleClassifier};
 use policy_compiler::ruleset::{Rule, RuleSet, Tuple};
-use serde::Serialize;
+
+use figures::Compared;
+pub(super) use figures::Updates;
 
 use super::rate::Latency;
-use crate::cli::output::table;
 
 /// Time between two updates, so that merges have the share of it they would have in life.
 const PAUSE: Duration = Duration::from_micros(250);
@@ -39,94 +42,6 @@ const PHASES: usize = 5;
 const QUIET: Duration = Duration::from_millis(400);
 /// Upper end of histograms, in nanoseconds.
 const LONGEST: u64 = 10_000_000_000;
-
-/// What was measured.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Updates {
-    /// Of single updates, until readers have them.
-    #[serde(flatten)]
-    pub(super) latency: Latency,
-    /// Lookups that went on beside, in millions per second.
-    pub(super) lookups_millions_per_second: f64,
-    pub(super) burst: usize,
-    /// From when bursts were due.
-    pub(super) from_due: Compared,
-    /// Their lookups alone.
-    pub(super) lookups: Compared,
-}
-
-/// Bursts while nothing changed, and while rules did.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Compared {
-    pub(super) quiet: Bursts,
-    pub(super) busy: Bursts,
-    /// How much longer the slowest of a thousand took while rules changed.
-    pub(super) p999_ratio: f64,
-}
-
-impl Compared {
-    fn of([quiet, busy]: &[Histogram<u64>; 2]) -> Self {
-        let [quiet, busy] = [quiet, busy].map(Bursts::of);
-        Self { quiet, busy, p999_ratio: busy.p999_us / quiet.p999_us }
-    }
-}
-
-/// How long bursts took, in microseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Bursts {
-    pub(super) number: u64,
-    pub(super) median_us: f64,
-    pub(super) p99_us: f64,
-    pub(super) p999_us: f64,
-    pub(super) most_us: f64,
-}
-
-impl Bursts {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        // Nanoseconds of a bench are far below 2^52.
-        #[allow(clippy::cast_precision_loss)]
-        let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
-        Self {
-            number: histogram.len(),
-            median_us: at(0.5),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            most_us: at(1.0),
-        }
-    }
-}
-
-impl Updates {
-    /// Two lines and a table.
-    pub(super) fn for_people(&self, engine: &str) -> String {
-        let Latency { operations, median_us, p99_us, most_us } = self.latency;
-        let header =
-            ["BURSTS", "RULES", "NUMBER", "MEDIAN us", "p99 us", "p99.9 us", "MOST us", "p99.9 RATIO"];
-        let rows = [("from when due", self.from_due), ("lookups alone", self.lookups)].into_iter().flat_map(
-            |(of, Compared { quiet, busy, p999_ratio })| {
-                [("stay", quiet, 1.0), ("change", busy, p999_ratio)].map(|(rules, bursts, ratio)| {
-                    [
-                        of.to_owned(),
-                        rules.to_owned(),
-                        bursts.number.to_string(),
-                        format!("{:.1}", bursts.median_us),
-                        format!("{:.1}", bursts.p99_us),
-                        format!("{:.1}", bursts.p999_us),
-                        format!("{:.1}", bursts.most_us),
-                        format!("{ratio:.2}"),
-                    ]
-                })
-            },
-        );
-        format!(
-            "\n{engine}: {operations} updates, median {median_us:.0} us, p99 {p99_us:.0} us, most {most_us:.0} us\n\
-             beside {:.0} M lookups/s in bursts of {}, which took:\n\n{}\n",
-            self.lookups_millions_per_second,
-            self.burst,
-            table(header, rows)
-        )
-    }
-}
 
 /// What the reader is to do with the bursts it answers.
 const LEAVE_OUT: u8 = 0;

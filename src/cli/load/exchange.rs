@@ -10,6 +10,7 @@ use vxlan::mac::Mac;
 
 use super::DRAIN;
 use crate::cli::Outcome;
+use crate::cli::interrupt::INTERRUPTED;
 
 /// Policies of the node in memory.
 const POLICIES: usize = 1_000;
@@ -59,7 +60,7 @@ pub(super) fn run(args: &super::Args, interrupt: &AtomicBool) -> Outcome {
     args.output.print(&report, ToString::to_string)?;
     if report.interrupted {
         eprintln!("interrupted; what was counted until then is reported");
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     let good = report.adds_up && report.requests.answered > 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })

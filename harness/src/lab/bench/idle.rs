@@ -44,8 +44,8 @@ impl Idle {
         let sides: Vec<Side> = sides.map(|(side, _)| side).collect();
         let plans: Vec<PodPlan> = sides.iter().flat_map(|&side| plans(side, kind.idle)).collect();
         let before: Vec<u64> = sides.iter().map(|&side| resident(lab, side)).collect();
-        let manifests: Vec<String> = plans.iter().map(cluster_state::pod).collect();
-        lab.state().write("idle.yaml", &manifests.join("---\n"))?;
+        let manifests: String = plans.iter().map(cluster_state::pod).collect();
+        lab.state().write("idle.yaml", &manifests)?;
         let id = fresh_id(false);
         for plan in plans {
             lab.check_interrupt()?;

@@ -75,16 +75,17 @@ mod tests {
 
     const TOOLS: Tools = Tools { iptables: true, ipset: false, nft: true };
 
+    fn named(entries: &[Entry]) -> Vec<String> {
+        let name = |(subject, baseline): (Entry, Entry)| format!("{} / {}", subject.name(), baseline.name());
+        pairs(entries).into_iter().map(name).collect()
+    }
+
     #[test]
     fn quick_compares_weir_with_the_kernel_and_rules_with_none() {
         let cases = plan::cases(&Options::quick(), TOOLS);
         let across = cases.last().unwrap();
-        let named: Vec<String> = pairs(&across.entries)
-            .into_iter()
-            .map(|(subject, baseline)| format!("{} / {}", subject.name(), baseline.name()))
-            .collect();
         assert_eq!(
-            named,
+            named(&across.entries),
             [
                 "weir tap / kernel",
                 "weir tap, 1000 policies / weir tap",
@@ -100,12 +101,8 @@ mod tests {
         let against = vec![Peer::Kernel, Peer::Forwarder];
         let options = Options { against, rules: vec![0], idle_pods: 3, ..Options::quick() };
         let cases = plan::cases(&options, TOOLS);
-        let named: Vec<String> = pairs(&cases.first().unwrap().entries)
-            .into_iter()
-            .map(|(subject, baseline)| format!("{} / {}", subject.name(), baseline.name()))
-            .collect();
         assert_eq!(
-            named,
+            named(&cases.first().unwrap().entries),
             [
                 "weir tap / kernel",
                 "weir tap / forwarder",

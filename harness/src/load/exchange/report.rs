@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Exchange, ExchangeBed, Exchanged, Questions};
 use crate::load::Rate;
-use crate::report::{Book, Latency, quantity};
+use crate::report::{Book, Latency, whether};
 
 /// What an exchange did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,33 +109,23 @@ impl fmt::Display for ExchangeReport {
              open {open}; {} left out",
             self.left_out
         )?;
-        let Book { offered, received, excess, dropped, lost, refused, .. } = &self.segments;
-        write!(f, "segments {offered}")?;
-        if *excess > 0 {
-            write!(f, " + {excess} in excess")?;
-        }
-        write!(f, " = received {received}")?;
-        for (reason, count) in dropped {
-            write!(f, " + {reason} {count}")?;
-        }
-        let sum = if self.adds_up { "adds up" } else { "DOES NOT ADD UP: a bug of weir, please report it" };
-        writeln!(f, " + lost {lost}: {sum}; {refused} more were refused by a queue")?;
+        let (segments, refused) = (self.segments.equation(), self.segments.refused);
+        writeln!(
+            f,
+            "segments {segments}: {}; {refused} more were refused by a queue",
+            whether(self.adds_up)
+        )?;
         writeln!(
             f,
             "retransmitted: {} by clients, {} by servers",
             self.retransmitted_by_clients, self.retransmitted_by_servers
         )?;
         for (name, latency) in [("response", &self.response), ("handshake", &self.handshake)] {
-            let at = |quantile| quantity(latency.at(quantile) as f64 / 1e9, "s");
+            let Latency { count, lost, .. } = latency;
+            let (summary, longest) = (latency.summary(), latency.longest());
             writeln!(
                 f,
-                "{name} of {}: p50 {}, p99 {}, p99.9 {}, longest {}; {} without one are in none of them",
-                latency.count,
-                at(0.5),
-                at(0.99),
-                at(0.999),
-                at(1.0),
-                latency.lost
+                "{name} of {count}: {summary}, longest {longest}; {lost} without one are in none of them"
             )?;
         }
         Ok(())

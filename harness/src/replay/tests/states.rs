@@ -9,7 +9,7 @@ const OPEN: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetad
 #[test]
 fn another_state_shows_the_flows_whose_verdict_changes() {
     let new = Bench::new();
-    let old = Bench::with(&[("cluster.yaml", CLUSTER), ("policy.yaml", OPEN)]);
+    let old = Bench::with(&[("cluster.yaml", &cluster()), ("policy.yaml", OPEN)]);
     let frames = [
         udp(WEB, DB, (4000, 53)),
         udp(WEB, DB, (4000, 99)),

@@ -37,16 +37,8 @@ pub(super) fn percentiles(title: &str, latencies: &[&Latency]) -> String {
         }
         let colour = colour_of(&latency.subject, number);
         svg.path(&colour, &points);
-        let at = |quantile| quantity(latency.at(quantile) as f64 / 1e9, "s");
         let lost = if latency.lost > 0 { format!(", {} lost", latency.lost) } else { String::new() };
-        let text = format!(
-            "{}: p50 {}, p99 {}, p99.9 {} of {}{lost}",
-            latency.subject,
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            latency.count
-        );
+        let text = format!("{}: {} of {}{lost}", latency.subject, latency.summary(), latency.count);
         legend.push((colour, text));
     }
     svg.finish() + &super::legend(&legend)

@@ -1,6 +1,6 @@
 //! The matrix as a picture: one HTML file with inline SVG that reads at ten pods and at five hundred.
 //!
-//! Pods that behave alike are one row and one column ([`Class`]), so nothing is averaged away. Up to [`SMALL`] of them
+//! Pods that behave alike are one row and one column ([`Group`]), so nothing is averaged away. Up to [`SMALL`] of them
 //! make one map. More are drawn in a map for each namespace, of who reaches its pods: there, pods of other namespaces
 //! that are alike to this namespace share a row, however else they differ. Many namespaces have an overview before that,
 //! with the share of pairs between which something is open. Needs no script and no network; prints in grey as well, for
@@ -11,8 +11,9 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use harness::report::escaped;
-use policy_compiler::query::{Cell, Class, Matrix, PortVerdict};
+use policy_compiler::query::{Cell, Matrix, PortVerdict};
 
+use super::groups::{Group, named};
 use super::svg::{Line, Look, grid};
 
 /// Most classes that are drawn in one map.
@@ -31,11 +32,11 @@ const STYLE: &str = include_str!("heat_map.css");
 /// # Errors
 /// There is more to show than a browser could.
 pub(super) fn html(matrix: &Matrix, state: &str) -> anyhow::Result<String> {
-    let classes = matrix.classes(SMALL);
+    let groups = named(matrix, matrix.classes(SMALL));
     let mut page = String::new();
     let pods = matrix.ends.iter().filter(|end| end.owner.is_some()).count();
     let namespaces: Vec<&str> = {
-        let mut names: Vec<&str> = classes.iter().filter_map(|class| class.namespace.as_deref()).collect();
+        let mut names: Vec<&str> = groups.iter().filter_map(Group::namespace).collect();
         names.dedup();
         names
     };
@@ -48,7 +49,7 @@ pub(super) fn html(matrix: &Matrix, state: &str) -> anyhow::Result<String> {
          <h1>Who reaches whom</h1>\n\
          <p>{state}: {pods} pods in {} namespaces, in {} groups of pods that behave alike (×: how many). Rows connect to columns. Rest the pointer on a cell for what it says.</p>\n",
         namespaces.len(),
-        classes.len(),
+        groups.len(),
         state = escaped(state),
     );
     if !matrix.by_source.is_empty() {
@@ -62,7 +63,7 @@ pub(super) fn html(matrix: &Matrix, state: &str) -> anyhow::Result<String> {
     let asked: Vec<Option<usize>> =
         if matrix.ports.is_empty() { vec![None] } else { (0..matrix.ports.len()).map(Some).collect() };
     for port in asked {
-        let picture = Picture::new(matrix, &classes, port);
+        let picture = Picture::new(matrix, &groups, port);
         picture.section(&mut page, &namespaces)?;
     }
     page.push_str("</body>\n</html>\n");
@@ -72,7 +73,7 @@ pub(super) fn html(matrix: &Matrix, state: &str) -> anyhow::Result<String> {
 /// One question: a port, or what is open at all.
 struct Picture<'m> {
     matrix: &'m Matrix,
-    classes: &'m [Class],
+    groups: &'m [Group],
     port: Option<usize>,
     /// What each shade says, in words.
     words: BTreeMap<u32, String>,
@@ -81,15 +82,15 @@ struct Picture<'m> {
 }
 
 impl<'m> Picture<'m> {
-    fn new(matrix: &'m Matrix, classes: &'m [Class], port: Option<usize>) -> Self {
-        let mut picture = Self { matrix, classes, port, words: BTreeMap::new(), coloured: Vec::new() };
+    fn new(matrix: &'m Matrix, groups: &'m [Group], port: Option<usize>) -> Self {
+        let mut picture = Self { matrix, groups, port, words: BTreeMap::new(), coloured: Vec::new() };
         let mut frequent: BTreeMap<String, usize> = BTreeMap::new();
-        for src in classes {
-            for dst in classes {
-                let Some(shade) = matrix.class_shade(src, dst) else { continue };
+        for src in groups {
+            for dst in groups {
+                let Some(shade) = matrix.class_shade(&src.class, &dst.class) else { continue };
                 let words = picture.words.entry(shade).or_insert_with(|| in_words(matrix, shade, port));
                 if !matches!(words.as_str(), "" | "all" | "none" | "allow" | "deny") {
-                    *frequent.entry(words.clone()).or_default() += src.members.len() * dst.members.len();
+                    *frequent.entry(words.clone()).or_default() += src.size() * dst.size();
                 }
             }
         }
@@ -130,18 +131,18 @@ impl<'m> Picture<'m> {
         if namespaces.len() >= FEW_NAMESPACES {
             self.overview(page, namespaces, &heading);
         }
-        if self.classes.len() <= SMALL {
-            let lines: Vec<Line> = self.classes.iter().map(line).collect();
-            let names: Vec<String> = self.classes.iter().map(name).collect();
+        if self.groups.len() <= SMALL {
+            let lines: Vec<Line> = self.groups.iter().map(line).collect();
+            let names: Vec<String> = self.groups.iter().map(Group::name).collect();
             let cell = if lines.len() <= 24 { 24 } else { 15 };
             let look = |row: usize, column: usize| {
-                let (Some(src), Some(dst)) = (self.classes.get(row), self.classes.get(column)) else {
+                let (Some(src), Some(dst)) = (self.groups.get(row), self.groups.get(column)) else {
                     return Look::default();
                 };
                 let (Some(from), Some(to)) = (names.get(row), names.get(column)) else {
                     return Look::default();
                 };
-                self.look((from, to), self.matrix.class_shade(src, dst))
+                self.look((from, to), self.shade(src, dst))
             };
             let map = grid(&format!("who reaches whom, {heading}"), (&lines, &lines), cell, look);
             let _ = writeln!(page, "<h3>Pods</h3>\n<div class=\"map\">{map}</div>\n</section>");
@@ -151,7 +152,7 @@ impl<'m> Picture<'m> {
         let mut unreached = Vec::new();
         page.push_str("<div class=\"maps\">\n");
         let mut bands: Vec<Option<&str>> = namespaces.iter().copied().map(Some).collect();
-        if self.classes.iter().any(|class| class.namespace.is_none()) {
+        if self.groups.iter().any(|group| group.namespace().is_none()) {
             bands.push(None);
         }
         for namespace in bands {
@@ -202,15 +203,15 @@ impl<'m> Picture<'m> {
 
     /// Namespaces by namespaces: the share of pairs of pods between which anything is open.
     fn overview(&self, page: &mut String, namespaces: &[&str], heading: &str) {
-        let of = |class: &Class| namespaces.iter().position(|name| Some(*name) == class.namespace.as_deref());
+        let of = |group: &Group| namespaces.iter().position(|name| Some(*name) == group.namespace());
         let mut pairs = vec![(0_usize, 0_usize); namespaces.len().saturating_mul(namespaces.len())];
-        for src in self.classes {
-            for dst in self.classes {
+        for src in self.groups {
+            for dst in self.groups {
                 let (Some(row), Some(column)) = (of(src), of(dst)) else { continue };
-                let words = self.says(self.matrix.class_shade(src, dst));
+                let words = self.says(self.shade(src, dst));
                 let Some((open, all)) = pairs.get_mut(row * namespaces.len() + column) else { continue };
-                let same = src.members == dst.members;
-                let count = src.members.len() * (dst.members.len() - usize::from(same));
+                let same = src.class.members == dst.class.members;
+                let count = src.size() * (dst.size() - usize::from(same));
                 if words.is_empty() {
                     continue;
                 }
@@ -249,15 +250,14 @@ impl<'m> Picture<'m> {
 
     /// Who reaches the pods of a namespace; how many cells that is, none where nobody does.
     fn destinations(&self, page: &mut String, namespace: Option<&str>, heading: &str) -> usize {
-        let columns: Vec<&Class> =
-            self.classes.iter().filter(|class| class.namespace.as_deref() == namespace).collect();
+        let columns: Vec<&Group> =
+            self.groups.iter().filter(|group| group.namespace() == namespace).collect();
         // Sources of other namespaces that are alike to these columns, in order of the first of each.
-        let mut rows: Vec<(Vec<&Class>, Vec<Option<u32>>)> = Vec::new();
+        let mut rows: Vec<(Vec<&Group>, Vec<Option<u32>>)> = Vec::new();
         let mut known: BTreeMap<Vec<Option<u32>>, usize> = BTreeMap::new();
-        let own = |class: &&Class| class.namespace.as_deref() == namespace;
-        for src in self.classes.iter().filter(own).chain(self.classes.iter().filter(|class| !own(class))) {
-            let shades: Vec<Option<u32>> =
-                columns.iter().map(|dst| self.matrix.class_shade(src, dst)).collect();
+        let own = |group: &&Group| group.namespace() == namespace;
+        for src in self.groups.iter().filter(own).chain(self.groups.iter().filter(|group| !own(group))) {
+            let shades: Vec<Option<u32>> = columns.iter().map(|dst| self.shade(src, dst)).collect();
             if own(&src) {
                 rows.push((vec![src], shades));
                 continue;
@@ -266,8 +266,8 @@ impl<'m> Picture<'m> {
                 rows.push((Vec::new(), shades));
                 rows.len() - 1
             });
-            if let Some((classes, _)) = rows.get_mut(row) {
-                classes.push(src);
+            if let Some((groups, _)) = rows.get_mut(row) {
+                groups.push(src);
             }
         }
         let shut = |shade: &Option<u32>| matches!(self.class(self.says(*shade)).as_str(), "shut" | "self");
@@ -276,8 +276,8 @@ impl<'m> Picture<'m> {
         }
         let title = namespace.unwrap_or("Outside and nodes");
         // The largest of the other rows goes without saying who is in it.
-        let size = |(classes, _): &(Vec<&Class>, Vec<Option<u32>>)| -> usize {
-            if classes.iter().all(own) { 0 } else { classes.iter().map(|class| class.members.len()).sum() }
+        let size = |(groups, _): &(Vec<&Group>, Vec<Option<u32>>)| -> usize {
+            if groups.iter().all(own) { 0 } else { groups.iter().map(|group| group.size()).sum() }
         };
         rows.sort_by_key(size);
         let last = rows.len().saturating_sub(1);
@@ -292,45 +292,42 @@ impl<'m> Picture<'m> {
         let row_lines: Vec<Line> = rows
             .iter()
             .zip(&names)
-            .map(|((classes, _), name)| {
-                let band = if classes.iter().all(own) { title } else { "others" };
+            .map(|((groups, _), name)| {
+                let band = if groups.iter().all(own) { title } else { "others" };
                 Line { label: name.clone(), band: band.to_owned() }
             })
             .collect();
         let column_lines: Vec<Line> =
-            columns.iter().map(|class| Line { label: class.label(), band: String::new() }).collect();
+            columns.iter().map(|group| Line { label: group.label.clone(), band: String::new() }).collect();
         let look = |row: usize, column: usize| {
             let (Some((_, shades)), Some(from), Some(dst)) =
                 (rows.get(row), names.get(row), columns.get(column))
             else {
                 return Look::default();
             };
-            self.look((from, &name(dst)), shades.get(column).copied().flatten())
+            self.look((from, &dst.name()), shades.get(column).copied().flatten())
         };
         let map = grid(&format!("to {title}, {heading}"), (&row_lines, &column_lines), 16, look);
         let _ = writeln!(page, "<div class=\"map\">\n<h3>To {}</h3>\n{map}</div>", escaped(title));
         rows.len().saturating_mul(columns.len())
     }
 
-    /// Some classes in few words.
-    fn sources(&self, classes: &[&Class], own: impl Fn(&&Class) -> bool) -> String {
-        if let [only] = classes {
-            return if own(only) { only.label() } else { name(only) };
+    /// Some groups in few words.
+    fn sources(&self, groups: &[&Group], own: impl Fn(&&Group) -> bool) -> String {
+        if let [only] = groups {
+            return if own(only) { only.label.clone() } else { only.name() };
         }
-        let members: Vec<usize> = classes.iter().flat_map(|class| &class.members).copied().collect();
+        let members: Vec<usize> = groups.iter().flat_map(|group| &group.class.members).copied().collect();
         self.matrix.name(&members)
     }
-}
 
-fn line(class: &Class) -> Line {
-    Line { label: class.label(), band: class.namespace.clone().unwrap_or_default() }
-}
-
-fn name(class: &Class) -> String {
-    match &class.namespace {
-        Some(namespace) => format!("{namespace}/{}", class.label()),
-        None => class.label(),
+    fn shade(&self, src: &Group, dst: &Group) -> Option<u32> {
+        self.matrix.class_shade(&src.class, &dst.class)
     }
+}
+
+fn line(group: &Group) -> Line {
+    Line { label: group.label.clone(), band: group.class.namespace.clone().unwrap_or_default() }
 }
 
 /// What a shade says of the port, or of all ports; nothing where the pair has no family in common.

@@ -1,6 +1,7 @@
 //! `weir policy matrix`: who reaches whom, as a table, as CSV, or as a picture.
 
 mod csv;
+mod groups;
 mod heat_map;
 mod svg;
 
@@ -12,6 +13,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use policy_compiler::query::{Cell, Class, Matrix, Transport, matrix};
+
+use groups::{Group, named};
 
 use super::state::State;
 use crate::cli::Outcome;
@@ -94,16 +97,17 @@ pub(super) fn for_people(matrix: &Matrix) -> String {
         };
         matrix.ends.iter().enumerate().map(alone).collect()
     };
+    let groups = named(matrix, classes);
     let mut text = String::new();
     if matrix.ports.is_empty() {
-        text.push_str(&one(matrix, &classes, |cell| match cell {
+        text.push_str(&one(matrix, &groups, |cell| match cell {
             Cell::Open(open) => open.to_string(),
             Cell::Ports(_) => String::new(),
         }));
         text.push('\n');
     }
     for (position, port) in matrix.ports.iter().enumerate() {
-        let shown = one(matrix, &classes, |cell| match cell {
+        let shown = one(matrix, &groups, |cell| match cell {
             Cell::Ports(verdicts) => verdicts.get(position).map(ToString::to_string).unwrap_or_default(),
             Cell::Open(_) => String::new(),
         });
@@ -119,13 +123,9 @@ pub(super) fn for_people(matrix: &Matrix) -> String {
 }
 
 /// A row for each source, a column for each destination.
-fn one(matrix: &Matrix, classes: &[Class], show: impl Fn(&Cell) -> String) -> String {
-    let name = |class: &Class| match &class.namespace {
-        Some(namespace) => format!("{namespace}/{}", class.label()),
-        None => class.label(),
-    };
+fn one(matrix: &Matrix, groups: &[Group], show: impl Fn(&Cell) -> String) -> String {
     let cell = |src: &Class, dst: &Class| {
-        // A pod alone reaches itself, which the table of pods says and that of classes leaves out.
+        // A pod alone reaches itself, which the table of pods says and that of groups leaves out.
         let alone = src.members == dst.members && src.members.len() == 1;
         let shade = match (alone, src.members.first()) {
             (true, Some(&only)) => matrix.shade(only, only),
@@ -147,9 +147,10 @@ fn one(matrix: &Matrix, classes: &[Class], show: impl Fn(&Cell) -> String) -> St
                 .join(" / "),
         }
     };
-    let header = std::iter::once("FROM \\ TO".to_owned()).chain(classes.iter().map(name));
-    let rows = classes
-        .iter()
-        .map(|src| std::iter::once(name(src)).chain(classes.iter().map(|dst| cell(src, dst))).collect());
+    let header = std::iter::once("FROM \\ TO".to_owned()).chain(groups.iter().map(Group::name));
+    let rows = groups.iter().map(|src| {
+        let cells = groups.iter().map(|dst| cell(&src.class, &dst.class));
+        std::iter::once(src.name()).chain(cells).collect()
+    });
     grid(header.collect(), rows)
 }

@@ -3,6 +3,7 @@
 //! Labels of a band (a namespace) stand once beside all of its rows or columns, and bands are set apart by a gap. Cells
 //! have a title, which browsers show when the pointer rests on them. Size: one element per cell.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use harness::report::escaped;
@@ -52,12 +53,26 @@ struct Layout {
     upright: bool,
 }
 
+/// Cut in the middle, for names differ at their ends.
 fn cut(label: &str) -> String {
-    if label.chars().count() <= LONGEST {
+    let length = label.chars().count();
+    if length <= LONGEST {
         return label.to_owned();
     }
-    let short: String = label.chars().take(LONGEST - 1).collect();
-    short + "…"
+    let tail = length - LONGEST / 3;
+    let head: String = label.chars().take(LONGEST - LONGEST / 3 - 1).collect();
+    head + "…" + &label.chars().skip(tail).collect::<String>()
+}
+
+/// What stands beside lines: a label that would be cut to the same as another one is left whole.
+fn shown(lines: &[Line]) -> Vec<String> {
+    let mut of_short: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for line in lines {
+        of_short.entry(cut(&line.label)).or_default().insert(&line.label);
+    }
+    let alone = |short: &String| of_short.get(short).is_none_or(|labels| labels.len() == 1);
+    let short = |line: &Line| Some(cut(&line.label)).filter(alone).unwrap_or_else(|| line.label.clone());
+    lines.iter().map(short).collect()
 }
 
 fn width(text: &str, font: usize) -> usize {
@@ -68,8 +83,8 @@ fn band_width(text: &str) -> usize {
     (cut(text).chars().count() * BAND_FONT * BOLD).div_ceil(10)
 }
 
-fn widest<'l>(texts: impl Iterator<Item = &'l str>, font: usize) -> usize {
-    texts.map(|text| width(&cut(text), font)).max().unwrap_or(0)
+fn widest(texts: &[String], font: usize) -> usize {
+    texts.iter().map(|text| width(text, font)).max().unwrap_or(0)
 }
 
 /// Where each line begins, and the first and last line of each band.
@@ -99,7 +114,8 @@ pub(super) fn grid(
     look: impl Fn(usize, usize) -> Look,
 ) -> String {
     let font = if cell >= 14 { 11 } else { cell.saturating_sub(1).max(7) };
-    let label = widest(rows.iter().map(|row| row.label.as_str()), font) + 8;
+    let (beside, above) = (shown(rows), shown(columns));
+    let label = widest(&beside, font) + 8;
     let bands = |lines: &[Line]| lines.iter().map(|line| band_width(&line.band)).max().unwrap_or(0);
     let (_, column_bands) = places(columns, 0, cell);
     let upright = column_bands.iter().any(|&(first, last)| {
@@ -112,7 +128,7 @@ pub(super) fn grid(
         (width, true) => width + 8,
     };
     let left = label + if bands(rows) == 0 { 0 } else { bands(rows) + 14 };
-    let top = band_height + widest(columns.iter().map(|column| column.label.as_str()), font) + 8;
+    let top = band_height + widest(&above, font) + 8;
     let layout = Layout { cell, font, left, top, label, upright };
     let (ys, row_bands) = places(rows, top, cell);
     let (xs, column_bands) = places(columns, left, cell);
@@ -125,11 +141,11 @@ pub(super) fn grid(
          height=\"{bottom}\" role=\"img\" aria-label=\"{}\">",
         escaped(name)
     );
-    for (&y, row) in ys.iter().zip(rows) {
-        label_beside(&mut svg, layout, y, &row.label);
+    for ((&y, row), shown) in ys.iter().zip(rows).zip(&beside) {
+        label_beside(&mut svg, layout, y, (shown, &row.label));
     }
-    for (&x, column) in xs.iter().zip(columns) {
-        label_above(&mut svg, layout, x, &column.label);
+    for ((&x, column), shown) in xs.iter().zip(columns).zip(&above) {
+        label_above(&mut svg, layout, x, (shown, &column.label));
     }
     for (first, last) in row_bands {
         let (Some(from), Some(to), Some(row)) = (ys.get(first), ys.get(last), rows.get(first)) else {
@@ -167,25 +183,26 @@ pub(super) fn grid(
     svg
 }
 
-/// The whole of a label that is cut short, for the pointer.
-fn whole(label: &str) -> String {
-    if cut(label) == label { String::new() } else { format!("<title>{}</title>", escaped(label)) }
+/// What is shown of a label, and the whole of one that is cut short, for the pointer.
+fn text_of((shown, label): (&str, &str)) -> String {
+    let whole = if shown == label { String::new() } else { format!("<title>{}</title>", escaped(label)) };
+    escaped(shown) + &whole
 }
 
-fn label_beside(svg: &mut String, layout: Layout, y: usize, label: &str) {
+fn label_beside(svg: &mut String, layout: Layout, y: usize, label: (&str, &str)) {
     let Layout { cell, font, left, .. } = layout;
     let (x, y) = (left - 6, y + cell / 2 + font * 2 / 5);
-    let (shown, whole) = (escaped(&cut(label)), whole(label));
-    let _ = write!(svg, "<text class=\"end\" x=\"{x}\" y=\"{y}\" font-size=\"{font}\">{shown}{whole}</text>");
+    let text = text_of(label);
+    let _ = write!(svg, "<text class=\"end\" x=\"{x}\" y=\"{y}\" font-size=\"{font}\">{text}</text>");
 }
 
-fn label_above(svg: &mut String, layout: Layout, x: usize, label: &str) {
+fn label_above(svg: &mut String, layout: Layout, x: usize, label: (&str, &str)) {
     let Layout { cell, font, top, .. } = layout;
     let (x, y) = (x + cell / 2 + font * 2 / 5, top - 6);
-    let (shown, whole) = (escaped(&cut(label)), whole(label));
+    let text = text_of(label);
     let _ = write!(
         svg,
-        "<text x=\"{x}\" y=\"{y}\" font-size=\"{font}\" transform=\"rotate(-90 {x} {y})\">{shown}{whole}</text>"
+        "<text x=\"{x}\" y=\"{y}\" font-size=\"{font}\" transform=\"rotate(-90 {x} {y})\">{text}</text>"
     );
 }
 
@@ -228,7 +245,7 @@ fn band_above(svg: &mut String, layout: Layout, (from, to): (usize, usize), band
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, Look, escaped, grid};
+    use super::{LONGEST, Line, Look, cut, escaped, grid, shown};
 
     #[test]
     fn names_cannot_become_markup() {
@@ -245,5 +262,17 @@ mod tests {
         assert_eq!(svg.matches("<rect").count(), 6);
         assert_eq!(svg.matches(">x</text>").count(), 2);
         assert!(svg.contains("2&gt;1") && svg.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn long_names_that_differ_look_different() {
+        let line = |label: String| Line { label, band: String::new() };
+        let end = |number: u32| line(format!("{}-{number}", "worker".repeat(20)));
+        let cut_short = shown(&[end(1), end(2)]);
+        assert!(cut_short.iter().all(|label| label.chars().count() == LONGEST), "{cut_short:?}");
+        assert!(cut_short[0].ends_with("-1") && cut_short[1].ends_with("-2"), "{cut_short:?}");
+        let middle = |number: u32| line(format!("{}-{number}-{0}", "worker".repeat(20)));
+        let whole = shown(&[middle(1), middle(2), end(3)]);
+        assert_eq!(whole, [middle(1).label, middle(2).label, cut(&end(3).label)]);
     }
 }
