@@ -16,15 +16,19 @@ use harness::lab::{Lab, NodeKind};
 use harness::traffic::{Reach, ping};
 use support::{build, drops, lab, must, status, turn, wait_until};
 
-const RAW: [UnderlayKind; 2] = [UnderlayKind::AfPacket, UnderlayKind::AfXdp];
+/// What a raw underlay is, and whether it receives by a ring.
+type Raw = (UnderlayKind, bool);
+
+const RAW: [Raw; 3] =
+    [(UnderlayKind::AfPacket, false), (UnderlayKind::AfPacket, true), (UnderlayKind::AfXdp, false)];
 const PORT: u16 = 8472;
 
-fn raw_lab(underlay: UnderlayKind, peer: NodeKind) -> Lab {
+fn raw_lab((underlay, ring): Raw, peer: NodeKind) -> Lab {
     let pods = vec![
         PodPlan::new(Side::A, 10, "shop", "near", ("app", "near")),
         PodPlan::new(Side::B, 10, "shop", "far", ("app", "far")),
     ];
-    let lab = build(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).pods(pods).policies(&[]));
+    let lab = build(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).ring(ring).pods(pods).policies(&[]));
     support::wait_for_next_hops(&lab);
     lab
 }
@@ -114,7 +118,7 @@ fn a_changed_mac_of_the_peer_is_followed_within_a_second() {
 #[test]
 fn without_a_next_hop_nothing_is_sent_and_the_reason_is_said() {
     let Some(_turn) = turn() else { return };
-    let lab = raw_lab(UnderlayKind::AfPacket, NodeKind::Kernel);
+    let lab = raw_lab((UnderlayKind::AfPacket, false), NodeKind::Kernel);
     assert!(reaches(&lab, "shop/near", "shop/far", Family::V4));
     let unresolved = || status(&lab, Side::A).peers.iter().any(|peer| peer.state.starts_with("unresolved"));
     assert!(!unresolved());
