@@ -20,6 +20,7 @@ pub mod steering;
 pub mod tun;
 pub mod tunnel_filter;
 pub mod tunnel_tap;
+pub mod tx_dropped;
 pub mod udp_socket;
 pub mod userns;
 pub mod vnet;
