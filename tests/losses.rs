@@ -24,7 +24,12 @@ fn send_signal(pid: u32, name: &str) {
 
 /// Blasts at a stopped weir, and has it say what it lost of that at its port, and how soon. What the kernel took of the
 /// sender is what arrived and what was lost.
-fn losses_are_shown_within_a_second_though_nothing_follows(lab: LabBuilder, src: &str, dst: &str, port: &str) {
+fn losses_are_shown_within_a_second_though_nothing_follows(
+    lab: LabBuilder,
+    src: &str,
+    dst: &str,
+    port: &str,
+) {
     let Some(_turn) = turn_alone() else { return };
     let pods = vec![
         PodPlan::new(Side::A, 10, "shop", "near", ("app", "near")),

@@ -28,7 +28,8 @@ fn raw_lab((underlay, ring): Raw, peer: NodeKind) -> Lab {
         PodPlan::new(Side::A, 10, "shop", "near", ("app", "near")),
         PodPlan::new(Side::B, 10, "shop", "far", ("app", "far")),
     ];
-    let lab = build(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).ring(ring).pods(pods).policies(&[]));
+    let lab =
+        build(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).ring(ring).pods(pods).policies(&[]));
     support::wait_for_next_hops(&lab);
     lab
 }
