@@ -104,7 +104,8 @@ impl Resolver {
         self.known.clone()
     }
 
-    /// Asks the kernel for all there is to know, and has it `ask` where it knows too little.
+    /// Asks the kernel for all there is to know, and has it ask where it knows nothing, or also, to `ask`, where it has not
+    /// heard of a neighbour for long.
     fn look(&mut self, peers: &[IpAddr], ask: bool) {
         let begin = Instant::now();
         if ask {
@@ -152,7 +153,9 @@ impl Resolver {
             if let Some(mac) = known.and_then(|known| known.mac) {
                 found.peers.insert(peer, Mac(mac));
             }
-            if ask && !known.is_some_and(|known| known.fresh) && told.insert(hop) {
+            // Where the kernel has forgotten a neighbour, as it does when the interface's MAC changes, nothing can be sent.
+            let unknown = known.is_none_or(|known| known.mac.is_none());
+            if (ask || unknown) && !known.is_some_and(|known| known.fresh) && told.insert(hop) {
                 self.netlink.ask_for_neighbour(self.index, hop)?;
             }
         }
