@@ -113,6 +113,7 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let namespace = lock::NamespaceLock::take(config.underlay.port)?;
         let lock = lock::InstanceLock::take(&config.lock, config.underlay.port)?;
         let socket = config.control.socket.clone();
         let (events, inbox) = unbounded();
@@ -120,9 +121,12 @@ impl Node {
         let handler = Arc::new(requests::RequestHandler::new(events.clone()));
         let server = control::Server::start(&socket, handler)?;
         control_loop.begin()?;
-        let thread = std::thread::Builder::new()
-            .name("weir-control".into())
-            .spawn(move || control_loop.run(&inbox))?;
+        let thread = std::thread::Builder::new().name("weir-control".into()).spawn(move || {
+            let ended = control_loop.run(&inbox);
+            // The port is another's to have now that the workers' sockets are closed.
+            drop(namespace);
+            ended
+        })?;
         Ok(Self { events, thread: Some(thread), _server: server })
     }
 

@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod huge;
 pub mod lease;
 pub mod mmsg;
+pub mod name_lock;
 pub mod netlink;
 pub mod netns;
 pub mod packet_ring;
