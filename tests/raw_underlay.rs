@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::config::UnderlayKind;
 use dataplane::sys::netlink::{Netlink, Route};
@@ -14,7 +14,7 @@ use dataplane::sys::process::Signal;
 use harness::lab::plan::{Family, PodPlan, Side};
 use harness::lab::topology::{UNDERLAY, find, within};
 use harness::lab::{Lab, NodeKind};
-use harness::traffic::{Reach, latency, ping, udp};
+use harness::traffic::{Reach, latency, ping};
 use support::{build, drops, lab, must, status, turn, turn_alone, wait_until};
 
 /// What a raw underlay is, and whether it receives by a ring.
@@ -47,10 +47,18 @@ fn underlay_of(side: Side, family: Family) -> IpAddr {
     }
 }
 
+/// Any own address, any port.
+fn any(family: Family) -> (IpAddr, u16) {
+    match family {
+        Family::V4 => ([0; 4].into(), 0),
+        Family::V6 => ([0_u16; 8].into(), 0),
+    }
+}
+
 /// Whether a datagram to the tunnel's port is answered with "port unreachable".
 fn is_refused(from: &Netns, to: IpAddr) -> bool {
-    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-    let socket = from.run(|| UdpSocket::bind((any, 0))).unwrap().unwrap();
+    let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
+    let socket = from.run(|| UdpSocket::bind(any(family))).unwrap().unwrap();
     socket.connect((to, PORT)).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     socket.send(b"no VXLAN").unwrap();
@@ -88,37 +96,60 @@ fn the_kernel_answers_nobody_on_the_tunnels_port_and_everybody_elsewhere() {
     }
 }
 
-/// Longest time from a change of the kernel's tables until frames go by them. Without word of changes it would be a second.
-const FOLLOWED: Duration = Duration::from_millis(100);
+/// How soon frames go by what the kernel's tables have become. Without word of changes it would be some time in a second.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// Whether datagrams sent every millisecond from now on come back: all of them or none.
-fn flows(lab: &Lab, family: Family) -> bool {
-    let (near, far) = (must(lab.pod("shop/near")), must(lab.pod("shop/far")));
-    let to = SocketAddr::new(far.address(family), 53);
-    let flow = udp::EchoFlow::start(&near.netns, to, Duration::from_millis(1)).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    let tally = flow.finish();
-    assert!(tally.sent > 2, "{tally:?}");
-    assert!(tally.lost() == 0 || tally.returned == 0, "{tally:?}");
-    tally.lost() == 0
-}
+/// How long no answer comes where traffic flows no more; a busy machine may take some of it for one.
+const SILENCE: Duration = Duration::from_millis(80);
 
-/// Changes something at a node, and says whether traffic flows as soon as that has to be followed.
-fn flows_after(
-    lab: &Lab,
-    side: Side,
-    family: Family,
-    change: impl FnOnce(&Netlink, u32) -> io::Result<()> + Send,
-) -> bool {
-    let node = lab.topology().node(side).netns();
-    within(node, |netlink| change(netlink, find(netlink, UNDERLAY)?.index)).unwrap();
-    std::thread::sleep(FOLLOWED);
-    flows(lab, family)
+/// How long changes took until frames went by them.
+#[derive(Default)]
+struct Followed(Vec<Duration>);
+
+impl Followed {
+    /// Changes something at a node, and waits until traffic flows, or flows no more.
+    fn change(
+        &mut self,
+        lab: &Lab,
+        (side, family): (Side, Family),
+        flows: bool,
+        change: impl FnOnce(&Netlink, u32) -> io::Result<()> + Send,
+    ) {
+        let (near, far) = (must(lab.pod("shop/near")), must(lab.pod("shop/far")));
+        let socket = near.netns.run(|| UdpSocket::bind(any(family))).unwrap().unwrap();
+        socket.connect((far.address(family), 53)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let node = lab.topology().node(side).netns();
+        within(node, |netlink| change(netlink, find(netlink, UNDERLAY)?.index)).unwrap();
+        let (begin, mut last_answer) = (Instant::now(), None);
+        loop {
+            assert!(begin.elapsed() < Duration::from_secs(5), "flows: {flows}, {side:?}, {family:?}");
+            let _ = socket.send(b"still there?");
+            std::thread::sleep(Duration::from_millis(2));
+            while socket.recv(&mut [0; 64]).is_ok() {
+                last_answer = Some(Instant::now());
+            }
+            let since = last_answer.unwrap_or(begin);
+            let followed = if flows { last_answer.is_some() } else { since.elapsed() > SILENCE };
+            if followed {
+                self.0.push(since.duration_since(begin));
+                return;
+            }
+        }
+    }
+
+    /// Three of four were followed at once; on a busy machine one may have had to wait.
+    fn check(mut self) {
+        println!("{:?}", self.0);
+        self.0.sort();
+        assert!(self.0[self.0.len() * 3 / 4] < AT_ONCE, "{:?}", self.0);
+    }
 }
 
 #[test]
 fn a_changed_mac_of_the_peer_is_followed_at_once() {
     let Some(_turn) = turn_alone() else { return };
+    let mut followed = Followed::default();
     for underlay in RAW {
         for peer in [NodeKind::Kernel, NodeKind::Weir] {
             let lab = raw_lab(underlay, peer);
@@ -137,17 +168,18 @@ fn a_changed_mac_of_the_peer_is_followed_at_once() {
             }
             for (number, family) in (0..).zip(Family::ALL) {
                 let mac = [0x02, 0x57, 0xfe, 0, number, peer as u8];
-                let changed = |netlink: &Netlink, index| netlink.set_mac(index, mac);
-                assert!(flows_after(&lab, Side::B, family, changed), "{underlay:?}, {peer:?}, {family:?}");
+                followed.change(&lab, (Side::B, family), true, |netlink, index| netlink.set_mac(index, mac));
             }
         }
     }
+    followed.check();
 }
 
 #[test]
 fn changed_neighbours_and_routes_are_followed_at_once() {
     let Some(_turn) = turn_alone() else { return };
     const NOWHERE: [u8; 6] = [0x02, 0x57, 0xff, 0, 0, 0];
+    let mut followed = Followed::default();
     for underlay in RAW {
         let lab = raw_lab(underlay, NodeKind::Kernel);
         let far = lab.topology().node(Side::B).netns();
@@ -161,27 +193,18 @@ fn changed_neighbours_and_routes_are_followed_at_once() {
                 Family::V4 => "192.0.2.9".parse().unwrap(),
                 Family::V6 => "2001:db8::9".parse().unwrap(),
             };
-            let lost = |netlink: &Netlink, index| netlink.add_neighbour(index, peer, NOWHERE);
-            assert!(
-                !flows_after(&lab, Side::A, family, lost),
-                "{underlay:?}, {family:?}: a neighbour elsewhere"
-            );
-            let found = |netlink: &Netlink, index| netlink.add_neighbour(index, peer, mac);
-            assert!(flows_after(&lab, Side::A, family, found), "{underlay:?}, {family:?}: a neighbour back");
-
-            let lost = |netlink: &Netlink, index| {
+            let at = (Side::A, family);
+            followed.change(&lab, at, false, |netlink, index| netlink.add_neighbour(index, peer, NOWHERE));
+            followed.change(&lab, at, true, |netlink, index| netlink.add_neighbour(index, peer, mac));
+            followed.change(&lab, at, false, |netlink, index| {
                 netlink.add_neighbour(index, router, NOWHERE)?;
                 netlink.add_route(&Route::to(peer.into(), index).via(router))
-            };
-            assert!(!flows_after(&lab, Side::A, family, lost), "{underlay:?}, {family:?}: a route elsewhere");
-            let found = |netlink: &Netlink, index| netlink.add_neighbour(index, router, mac);
-            assert!(
-                flows_after(&lab, Side::A, family, found),
-                "{underlay:?}, {family:?}: a router that forwards"
-            );
+            });
+            followed.change(&lab, at, true, |netlink, index| netlink.add_neighbour(index, router, mac));
         }
         support::assert_books_balance(&lab, Side::A);
     }
+    followed.check();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! It is bound as an abstract Unix socket (unix(7)): the kernel gives it to one process of the network namespace, whatever
 //! directories, users and mounts the processes have, and takes it back when that ends, however it ends. Whoever is refused
 //! connects to it, and the kernel says who listens there. Nobody takes these connections in: they wait, some bytes each,
-//! until the holder ends; beyond [`BACKLOG`] the holder's number is not to be had any more.
+//! until the holder ends; beyond `BACKLOG` the holder's number is not to be had any more.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
