@@ -1,21 +1,28 @@
 //! Default deny stops every pair that the policies do not allow, within a node and across; each drop is put down
-//! to the policies behind it; allowed pairs work in both directions of the connection; the books balance.
+//! to the policies behind it; allowed pairs work in both directions of the connection; the books balance. Over every kind
+//! of underlay.
 
 mod support;
 
 use std::collections::BTreeSet;
 
+use dataplane::config::UnderlayKind;
 use dataplane::control::Denial;
 use harness::lab::expect::Expectation;
 use harness::lab::matrix::{Cell, Matrix};
 use harness::lab::plan::Side;
 use harness::lab::scenario::{self, Place};
-use harness::lab::{Attach, Lab, NodeKind};
+use harness::lab::{Attach, Lab, LabBuilder, NodeKind};
 use support::{assert_books_balance, build, lab, must, turn};
 
 fn the_matrix_is_what_the_policies_say(peer: NodeKind, attach: Attach) {
+    the_matrix_is_what_the_policies_say_in(lab().nodes([NodeKind::Weir, peer]).attach(attach));
+}
+
+fn the_matrix_is_what_the_policies_say_in(lab: LabBuilder) {
     let Some(_turn) = turn() else { return };
-    let lab = build(lab().nodes([NodeKind::Weir, peer]).attach(attach));
+    let lab = build(lab);
+    support::wait_for_next_hops(&lab);
     let expectation = must(Expectation::of(lab.state(), lab.enforces()));
     let probes = scenario::all_probes(lab.ends());
     let matrix = must(scenario::run(&lab, &probes, &expectation, &|_, _| {}));
@@ -108,4 +115,28 @@ fn the_matrix_with_a_weir_peer_is_what_the_policies_say_through_taps() {
 #[test]
 fn the_matrix_with_a_weir_peer_is_what_the_policies_say_through_veths() {
     the_matrix_is_what_the_policies_say(NodeKind::Weir, Attach::Veth);
+}
+
+#[test]
+fn the_matrix_with_a_kernel_peer_is_what_the_policies_say_over_af_xdp() {
+    let nodes = lab().nodes([NodeKind::Weir, NodeKind::Kernel]);
+    the_matrix_is_what_the_policies_say_in(nodes.underlay(UnderlayKind::AfXdp));
+}
+
+#[test]
+fn the_matrix_with_a_weir_peer_is_what_the_policies_say_over_af_xdp() {
+    let nodes = lab().nodes([NodeKind::Weir, NodeKind::Weir]);
+    the_matrix_is_what_the_policies_say_in(nodes.underlay(UnderlayKind::AfXdp));
+}
+
+#[test]
+fn the_matrix_with_a_kernel_peer_is_what_the_policies_say_by_a_ring() {
+    let nodes = lab().nodes([NodeKind::Weir, NodeKind::Kernel]);
+    the_matrix_is_what_the_policies_say_in(nodes.underlay(UnderlayKind::AfPacket).ring(true));
+}
+
+#[test]
+fn the_matrix_with_a_weir_peer_is_what_the_policies_say_by_a_ring() {
+    let nodes = lab().nodes([NodeKind::Weir, NodeKind::Weir]);
+    the_matrix_is_what_the_policies_say_in(nodes.underlay(UnderlayKind::AfPacket).ring(true));
 }

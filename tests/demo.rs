@@ -125,6 +125,11 @@ fn the_demonstration_with_a_weir_peer_succeeds_and_leaves_nothing() {
     the_demonstration_succeeds(&["--peer", "weir", "--attach", "veth"], ["weir", "weir"]);
 }
 
+#[test]
+fn the_demonstration_over_af_xdp_succeeds_and_leaves_nothing() {
+    the_demonstration_succeeds(&["--peer", "weir", "--underlay", "af_xdp"], ["weir", "weir"]);
+}
+
 /// Sends a signal by the shell's own `kill`.
 fn signal(name: &str, pid: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap();

@@ -25,8 +25,13 @@ fn everything_arrives(peer: NodeKind, attach: Attach) {
 }
 
 /// The same over another underlay than UDP sockets.
-fn everything_arrives_over(underlay: UnderlayKind, peer: NodeKind, extra: &str) {
-    everything_arrives_in(lab().nodes([NodeKind::Weir, peer]).underlay(underlay).extra_config(extra));
+fn everything_arrives_over(underlay: UnderlayKind, peer: NodeKind) {
+    everything_arrives_in(lab().nodes([NodeKind::Weir, peer]).underlay(underlay));
+}
+
+/// The same over packet sockets that receive by a ring.
+fn everything_arrives_by_a_ring(peer: NodeKind) {
+    everything_arrives_in(lab().nodes([NodeKind::Weir, peer]).underlay(UnderlayKind::AfPacket).ring(true));
 }
 
 fn everything_arrives_in(lab: LabBuilder) {
@@ -123,20 +128,30 @@ fn everything_arrives_at_another_weir_through_veths() {
 
 #[test]
 fn everything_arrives_at_a_kernel_vtep_over_packet_sockets() {
-    everything_arrives_over(UnderlayKind::AfPacket, NodeKind::Kernel, "");
+    everything_arrives_over(UnderlayKind::AfPacket, NodeKind::Kernel);
 }
 
 #[test]
 fn everything_arrives_at_another_weir_over_packet_sockets() {
-    everything_arrives_over(UnderlayKind::AfPacket, NodeKind::Weir, "");
+    everything_arrives_over(UnderlayKind::AfPacket, NodeKind::Weir);
+}
+
+#[test]
+fn everything_arrives_at_a_kernel_vtep_by_a_ring() {
+    everything_arrives_by_a_ring(NodeKind::Kernel);
+}
+
+#[test]
+fn everything_arrives_at_another_weir_by_a_ring() {
+    everything_arrives_by_a_ring(NodeKind::Weir);
 }
 
 #[test]
 fn everything_arrives_at_a_kernel_vtep_over_af_xdp() {
-    everything_arrives_over(UnderlayKind::AfXdp, NodeKind::Kernel, "");
+    everything_arrives_over(UnderlayKind::AfXdp, NodeKind::Kernel);
 }
 
 #[test]
 fn everything_arrives_at_another_weir_over_af_xdp() {
-    everything_arrives_over(UnderlayKind::AfXdp, NodeKind::Weir, "");
+    everything_arrives_over(UnderlayKind::AfXdp, NodeKind::Weir);
 }

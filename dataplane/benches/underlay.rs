@@ -3,20 +3,21 @@
 //! Input: VXLAN datagrams around 64-byte inner frames (with FCS), 32 source ports, over a veth between two namespaces. To
 //! receive: a packet socket sends them in batches from the first processor, and the port receives on the second, asking
 //! without rest (`spins`) or waiting for its descriptors (`sleeps`). To send: the port sends batches of 64 to an
-//! interface that drops them. Rounds go through all ports in turn. Unit: packets per second, and nanoseconds of processor
+//! interface that drops them. To `wait`: one datagram at a time, a fraction of a millisecond to some after the other, and
+//! how long it takes from its sender's call to the port's, which sleeps. Rounds go through all ports in turn. Unit: packets per second, and nanoseconds of processor
 //! time per packet: those of the receiving or sending thread, and those of the generator with what the kernel does in its
-//! context. Median and range. Left out: the pipeline, neighbour resolution, segments.
+//! context. Of waiting, the microseconds that half and 99 of 100 datagrams took at the most. Median and range. Left out: the pipeline, neighbour resolution, segments.
 //!
 //! The generator is the limit of what is received: figures rank what a port costs, they are no maxima. Needs the right to
 //! make namespaces, and two processors.
 //!
 //! ```sh
-//! cargo bench -p dataplane --bench underlay -- [ROUNDS [MILLISECONDS]] [KIND …]
+//! cargo bench -p dataplane --bench underlay -- [--quick] [ROUNDS [MILLISECONDS]] [KIND …]
 //! ```
 
 #![allow(clippy::cast_precision_loss, reason = "counts of a bench stay far below 2^52")]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use dataplane::buffer::{Batch, Frame, Outer, Pool};
 use dataplane::ports::Port;
 use dataplane::ports::af_packet::AfPacketPort;
 use dataplane::ports::af_xdp::{AfXdpConfig, AfXdpPort};
+use dataplane::ports::raw::{AfPacketUnderlay, PortHold, RawConfig};
 use dataplane::ports::udp::{UdpConfig, UdpUnderlay};
 use dataplane::sys::netlink::Netlink;
 use dataplane::sys::netns::Netns;
@@ -41,7 +43,10 @@ const PAYLOAD: usize = 8 + 60;
 const FLOWS: u16 = 32;
 const BATCH: usize = 64;
 
-const KINDS: [&str; 3] = ["af_packet", "af_xdp", "udp"];
+/// `ring` is `af_packet` that receives by a ring.
+const KINDS: [&str; 4] = ["af_packet", "ring", "af_xdp", "udp"];
+/// Datagrams that are waited for in a trial.
+const WAITS: usize = 300;
 
 /// Two namespaces joined by a veth.
 struct Wire {
@@ -67,23 +72,23 @@ impl Wire {
         Ok(Self { ours, theirs, macs })
     }
 
-    fn open(&self, kind: &str) -> std::io::Result<Box<dyn Port>> {
-        self.ours.run(|| -> std::io::Result<Box<dyn Port>> {
-            Ok(match kind {
-                "af_packet" => Box::new(AfPacketPort::open("underlay", None)?),
-                "af_xdp" => {
-                    let config = AfXdpConfig {
-                        interface: "underlay".to_owned(),
-                        locals: vec![OURS.into()],
-                        port: TUNNEL,
-                    };
-                    Box::new(AfXdpPort::open_queues(&config, 1)?.swap_remove(0))
-                }
-                _ => {
-                    let config = UdpConfig { local_v4: Some(OURS), ..UdpConfig::default() };
-                    Box::new(UdpUnderlay::open(config)?)
-                }
-            })
+    /// The port, and what keeps the kernel from answering in its place.
+    fn open(&self, kind: &str) -> std::io::Result<(Box<dyn Port>, Option<PortHold>)> {
+        let (interface, locals) = ("underlay".to_owned(), vec![OURS.into()]);
+        self.ours.run(|| -> std::io::Result<(Box<dyn Port>, Option<PortHold>)> {
+            if kind == "udp" {
+                let config = UdpConfig { local_v4: Some(OURS), ..UdpConfig::default() };
+                return Ok((Box::new(UdpUnderlay::open(config)?), None));
+            }
+            let hold = PortHold::take(&locals, TUNNEL)?;
+            let port: Box<dyn Port> = if kind == "af_xdp" {
+                let config = AfXdpConfig { interface, locals, port: TUNNEL };
+                Box::new(AfXdpPort::open_queues(&config, 1)?.swap_remove(0))
+            } else {
+                let config = RawConfig { interface, locals, port: TUNNEL, ring: kind == "ring" };
+                Box::new(AfPacketUnderlay::open_queues(&config, 1)?.swap_remove(0))
+            };
+            Ok((port, Some(hold)))
         })?
     }
 
@@ -143,7 +148,7 @@ fn generate(wire: &Wire, stop: &AtomicBool) -> u64 {
 }
 
 fn receive(wire: &Wire, kind: &str, sleeps: bool, length: Duration) -> Trial {
-    let mut port = wire.open(kind).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    let (mut port, _hold) = wire.open(kind).unwrap_or_else(|error| panic!("{kind}: {error}"));
     let (stop, other) = (AtomicBool::new(false), AtomicU64::new(0));
     let (got, took, own) = thread::scope(|scope| {
         scope.spawn(|| {
@@ -178,7 +183,7 @@ fn receive(wire: &Wire, kind: &str, sleeps: bool, length: Duration) -> Trial {
 }
 
 fn send(wire: &Wire, kind: &str, length: Duration) -> Trial {
-    let mut port = wire.open(kind).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    let (mut port, _hold) = wire.open(kind).unwrap_or_else(|error| panic!("{kind}: {error}"));
     let templates: Vec<Frame> = (0..FLOWS)
         .map(|flow| {
             let mut frame = Frame::from_bytes(&wire.frame(flow, (0, 1)));
@@ -212,6 +217,58 @@ fn send(wire: &Wire, kind: &str, length: Duration) -> Trial {
     })
 }
 
+/// Microseconds that datagrams took from one end to the other.
+fn wait(wire: &Wire, kind: &str) -> Vec<f64> {
+    let (mut port, _hold) = wire.open(kind).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    let (epoch, sent_at, arrived) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
+    let now = || epoch.elapsed().as_nanos() as u64;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            pin_to(1).expect("pinned");
+            let mut poll = Poll::new().expect("epoll");
+            for descriptor in port.descriptors() {
+                let source = &mut SourceFd(&descriptor);
+                poll.registry().register(source, Token(0), Interest::READABLE).expect("registered");
+            }
+            let (mut pool, mut batch, mut events) = (Pool::new(256), Batch::new(), Events::with_capacity(8));
+            while !stop.load(Ordering::Relaxed) {
+                let received = port.recv(&mut pool, &mut batch, BATCH).expect("the interface is there");
+                if received.frames > 0 {
+                    arrived.store(now(), Ordering::Release);
+                }
+                pool.give_all(batch.drain(..));
+                if !received.more {
+                    let _ = poll.poll(&mut events, Some(Duration::from_millis(10)));
+                }
+            }
+        });
+        let sender = scope.spawn(|| {
+            pin_to(0).expect("pinned");
+            let bind = || UdpSocket::bind((PEER, 0));
+            let socket = wire.theirs.run(bind).and_then(|socket| socket).expect("a socket");
+            let mut took = Vec::with_capacity(WAITS);
+            for number in 0..WAITS {
+                // Steps that share no factor with a period of a millisecond.
+                thread::sleep(Duration::from_micros(300 + (number as u64 * 617) % 2000));
+                let before = arrived.load(Ordering::Acquire);
+                sent_at.store(now(), Ordering::Relaxed);
+                socket.send_to(&[0; PAYLOAD], (OURS, TUNNEL)).expect("sent");
+                let give_up = Instant::now() + Duration::from_millis(100);
+                while arrived.load(Ordering::Acquire) == before && Instant::now() < give_up {
+                    thread::sleep(Duration::from_micros(50));
+                }
+                let at = arrived.load(Ordering::Acquire);
+                assert_ne!(at, before, "{kind}: a datagram is lost");
+                took.push((at - sent_at.load(Ordering::Relaxed)) as f64 / 1e3);
+            }
+            stop.store(true, Ordering::Relaxed);
+            took
+        });
+        sender.join().expect("the sender ends")
+    })
+}
+
 fn show(name: &str, trials: &[Trial]) {
     let spread = |of: fn(&Trial) -> f64| {
         let mut values: Vec<f64> = trials.iter().map(of).collect();
@@ -228,8 +285,10 @@ fn show(name: &str, trials: &[Trial]) {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut numbers = arguments.iter().filter_map(|argument| argument.parse().ok());
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let (rounds, length) = if quick { (1, 100) } else { (5, 500) };
     let (rounds, length) =
-        (numbers.next().unwrap_or(5), Duration::from_millis(numbers.next().unwrap_or(500)));
+        (numbers.next().unwrap_or(rounds), Duration::from_millis(numbers.next().unwrap_or(length)));
     let mut kinds: Vec<&str> =
         KINDS.into_iter().filter(|kind| arguments.iter().any(|argument| argument == kind)).collect();
     if kinds.is_empty() {
@@ -239,6 +298,7 @@ fn main() {
         [false, true].into_iter().flat_map(|sleeps| kinds.iter().map(move |kind| (*kind, sleeps))).collect();
     let mut received = vec![Vec::new(); to_receive.len()];
     let mut sent = vec![Vec::new(); kinds.len()];
+    let mut waited = vec![Vec::new(); kinds.len()];
     for _ in 0..rounds {
         for ((kind, sleeps), trials) in to_receive.iter().zip(&mut received) {
             // The drop that a packet socket leaves on the interface would stand in the way of the others.
@@ -246,6 +306,9 @@ fn main() {
                 Ok(wire) => trials.push(receive(&wire, kind, *sleeps, length)),
                 Err(error) => return println!("skipped: no right to make a network namespace ({error})"),
             }
+        }
+        for (kind, trials) in kinds.iter().zip(&mut waited) {
+            trials.extend(wait(&Wire::new().expect("as before"), kind));
         }
         for (kind, trials) in kinds.iter().zip(&mut sent) {
             let wire = Wire::new().expect("as before");
@@ -270,5 +333,10 @@ fn main() {
     }
     for (kind, trials) in kinds.iter().zip(&sent) {
         show(&format!("send    {kind}"), trials);
+    }
+    for (kind, took) in kinds.iter().zip(&mut waited) {
+        took.sort_by(f64::total_cmp);
+        let (half, most) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+        println!("{:<24} {half:6.0} us half   {most:6.0} us 99 %", format!("wait    {kind}"));
     }
 }

@@ -126,7 +126,8 @@ pub(super) struct RawUnderlay {
     #[schemars(range(min = 1, max = 256))]
     pub(super) source_ports: Located<u64>,
     /// Whether `af_packet` receives by a ring (TPACKET_V3). It costs the worker less where nodes send many small packets,
-    /// and every packet up to a millisecond, which is how long the kernel keeps frames back. Only for `af_packet`.
+    /// and every packet up to a millisecond (before Linux 6.18 up to 10), which is how long the kernel keeps frames back: a
+    /// request and its answer, one at a time, take 1 ms instead of 70 us. Only for `af_packet`.
     #[serde(default = "defaults::ring")]
     pub(super) ring: Located<bool>,
     /// Whether VXLAN packets with reserved bits set are dropped, as Linux does. RFC 7348 wants them ignored.

@@ -73,6 +73,7 @@ pub(crate) struct ControlLoop {
     pub(super) nodes_agreed: bool,
     /// Why nodes and pods are cut off.
     pub(super) contradictions: Vec<String>,
+    pub(super) events: Sender<Event>,
     watcher: Watcher,
     _lock: InstanceLock,
 }
@@ -91,9 +92,10 @@ impl ControlLoop {
             &publisher,
             &denials,
         )?;
+        let tell = events.clone();
         let watcher = Watcher::start(&config.state.directory, move || {
             // The control thread has ended: nobody is left to tell.
-            let _ = events.send(Event::StateChanged);
+            let _ = tell.send(Event::StateChanged);
         })?;
         let node_addresses = identity::configured_addresses(&config);
         Ok(Self {
@@ -114,6 +116,7 @@ impl ControlLoop {
             look_again: false,
             nodes_agreed: false,
             contradictions: Vec::new(),
+            events,
             watcher,
             _lock: lock,
             config,
@@ -158,6 +161,11 @@ impl ControlLoop {
             match inbox.recv_timeout(patience.saturating_sub(last_look.elapsed())) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Event::StateChanged | Event::Reload) => self.refresh(),
+                Ok(Event::NextHopsChanged) => {
+                    if let Some(resolver) = self.trunks.as_mut().and_then(|trunks| trunks.resolver.as_mut()) {
+                        resolver.hear();
+                    }
+                }
                 Ok(Event::Request(request)) => request(&mut self),
                 Err(RecvTimeoutError::Timeout) => {}
             }

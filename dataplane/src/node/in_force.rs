@@ -241,8 +241,8 @@ impl ControlLoop {
         if self.trunks.is_some() {
             return Ok(());
         }
-        let underlay =
-            open::underlay(&self.config, identity, self.workers.count()).map_err(StartError::Underlay)?;
+        let underlay = open::underlay(&self.config, identity, self.workers.count(), &self.events)
+            .map_err(StartError::Underlay)?;
         let gateway_mtu = self.config.gateway.mtu.unwrap_or(identity.pod_mtu);
         let gateway = open::gateway(&self.config, identity, gateway_mtu, self.workers.count())
             .map_err(|error| StartError::Gateway { name: self.config.gateway.interface.clone(), error })?;

@@ -6,8 +6,8 @@
 //!   own Node, config ─► Identity ───────────────────┘   gateway TAP, underlay ──┤
 //!   config, `weir attach` ─► Attachments ─► TAP / AF_PACKET port ───────────────┘
 //! ```
-//! One control thread owns all of it and does one thing at a time; other threads (state watcher, control socket,
-//! signals) only send it events. Nothing it does blocks the worker. What fails is said, shown in the
+//! One control thread owns all of it and does one thing at a time; other threads (state watcher, word of next hops,
+//! control socket, signals) only send it events. Nothing it does blocks the worker. What fails is said, shown in the
 //! status and tried again; the last good generation stays in force meanwhile.
 
 mod attachments;
@@ -38,6 +38,8 @@ use control_loop::ControlLoop;
 pub(crate) enum Event {
     /// Something in the state directory changed.
     StateChanged,
+    /// Routes or neighbours of the underlay changed.
+    NextHopsChanged,
     /// Read the state again now (SIGHUP).
     Reload,
     /// A request of the control socket; it answers through a channel of its own.
@@ -111,6 +113,7 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let namespace = lock::NamespaceLock::take(config.underlay.port)?;
         let lock = lock::InstanceLock::take(&config.lock, config.underlay.port)?;
         let socket = config.control.socket.clone();
         let (events, inbox) = unbounded();
@@ -118,9 +121,12 @@ impl Node {
         let handler = Arc::new(requests::RequestHandler::new(events.clone()));
         let server = control::Server::start(&socket, handler)?;
         control_loop.begin()?;
-        let thread = std::thread::Builder::new()
-            .name("weir-control".into())
-            .spawn(move || control_loop.run(&inbox))?;
+        let thread = std::thread::Builder::new().name("weir-control".into()).spawn(move || {
+            let ended = control_loop.run(&inbox);
+            // The port is another's to have now that the workers' sockets are closed.
+            drop(namespace);
+            ended
+        })?;
         Ok(Self { events, thread: Some(thread), _server: server })
     }
 

@@ -4,9 +4,9 @@
 //!  each VTEP's underlay address ─► route ─► the peer itself or a router, on the underlay's interface ─► neighbour table
 //! ```
 //! The kernel finds out and keeps MACs; here it is asked what it knows, and told to ask where it knows nothing or has not
-//! heard of a neighbour for long, as it would itself if it sent there. A change of a route, a neighbour or the interface's
-//! own MAC is seen at the control thread's next tick (100 ms): the kernel says that there was one. Without word of any,
-//! everything is looked at once a second.
+//! heard of a neighbour for long, as it would itself if it sent there. When a route, a neighbour or the interface's own MAC
+//! changes the kernel says so ([`word`]), and the control thread looks at once, as long as looking takes it no more than a
+//! fifth of its time. Without word of any change everything is looked at once a second.
 //!
 //! What is known goes into the generation: a change of it makes another generation of the same policy.
 
@@ -18,47 +18,72 @@ use std::time::{Duration, Instant};
 use vxlan::mac::Mac;
 use vxlan::vtep::Vtep;
 
-use crate::sys::netlink::{Changes, Neighbour, Netlink};
+use crate::sys::netlink::{Neighbour, Netlink};
 use crate::tables::{Generation, NextHops};
+
+mod word;
+
+use word::Word;
 
 /// How often everything is looked at without word of a change, and how often the kernel is told to ask.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the answer of a neighbour is waited for that is asked for the first time.
 const FIRST_ANSWER: Duration = Duration::from_millis(20);
+/// How many times as long as the last look took there is no other, whatever changes.
+const REST: u32 = 4;
 
 /// Finds next hops on one interface.
 pub(super) struct Resolver {
     netlink: Netlink,
-    changes: Changes,
+    _word: Word,
+    /// There was word of a change.
+    told: bool,
     index: u32,
     locals: Vec<IpAddr>,
     known: NextHops,
     /// Peers that have been looked for before.
     asked: BTreeSet<IpAddr>,
     next_look: Instant,
+    /// There is no look before that.
+    rests_until: Instant,
     /// Why some peer cannot be reached, to be said once.
     problems: Vec<String>,
 }
 
 impl Resolver {
-    /// For the interface of that index, which has these addresses.
-    pub(super) fn new(index: u32, own: Mac, locals: Vec<IpAddr>) -> io::Result<Self> {
+    /// For the interface of that index, which has these addresses. Has somebody `tell` [`Resolver::hear`] of changes, from a
+    /// thread of its own.
+    pub(super) fn new(
+        index: u32,
+        own: Mac,
+        locals: Vec<IpAddr>,
+        tell: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
         Ok(Self {
             netlink: Netlink::open()?,
-            changes: Changes::subscribe()?,
+            _word: Word::listen(index, tell)?,
+            told: false,
             index,
             locals,
             known: NextHops { own, peers: HashMap::default() },
             asked: BTreeSet::new(),
-            next_look: Instant::now(),
+            next_look: now,
+            rests_until: now,
             problems: Vec::new(),
         })
     }
 
+    /// Something has changed.
+    pub(super) fn hear(&mut self) {
+        self.told = true;
+    }
+
     /// Looks where there may be something new; what is known of the peers then, if it is not what `generation` has.
     pub(super) fn tend(&mut self, generation: &Generation) -> Option<NextHops> {
-        let told = self.changes.any();
-        if !told && Instant::now() < self.next_look {
+        let now = Instant::now();
+        let due = now >= self.next_look || (self.told && now >= self.rests_until);
+        if !due {
             return None;
         }
         self.look(&addresses(generation.fdb.iter().map(|(_, vtep)| vtep)), Instant::now() >= self.next_look);
@@ -79,11 +104,14 @@ impl Resolver {
         self.known.clone()
     }
 
-    /// Asks the kernel for all there is to know, and has it `ask` where it knows too little.
+    /// Asks the kernel for all there is to know, and has it ask where it knows nothing, or also, to `ask`, where it has not
+    /// heard of a neighbour for long.
     fn look(&mut self, peers: &[IpAddr], ask: bool) {
+        let begin = Instant::now();
         if ask {
-            self.next_look = Instant::now() + LOOK_EVERY;
+            self.next_look = begin + LOOK_EVERY;
         }
+        self.told = false;
         let mut problems = Vec::new();
         match self.read(peers, ask, &mut problems) {
             Ok(known) => self.known = known,
@@ -93,6 +121,7 @@ impl Resolver {
             tracing::warn!("underlay: {problem}");
         }
         self.problems = problems;
+        self.rests_until = Instant::now() + begin.elapsed().saturating_mul(REST);
     }
 
     fn read(&self, peers: &[IpAddr], ask: bool, problems: &mut Vec<String>) -> io::Result<NextHops> {
@@ -124,7 +153,9 @@ impl Resolver {
             if let Some(mac) = known.and_then(|known| known.mac) {
                 found.peers.insert(peer, Mac(mac));
             }
-            if ask && !known.is_some_and(|known| known.fresh) && told.insert(hop) {
+            // Where the kernel has forgotten a neighbour, as it does when the interface's MAC changes, nothing can be sent.
+            let unknown = known.is_none_or(|known| known.mac.is_none());
+            if (ask || unknown) && !known.is_some_and(|known| known.fresh) && told.insert(hop) {
                 self.netlink.ask_for_neighbour(self.index, hop)?;
             }
         }

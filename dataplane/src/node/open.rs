@@ -4,9 +4,11 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use crossbeam::channel::Sender;
 use ipnet::IpNet;
 use vxlan::mac::Mac;
 
+use super::Event;
 use super::identity::Identity;
 use super::next_hops::Resolver;
 use crate::config::{Attachment, AttachmentKind, Config, Segmentation, UnderlayKind};
@@ -86,20 +88,30 @@ pub(super) struct OpenedUnderlay {
     pub(super) hold: Option<PortHold>,
 }
 
-/// The underlay.
-pub(super) fn underlay(config: &Config, identity: &Identity, queues: usize) -> io::Result<OpenedUnderlay> {
+/// The underlay. Where weir finds the next hops itself, `events` hears of changes.
+pub(super) fn underlay(
+    config: &Config,
+    identity: &Identity,
+    queues: usize,
+    events: &Sender<Event>,
+) -> io::Result<OpenedUnderlay> {
     match config.underlay.kind {
         UnderlayKind::Udp => {
             let queues = datagrams(config, identity, queues)?;
             let name = format!("udp:{}", config.underlay.port);
             Ok(OpenedUnderlay { name, queues, role: Role::UnderlayDatagram, resolver: None, hold: None })
         }
-        UnderlayKind::AfPacket | UnderlayKind::AfXdp => whole_frames(config, identity, queues),
+        UnderlayKind::AfPacket | UnderlayKind::AfXdp => whole_frames(config, identity, queues, events),
     }
 }
 
 /// A raw underlay on the one interface that has its addresses.
-fn whole_frames(config: &Config, identity: &Identity, queues: usize) -> io::Result<OpenedUnderlay> {
+fn whole_frames(
+    config: &Config,
+    identity: &Identity,
+    queues: usize,
+    events: &Sender<Event>,
+) -> io::Result<OpenedUnderlay> {
     let own = &identity.own;
     let v4 = own.underlay_v4.map(|underlay| underlay.address.into());
     let v6 = own.underlay_v6.map(|underlay| underlay.address.into());
@@ -119,7 +131,12 @@ fn whole_frames(config: &Config, identity: &Identity, queues: usize) -> io::Resu
         let info = first(&ports)?.info();
         (boxed(ports), info)
     };
-    let resolver = Resolver::new(info.index, Mac(info.mac), locals)?;
+    let events = events.clone();
+    let tell = move || {
+        // The control thread has ended: nobody is left to tell.
+        let _ = events.send(Event::NextHopsChanged);
+    };
+    let resolver = Resolver::new(info.index, Mac(info.mac), locals, tell)?;
     let (resolver, hold) = (Some(resolver), Some(hold));
     Ok(OpenedUnderlay { name, queues, role: Role::UnderlayFrame, resolver, hold })
 }

@@ -19,13 +19,18 @@
 //! | `EINVAL` | a frame the kernel will not take | counts failed |
 //! | `EBADFD` | the interface was deleted | error |
 //!
-//! Needs what [`crate::sys::tun`] needs, and `CAP_SYS_ADMIN` to enter another namespace. What the kernel drops
-//! because the TAP's queue of 500 frames is full shows in the interface's `tx_dropped`, not here.
+//! What the kernel drops because a queue of 500 frames is full it counts for the interface alone, in `tx_dropped`, which
+//! is looked at when the worker asks ([`Port::losses`]), for all queues at once: where none has received anything of late,
+//! none can have been full. An interface that is given another name while it is open tells no losses any more.
+//!
+//! Needs what [`crate::sys::tun`] needs, and `CAP_SYS_ADMIN` to enter another namespace.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::datagrams::Refusal;
 use super::{BATCH_BYTES, Capabilities, Gone, Port, PortInfo, Received, Sent, interface};
@@ -34,6 +39,7 @@ use crate::sys::netlink::{Link, Netlink};
 use crate::sys::netns::Netns;
 use crate::sys::steering;
 use crate::sys::tun::{self, Offloads};
+use crate::sys::tx_dropped::Counters;
 use crate::sys::vnet::{self, VNET_LEN};
 
 /// A TAP to be made or taken over.
@@ -70,10 +76,42 @@ impl TapConfig {
     }
 }
 
+/// How often a queue that has received something is looked at afterwards: once in case the kernel was counting, still.
+const LOOKS: u8 = 2;
+
+/// What the kernel has dropped of all queues.
+#[derive(Debug)]
+struct Overflow {
+    counters: Counters,
+    interface: String,
+    /// Frames of which somebody has been told.
+    told: AtomicU64,
+}
+
+impl Overflow {
+    /// From now on, in the interface's namespace; none where the kernel does not say.
+    fn of(interface: &str) -> Option<Arc<Self>> {
+        let counters = Counters::open().ok()?;
+        let before = counters.of(interface, &mut Vec::new()).ok()??;
+        Some(Arc::new(Self { counters, interface: interface.to_owned(), told: AtomicU64::new(before) }))
+    }
+
+    /// Frames of which nobody has been told yet.
+    fn news(&self, text: &mut Vec<u8>) -> u64 {
+        let Ok(Some(now)) = self.counters.of(&self.interface, text) else { return 0 };
+        now.saturating_sub(self.told.fetch_max(now, Ordering::Relaxed))
+    }
+}
+
 /// One queue of a TAP.
 #[derive(Debug)]
 pub struct TapPort {
     tap: File,
+    overflow: Option<Arc<Overflow>>,
+    /// How often it is looked at, still.
+    looks: u8,
+    /// Room to read counters into.
+    text: Vec<u8>,
     /// False on a queue that only writes, through a descriptor whose frames another queue reads.
     reads: bool,
     capabilities: Capabilities,
@@ -139,7 +177,11 @@ impl TapPort {
         let capabilities = Capabilities { checksum: true, tso: true, uso: offloads == Offloads::TcpAndUdp };
         let info = PortInfo { index: link.index, mac: link.mac, mtu: link.mtu, peer_mac: None };
         let writers = (taps.len()..count).map(|_| first.try_clone()).collect::<io::Result<Vec<_>>>()?;
-        let queue = |tap, reads| Self { tap, reads, capabilities, info };
+        let overflow = Overflow::of(name);
+        let queue = |tap, reads| {
+            let overflow = overflow.clone();
+            Self { tap, overflow, looks: LOOKS, text: Vec::new(), reads, capabilities, info }
+        };
         let readers = taps.into_iter().map(|tap| queue(tap, true));
         Ok(readers.chain(writers.into_iter().map(|tap| queue(tap, false))).collect())
     }
@@ -178,6 +220,7 @@ impl Port for TapPort {
             let Some(mut frame) = pool.take() else { break };
             match self.read(&mut frame) {
                 Ok(true) => {
+                    self.looks = LOOKS;
                     bytes += frame.len();
                     batch.push(frame);
                     received.frames += 1;
@@ -226,6 +269,12 @@ impl Port for TapPort {
             pool.give(frame);
         }
         gone.map_or(Ok(sent), |error| Err(Gone { sent, error }))
+    }
+
+    fn losses(&mut self) -> u64 {
+        let Some(looks) = self.looks.checked_sub(1) else { return 0 };
+        self.looks = looks;
+        self.overflow.as_ref().map_or(0, |overflow| overflow.news(&mut self.text))
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -2,12 +2,16 @@
 //! (`TPACKET_V3`, packet(7), `Documentation/networking/packet_mmap.rst`).
 //!
 //! ```text
-//!  block 0 … block 31, 256 KiB each
+//!  block 0 … block 63, 128 KiB each
 //!  ├ status, count, offset of the first ┼ frame: header 48 ┼ vnet header ┼ bytes ┼ next frame … ┤
 //!            └ the kernel's ─► full, or a millisecond after its first frame ─► ours ─► given back ┘
 //! ```
 //! No system call and no copy by the receiver but that into its own memory. A frame of up to 64 KiB fits a block; nothing is
 //! cut off but what is longer still. Where all blocks are ours or waiting the kernel drops and counts.
+//!
+//! A block that is not full is handed over all the same when its time is up, so a ring of few frames a millisecond holds as
+//! many milliseconds as it has blocks, not as many frames as fit: blocks are as small as one super-packet and its share
+//! allow.
 //!
 //! # Invariants
 //! 1. `memory` is a mapping of `BLOCKS * BLOCK_BYTES` bytes, readable and writable, from [`ReceiveRing::new`] to the drop.
@@ -26,9 +30,9 @@ use super::packet_socket::{PacketSocket, VlanTag, vlan_tag};
 use super::socket;
 use super::vnet::{VNET_LEN, VnetHeader};
 
-/// Bytes of a block: two super-packets and more.
-const BLOCK_BYTES: usize = 256 << 10;
-const BLOCKS: usize = 32;
+/// Bytes of a block: a super-packet of the longest, or two of those that weir has pods make.
+const BLOCK_BYTES: usize = 128 << 10;
+const BLOCKS: usize = 64;
 const RING_BYTES: usize = BLOCK_BYTES * BLOCKS;
 
 /// Milliseconds after which a block is handed over that is not full: the least that is not "as the kernel likes".

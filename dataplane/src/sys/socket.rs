@@ -29,6 +29,19 @@ pub fn bind(fd: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
     check(unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr().cast(), len) })
 }
 
+/// Lets others connect, so many at a time as long as nobody takes them in.
+pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(fd.as_raw_fd(), backlog) })
+}
+
+/// Connects to an address given as the bytes of its `sockaddr`.
+pub fn connect(fd: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
+    let len = length(address)?;
+    // SAFETY: `address` is `len` readable bytes for the length of the call; the kernel copies them.
+    check(unsafe { libc::connect(fd.as_raw_fd(), address.as_ptr().cast(), len) })
+}
+
 /// The address the socket is bound to, as the bytes of its `sockaddr`; how many the kernel wrote.
 pub fn name(fd: BorrowedFd<'_>, address: &mut [u8]) -> io::Result<usize> {
     let mut len = length(address)?;

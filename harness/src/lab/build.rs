@@ -27,6 +27,7 @@ pub struct LabBuilder {
     nodes: [NodeKind; 2],
     attach: Attach,
     underlay: UnderlayKind,
+    ring: bool,
     pods: Vec<PodPlan>,
     policies: Vec<(String, String)>,
     binary: Option<PathBuf>,
@@ -44,6 +45,7 @@ impl Default for LabBuilder {
             nodes: [NodeKind::Weir, NodeKind::Kernel],
             attach: Attach::Tap,
             underlay: UnderlayKind::Udp,
+            ring: false,
             pods: default_pods(),
             policies: POLICIES.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect(),
             binary: None,
@@ -74,6 +76,12 @@ impl LabBuilder {
     #[must_use]
     pub fn underlay(self, underlay: UnderlayKind) -> Self {
         Self { underlay, ..self }
+    }
+
+    /// Whether packet sockets receive by a ring, on that underlay.
+    #[must_use]
+    pub fn ring(self, ring: bool) -> Self {
+        Self { ring, ..self }
     }
 
     /// Which pods there are.
@@ -223,6 +231,7 @@ impl LabBuilder {
             netns: Arc::clone(lab.topology.node(side).netns()),
             keep: self.keep,
             underlay: self.underlay,
+            ring: self.ring,
             extra: &self.extra,
         };
         let pods = pods_of(&lab.pods, side);

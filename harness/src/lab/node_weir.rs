@@ -57,6 +57,8 @@ pub struct Setup<'a> {
     pub keep: bool,
     /// How it sends and receives on the underlay.
     pub underlay: UnderlayKind,
+    /// Whether it receives by a ring there.
+    pub ring: bool,
     /// Further lines of the configuration, top-level keys.
     pub extra: &'a str,
 }
@@ -194,10 +196,11 @@ impl Drop for NodeWeir {
 
 /// The configuration file, as a person would write it.
 fn configuration(setup: &Setup<'_>, pods: &[&Pod], attach: Attach) -> String {
-    let Setup { side, state, directory, underlay, extra, .. } = setup;
+    let Setup { side, state, directory, underlay, ring, extra, .. } = setup;
+    let ring = if *ring { "  ring: true\n" } else { "" };
     let mut text = format!(
         "node: {}\nstate:\n  directory: {}\nunderlay:\n  kind: {}\n  address: {}\n  address_v6: \"{}\"\n  interface: \
-         {UNDERLAY}\ngateway:\n  interface: weir0\n  addresses: [{}/24, \"{}/64\"]\ncontrol:\n  socket: {}\n",
+         {UNDERLAY}\n{ring}gateway:\n  interface: weir0\n  addresses: [{}/24, \"{}/64\"]\ncontrol:\n  socket: {}\n",
         side.name(),
         state.display(),
         underlay.name(),
@@ -288,11 +291,13 @@ mod tests {
                 netns: Arc::new(Netns::current().unwrap()),
                 keep: false,
                 underlay,
+                ring: underlay == UnderlayKind::AfPacket,
                 extra: "log: {level: debug}\n",
             };
             fs::write(&path, configuration(&setup, &[], Attach::Tap)).unwrap();
             let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!((config.node.as_str(), config.underlay.kind), ("node-b", underlay));
+            assert_eq!(config.underlay.ring, underlay == UnderlayKind::AfPacket);
         }
     }
 }

@@ -247,6 +247,10 @@ impl Port for AfXdpPort {
         outcome.map_or_else(|error| Err(Gone { sent, error }), |()| Ok(sent))
     }
 
+    fn losses(&mut self) -> u64 {
+        self.queues.iter_mut().map(Queue::losses).sum()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }

@@ -207,6 +207,11 @@ impl Queue {
         true
     }
 
+    /// Frames the kernel lost of which no call has told yet; none where it does not say.
+    pub(super) fn losses(&mut self) -> u64 {
+        self.ask_losses().unwrap_or(0)
+    }
+
     fn ask_losses(&mut self) -> io::Result<u64> {
         self.since_asked = 0;
         let lost = self.socket.statistics()?.lost;
