@@ -4,7 +4,8 @@
 //! made in the tables there are; other objects may change in what no policy sees, and namespaces and service accounts that
 //! nothing depends on may come and go. Everything else (nodes, namespaces with pods, tiers, network sets, unreadable pods,
 //! two pods with one address) is a full build: rare, and the same result. When in doubt it is a full build: this file
-//! only ever says that a change is plain.
+//! only ever says that a change is plain. Where policies are isolated for their size, whatever may make room for them is a
+//! full build too: they change, another policy says less, or much has changed.
 //!
 //! Cost of a plain change of a pod: what it touches, and a copy of the pieces of tables that it lies in. A change of
 //! policies reads the tiers and the settings of all objects besides, and tries its selectors on the looks of the
@@ -56,6 +57,10 @@ pub(super) struct State {
     problems: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     /// Other errors of the full build; no plain change touches what they are about.
     conflicts: Vec<Diagnostic>,
+    /// Policies that are isolated for their size, and why.
+    isolated: BTreeMap<ObjectKey, Diagnostic>,
+    /// Objects that changed since the full build.
+    changed: usize,
 }
 
 /// What policies of other languages depend on beside themselves.
@@ -128,7 +133,20 @@ impl State {
             diagnostics,
             problems,
             conflicts,
+            isolated: BTreeMap::new(),
+            changed: 0,
         })
+    }
+
+    /// Notes which policies something stands in the place of, because they did not fit.
+    pub(super) fn isolate(&mut self, problems: impl Iterator<Item = Diagnostic>) {
+        self.isolated = problems.filter_map(|problem| Some((problem.object.clone()?, problem))).collect();
+    }
+
+    /// Everything that is wrong with objects and between them.
+    fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        let all = self.diagnostics.values().chain(self.problems.values()).flatten();
+        all.filter(|one| one.is_error()).chain(&self.conflicts)
     }
 
     /// The compilation as it is now.
@@ -136,15 +154,14 @@ impl State {
         if self.session.rule_count() != self.rules.len() {
             self.rules = Arc::new(self.session.rules());
         }
-        let all = || self.diagnostics.values().chain(self.problems.values()).flatten();
-        let errors = all().filter(|one| one.is_error()).chain(&self.conflicts);
-        let mut degraded: Vec<Diagnostic> = errors.cloned().collect();
+        let all = self.diagnostics.values().chain(self.problems.values()).flatten();
+        let mut degraded: Vec<Diagnostic> = self.errors().chain(self.isolated.values()).cloned().collect();
         degraded.sort_by(|a, b| a.origin.cmp(&b.origin));
         Compiled {
             classifier: Arc::new(self.session.flat()),
             rules: Arc::clone(&self.rules),
             cluster: self.cluster.clone(),
-            warnings: all().filter(|one| !one.is_error()).cloned().collect(),
+            warnings: all.filter(|one| !one.is_error()).cloned().collect(),
             degraded,
         }
     }
@@ -162,17 +179,25 @@ impl State {
         {
             return None;
         }
-        let few = changes.len() <= 1 + objects.len() / SHARE_OF_OBJECTS;
-        if !few || self.scope != *scope || self.options != *options || self.session.is_worn() {
+        let few = 1 + objects.len() / SHARE_OF_OBJECTS;
+        self.changed = self.changed.saturating_add(changes.len());
+        // So much has changed that what did not fit may fit by now.
+        let stale = !self.isolated.is_empty() && self.changed > few;
+        if changes.len() > few
+            || stale
+            || self.scope != *scope
+            || self.options != *options
+            || self.session.is_worn()
+        {
             return None;
         }
         if self.change_all(objects, changes).is_err() {
             return None;
         }
-        let compiled = self.compiled();
-        if !compiled.degraded.is_empty() && self.options.on_invalid == super::OnInvalid::Refuse {
+        if self.options.on_invalid == super::OnInvalid::Refuse && self.errors().next().is_some() {
             return None;
         }
+        let compiled = self.compiled();
         Some((self, compiled))
     }
 
@@ -246,6 +271,11 @@ impl State {
     ) -> Result<(), Refused> {
         let policies =
             |object: Option<&Object>| object.map(|one| semantics::policies(one, context)).unwrap_or_default();
+        // What did not fit may fit, once it or another policy says less.
+        let weight = |object: Option<&Object>| object.map_or(0, |one| semantics::weight(one, context));
+        if !self.isolated.is_empty() && (self.isolated.contains_key(key) || weight(after) < weight(before)) {
+            return Err(Refused::NotHere);
+        }
         note(&mut self.problems, key, semantics::problems(after.into_iter(), context));
         let (before, after) = (policies(before), policies(after));
         if before == after {
@@ -435,7 +465,8 @@ fn same_node(before: &Node, after: &Node) -> bool {
     !after.meta.has_errors() && stripped(before) == stripped(after)
 }
 
-fn is_policy(object: Option<&Object>) -> bool {
+/// Whether it may become policies of the model.
+pub(super) fn is_policy(object: Option<&Object>) -> bool {
     matches!(
         object,
         Some(

@@ -95,8 +95,7 @@ impl<'m> Builder<'_, 'm> {
             RuleAction::Pass => {
                 (Some(Step::Passed { tier: tier.name.clone(), policy: name, provenance }), None)
             }
-            _ if rule.unreadable => (None, Some(RuleKind::Unreadable { policy: name, provenance })),
-            _ => (None, Some(RuleKind::Rule { policy: name, provenance })),
+            _ => (None, Some(RuleKind::of(rule.hole, name, provenance))),
         };
         let id = kind.map(|kind| self.interner.direct(RuleInfo::direct(action, rule.direction, kind)));
         let remotes = match &rule.peers {
