@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::catalogue::{Catalogue, DESTINATION, Entry, Outcome, Resolved, SOURCE, side};
 use super::identity::Seen;
 use super::port_class::PortClasses;
-use super::rows::Row;
+use super::row::Row;
 use crate::classifier::burst::pack;
 use crate::classifier::draft::Draft;
 use crate::classifier::flat::FAN;

@@ -4,7 +4,7 @@
 //! As plain as it can be: every policy is tried on every subject, every selector on every pod. What is kept is what
 //! a selector or a name resolved to, because subjects share rules. Its size is that of the rules times the subjects.
 
-use super::rows::cut_off_kind;
+use super::fixed::cut_off_kind;
 use crate::api::Labels;
 use crate::classifier::linear::{
     Linear, LinearPort, LinearPorts, LinearRule, LinearSubject, LinearTier, Remote,
