@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 /// Rules of the last layer before a merge is due.
 const RECENT: usize = 128;
+
 /// A rule for as long as it lives, wherever it moves in the order. Numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleHandle(pub u32);

@@ -11,7 +11,7 @@ use super::catalogue::{Catalogue, DESTINATION, Entry, Outcome, Resolved, SOURCE,
 use super::identity::Seen;
 use super::port_class::PortClasses;
 use super::row::Row;
-use crate::classifier::burst::pack;
+use crate::classifier::answer::pack;
 use crate::classifier::draft::Draft;
 use crate::classifier::flat::FAN;
 use crate::classifier::{Base, RuleInterner, StepId, Way};

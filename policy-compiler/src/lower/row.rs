@@ -12,7 +12,7 @@ use super::fixed::FixedRules;
 use super::identity::Seen;
 use super::looks::LookEntry;
 use super::members::Members;
-use crate::classifier::burst::pack;
+use crate::classifier::answer::pack;
 use crate::classifier::{Base, RuleId, RuleInfo, RuleKind, StepId};
 use crate::model::{Action, Applies, Direction, Peer, PolicyName, Undecided};
 use ahash::AHashMap;

@@ -24,7 +24,7 @@ use super::port_class::{self, PortClasses};
 use super::row::SubjectView;
 use super::rows::Rows;
 use crate::api::NamedPort;
-use crate::classifier::burst::pack;
+use crate::classifier::answer::pack;
 use crate::classifier::flat::{Flat, FlatSubject, Sources, Subjects};
 use crate::classifier::port_table::{self, PortTable};
 use crate::classifier::{RuleId, RuleInfo, RuleTable};
