@@ -97,14 +97,14 @@ fn with_blocks(namespace: &str, name: &str, pods: &str, count: usize) -> String 
 fn monsters() -> Vec<(&'static str, String)> {
     let web = "{matchLabels: {app: web}}";
     let list = |text: &dyn Fn(&str, &str) -> String| {
-        blocks(4000).map(|(cidr, except)| text(cidr, &except)).collect::<Vec<_>>()
+        blocks(1500).map(|(cidr, except)| text(cidr, &except)).collect::<Vec<_>>()
     };
     let cilium = list(&|cidr, except| format!("{{cidr: {cidr}, except: [{except}]}}")).join(", ");
     let calico = list(&|cidr, except| {
         format!("    - {{action: Allow, source: {{nets: [{cidr}], notNets: [{except}]}}}}\n")
     });
     vec![
-        ("tenant/monster", with_blocks("tenant", "monster", web, 4000)),
+        ("tenant/monster", with_blocks("tenant", "monster", web, 1500)),
         (
             "tenant/monster",
             format!(
@@ -176,7 +176,7 @@ fn a_policy_beyond_measure_denies_its_subjects_and_holds_nobody_back() {
 #[test]
 fn all_engines_and_the_reference_say_why() {
     let mut compiler = compiler(8 * MIB);
-    upsert(&mut compiler, &with_blocks("tenant", "monster", "{matchLabels: {app: web}}", 4000));
+    upsert(&mut compiler, &with_blocks("tenant", "monster", "{matchLabels: {app: web}}", 1500));
     let cluster = compiler.cluster(&Scope::All);
     let engines = Engines::new(&compiler, &Scope::All, &cluster);
     for (pod, remote, denied) in
@@ -226,7 +226,7 @@ fn a_subject_that_is_dear_to_tell_is_the_whole_namespace() {
         values.join(", ")
     );
     let mut compiler = compiler(8 * MIB);
-    upsert(&mut compiler, &with_blocks("tenant", "monster", &pods, 4000));
+    upsert(&mut compiler, &with_blocks("tenant", "monster", &pods, 1500));
     let compiled = compiled(&compiler);
     assert_eq!(isolated(&compiled), ["tenant/monster"]);
     for (pod, action) in [("web", Action::Deny), ("api", Action::Deny), ("shop", Action::Allow)] {

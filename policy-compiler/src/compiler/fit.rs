@@ -1,7 +1,7 @@
 //! Which policies are isolated where not all of them fit: few, and found in few builds.
 //!
 //! Nobody can say what one policy costs: tables grow with products of what several say. So builds are tried. Candidates
-//! stand in an order (see [`super::Compiler`]): those that bear the blame before others come first. Of them the first one, two,
+//! stand in an order (see `Compiler::fit`): those that bear the blame before others come first. Of them the first one, two,
 //! four … are isolated until the rest fits, then as few first ones as it takes; of these, all but the last one may be there
 //! for nothing, and are given back in halves, later ones first, as long as it still fits. In the usual case, one policy that is
 //! beyond all measure, the second build is the last.
