@@ -4,6 +4,7 @@ use super::{Refresh, StateFollower};
 use crate::config::Config;
 use crate::control::StateStatus;
 use policy_compiler::{Action, Compiled, Direction, Key, OnInvalid, SubjectId};
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -168,9 +169,11 @@ fn other_addresses_of_the_node_are_compiled_in() {
 
 /// Readable and valid, and more than fits: each block with an exception of its own meets all others.
 fn endless_policy() -> String {
-    let peers: String = (0..3000)
-        .map(|n| format!("    - ipBlock: {{cidr: 10.0.0.0/8, except: [10.{}.{}.1/32]}}\n", n >> 8, n & 255))
-        .collect();
+    let mut peers = String::new();
+    for n in 0..3000 {
+        let (high, low) = (n >> 8, n & 255);
+        let _ = writeln!(peers, "    - ipBlock: {{cidr: 10.0.0.0/8, except: [10.{high}.{low}.1/32]}}");
+    }
     format!(
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: endless, namespace: tenant}}\n\
          spec:\n  podSelector: {{}}\n  ingress:\n  - from:\n{peers}"
