@@ -4,16 +4,19 @@
 //! same scope cost what changed, where that is pods and policies (see `incremental`). A [`Compiled`] never changes: the
 //! next one shares the pieces that stayed the same.
 
+mod fit;
 mod incremental;
+mod problems;
 
 use crate::api::{Diagnostic, Kind, Object, ObjectKey, Origin, Severity};
 use crate::classifier::{Classifier, RuleTable};
 use crate::cluster::{Cluster, CutOff, View};
-use crate::lower::{self, TooLarge};
+use crate::lower;
 use crate::model::Model;
 use crate::semantics::{self, Context, reference::Reference};
-use incremental::{Changes, State};
-use std::collections::BTreeMap;
+use incremental::{Changes, State, is_policy};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,11 +30,23 @@ pub enum OnInvalid {
     Isolate,
 }
 
+/// What to do where the objects are sound and their tables would not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnTooLarge {
+    /// Compile nothing and say what is too large.
+    #[default]
+    Refuse,
+    /// Deny in place of the policies without which the rest fits, publish the rest, and report what was isolated.
+    Isolate,
+}
+
 /// Settings of a compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// What to do about invalid objects.
     pub on_invalid: OnInvalid,
+    /// What to do where not everything fits the ceiling.
+    pub on_too_large: OnTooLarge,
     /// With [`Scope::Node`]: further addresses of the own node (its gateway addresses and the like).
     pub node_addresses: Vec<IpAddr>,
     /// Ceiling of the classifier's tables in bytes, and of what is kept beside them to change them. Held before each
@@ -45,6 +60,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             on_invalid: OnInvalid::Refuse,
+            on_too_large: OnTooLarge::Refuse,
             node_addresses: Vec::new(),
             memory_ceiling: 256 << 20,
             staged: false,
@@ -87,7 +103,8 @@ pub struct Compiled {
     pub cluster: Cluster,
     /// What is worth knowing.
     pub warnings: Vec<Diagnostic>,
-    /// With [`OnInvalid::Isolate`]: what could not be read or is in conflict, and was isolated.
+    /// What was isolated: with [`OnInvalid::Isolate`] what could not be read or is in conflict, with
+    /// [`OnTooLarge::Isolate`] what did not fit.
     pub degraded: Vec<Diagnostic>,
 }
 
@@ -115,6 +132,10 @@ struct Last {
     state: Option<State>,
     changes: Changes,
     full_builds: u64,
+    /// Policies that were isolated for their size, and have not changed since.
+    too_large: BTreeSet<ObjectKey>,
+    /// Since the last compilation that led to something: what changed, and what was isolated then. None before the first.
+    fresh: Option<BTreeSet<ObjectKey>>,
 }
 
 impl Clone for Compiler {
@@ -155,6 +176,10 @@ impl Compiler {
 
     fn note_change(&mut self, key: ObjectKey, before: Option<Object>) {
         let last = self.last.get_mut().unwrap_or_else(PoisonError::into_inner);
+        last.too_large.remove(&key);
+        if let Some(fresh) = &mut last.fresh {
+            fresh.insert(key.clone());
+        }
         if last.state.is_some() {
             // What counts is how it was when last compiled.
             last.changes.entry(key).or_insert(before);
@@ -179,7 +204,7 @@ impl Compiler {
     ///
     /// # Errors
     /// With [`OnInvalid::Refuse`] all problems of all objects; with either, that no object knows the scope's node, or
-    /// that the tables would not fit.
+    /// that the tables would not fit: with [`OnTooLarge::Isolate`] only if no policy is to blame.
     pub fn compile(&self, scope: &Scope) -> Result<Compiled, Vec<Diagnostic>> {
         self.compile_with(scope, Engine::default())
     }
@@ -196,6 +221,7 @@ impl Compiler {
             && let Some((state, compiled)) = state.apply(&self.objects, &changes, (scope, &self.options))
         {
             last.state = Some(state);
+            last.fresh = Some(last.too_large.clone());
             return Ok(compiled);
         }
         last.state = None;
@@ -206,7 +232,7 @@ impl Compiler {
             return Err(vec![problem]);
         }
         last.full_builds += 1;
-        let mut view = self.view(scope);
+        let view = self.view(scope);
         let context = self.context();
         let mut conflicts: Vec<Diagnostic> =
             view.cut_offs.iter().filter_map(|cut_off| self.conflict(cut_off)).collect();
@@ -223,21 +249,67 @@ impl Compiler {
         if self.options.on_invalid == OnInvalid::Refuse && !errors.is_empty() {
             return Err(errors);
         }
-        let model = semantics::model(self.objects(), &context);
         if engine == Engine::Flat {
-            let settings = (scope, &self.options);
-            let state = State::new(self.objects(), &mut view, &model, &context, settings, conflicts)
-                .map_err(|too_large| vec![too_large_diagnostic(too_large, self.options.memory_ceiling)])?;
+            let (state, too_large) = self.fit(scope, view, &context, &conflicts, last.fresh.as_ref())?;
+            last.fresh = Some(too_large.clone());
+            last.too_large = too_large;
             return Ok(last.state.insert(state).compiled());
         }
+        // Of another engine's size nobody knows: what the last flat compilation isolated is isolated.
+        let model = semantics::model(self.objects(), &context, &last.too_large);
         let (classifier, rules) = lower::linear(&view, &model);
         let warnings = self.problems().filter(|problem| !problem.is_error()).cloned().chain(doubts).collect();
         Ok(Compiled { classifier, rules: Arc::new(rules), cluster: view.cluster, warnings, degraded: errors })
     }
 
-    /// The policies of the objects as the model has them, what could not be read included.
+    /// A full build, with policies isolated where not all of them fit; which these are.
+    ///
+    /// Blame: what has been in force and has not changed is isolated only where nothing else helps, so that nobody can push
+    /// another's policies out; then who says most comes first.
+    fn fit(
+        &self,
+        scope: &Scope,
+        view: View<'_>,
+        context: &Context<'_>,
+        conflicts: &[Diagnostic],
+        fresh: Option<&BTreeSet<ObjectKey>>,
+    ) -> Result<(State, BTreeSet<ObjectKey>), Vec<Diagnostic>> {
+        let mut first = Some(view);
+        let mut build = |too_large: &BTreeSet<ObjectKey>| {
+            let mut view = first.take().unwrap_or_else(|| self.view(scope));
+            let model = semantics::model(self.objects(), context, too_large);
+            let settings = (scope, &self.options);
+            State::new(self.objects(), &mut view, &model, context, settings, conflicts.to_vec())
+        };
+        let reason = match build(&BTreeSet::new()) {
+            Ok(state) => return Ok((state, BTreeSet::new())),
+            Err(reason) => reason,
+        };
+        let ceiling = self.options.memory_ceiling;
+        if self.options.on_too_large == OnTooLarge::Refuse {
+            return Err(vec![problems::too_large(reason, ceiling)]);
+        }
+        let policies = self.objects().filter(|object| is_policy(Some(object)));
+        let mut order: Vec<(bool, Reverse<usize>, &ObjectKey)> = policies
+            .map(|object| {
+                let key = object.key();
+                let in_force = fresh.is_some_and(|fresh| !fresh.contains(key));
+                (in_force, Reverse(semantics::weight(object, context)), key)
+            })
+            .collect();
+        order.sort_unstable();
+        let order: Vec<ObjectKey> = order.into_iter().map(|(.., key)| key.clone()).collect();
+        let found = fit::search(&order, |too_large| build(too_large).ok());
+        let (mut state, too_large) = found.ok_or_else(|| vec![problems::too_large(reason, ceiling)])?;
+        let isolated = too_large.iter().filter_map(|key| self.objects.get(key));
+        state.isolate(isolated.map(|object| problems::isolated(object, reason, ceiling)));
+        Ok((state, too_large))
+    }
+
+    /// The policies of the objects as the model has them, what could not be read included, and what the last compilation
+    /// isolated for its size.
     pub fn model(&self) -> Model {
-        semantics::model(self.objects(), &self.context())
+        semantics::model(self.objects(), &self.context(), &self.last().too_large)
     }
 
     fn context(&self) -> Context<'_> {
@@ -299,25 +371,5 @@ impl Compiler {
     }
 }
 
-fn too_large_diagnostic(too_large: TooLarge, ceiling: usize) -> Diagnostic {
-    let TooLarge { part, needed } = too_large;
-    let size = match needed {
-        usize::MAX => "more than can be numbered".to_owned(),
-        needed => format!("{} KiB or more", needed.div_ceil(1024)),
-    };
-    Diagnostic {
-        severity: Severity::Error,
-        origin: Origin::of_file("classifier"),
-        object: None,
-        field: String::new(),
-        message: format!("the tables would take {size}, most of it or the excess in: {part}"),
-        expected: Some(format!("at most {} KiB", ceiling / 1024)),
-        help: Some(
-            "raise the memory ceiling, or write fewer overlapping ipBlocks and distinct ports".to_owned(),
-        ),
-    }
-}
-
-mod problems;
 #[cfg(test)]
 mod tests;

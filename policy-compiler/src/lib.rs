@@ -60,5 +60,5 @@ pub use classifier::{
 pub use cluster::{
     ByAddress, Cluster, Misplacement, NodeView, PodName, Shelves, Subject, SubjectId, WaitReason, Waiting,
 };
-pub use compiler::{Compiled, Compiler, Engine, OnInvalid, Options, Scope};
+pub use compiler::{Compiled, Compiler, Engine, OnInvalid, OnTooLarge, Options, Scope};
 pub use model::{Action, Direction, PolicyName};

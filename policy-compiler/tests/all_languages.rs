@@ -65,6 +65,7 @@ impl Seen {
             RuleKind::NotIsolated => "not isolated".to_owned(),
             RuleKind::OwnNode => "own node".to_owned(),
             RuleKind::SelfTraffic => "self".to_owned(),
+            RuleKind::TooLarge { .. } => "too large".to_owned(),
             RuleKind::UnreadableObject { .. } => "unreadable object".to_owned(),
             RuleKind::IpConflict { .. } => "conflict".to_owned(),
             RuleKind::Misplaced { .. } => "misplaced".to_owned(),

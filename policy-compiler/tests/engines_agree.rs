@@ -50,6 +50,7 @@ fn check(text: &str, scope: &Scope, seen: &mut BTreeMap<String, u64>) {
             RuleKind::OwnNode => "own node",
             RuleKind::SelfTraffic => "self",
             RuleKind::Unreadable { .. } => "unreadable",
+            RuleKind::TooLarge { .. } => "too large",
             RuleKind::UnreadableObject { .. } => "unreadable object",
             RuleKind::IpConflict { .. } => "conflict",
             RuleKind::Misplaced { .. } => "misplaced",

@@ -250,7 +250,8 @@ pub(super) struct RawConntrack {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
-    /// Memory that compiled policies may take, 1MiB to 64GiB. What would not fit is refused before it is built.
+    /// Memory that compiled policies may take, 1MiB to 64GiB. Policies that do not fit are not built: they deny everything to
+    /// the pods they are about, and the rest is in force.
     #[serde(default = "defaults::compile_memory")]
     pub(super) compile_memory: Located<ByteSize>,
 }

@@ -4,12 +4,15 @@
 //! cannot be read is denied, the rest comes into force. At start there is nothing that could stay as it is, so
 //! even `refuse` begins by isolating: as long as there has not been a directory without errors, what is known of it
 //! is put in force, and the status says `degraded`.
+//!
+//! What is sound and does not fit is isolated in either mode: nobody could have told its author, and it must not hold back
+//! what others change.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use policy_compiler::{Compiled, Compiler, Diagnostic, OnInvalid, Options, Scope};
+use policy_compiler::{Compiled, Compiler, Diagnostic, OnInvalid, OnTooLarge, Options, Scope};
 
 use super::source::{Changes, DirectorySource, ScanError};
 use crate::config::Config;
@@ -80,6 +83,7 @@ impl StateFollower {
     pub fn new(config: &Config, node_addresses: Vec<IpAddr>) -> Self {
         let options = Options {
             on_invalid: OnInvalid::Isolate,
+            on_too_large: OnTooLarge::Isolate,
             node_addresses,
             memory_ceiling: config.limits.compile_memory,
             ..Options::default()

@@ -16,6 +16,7 @@
 
 mod follow;
 mod listing;
+mod manifest;
 mod once;
 mod source;
 mod watcher;
@@ -24,6 +25,7 @@ mod watcher;
 mod tests;
 
 pub use follow::{Refresh, StateFollower};
+pub use manifest::MAX_FILE_BYTES;
 pub use once::read_once;
-pub use source::{Changes, DirectorySource, MAX_FILE_BYTES, ScanError};
+pub use source::{Changes, DirectorySource, ScanError};
 pub use watcher::Watcher;

@@ -132,7 +132,9 @@ impl Inner {
 /// The policies a rule is made of, as `namespace/name`.
 fn policies(kind: &RuleKind) -> Vec<String> {
     match kind {
-        RuleKind::Rule { policy, .. } | RuleKind::Unreadable { policy, .. } => vec![policy.path()],
+        RuleKind::Rule { policy, .. }
+        | RuleKind::Unreadable { policy, .. }
+        | RuleKind::TooLarge { policy, .. } => vec![policy.path()],
         RuleKind::DefaultDeny { policies, .. } => policies.iter().map(PolicyName::path).collect(),
         _ => Vec::new(),
     }

@@ -1,6 +1,9 @@
 //! Kubernetes objects, from text to types: every problem located, nothing silently ignored that could matter.
 
 mod document;
+
+mod object_reader;
+
 mod object;
 
 mod calico;

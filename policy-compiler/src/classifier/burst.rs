@@ -11,88 +11,10 @@
 //! test; rule ids are looked at only for what is denied, noted or asked about. What was never judged is denied.
 //! Bytes: 500 for sixteen IPv4 connections, 900 for sixteen IPv6 ones.
 
-use super::key::{Pair, PairVerdict, RuleId, Verdict};
-use crate::cluster::SubjectId;
-use crate::model::Action;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// Connections of a group: what is looked up in step.
-pub(crate) const LANES: usize = 16;
-
-/// The verdict denies.
-const DENY: u32 = 1 << 31;
-/// A rule on the way to the verdict may ask to note the connection.
-const NOTED: u32 = 1 << 30;
-/// A word of an end where no subject is.
-pub(crate) const NOBODY: u32 = NOTED - 1;
-/// The word of a subject that is not known, and of tables that contradict themselves.
-pub(crate) const UNKNOWN: u32 = DENY;
-/// In the column of subjects: there is none.
-pub(crate) const NO_SUBJECT: u32 = u32::MAX;
-
-/// Puts a verdict into a word.
-pub(crate) const fn pack(action: Action, rule: RuleId, noted: bool) -> u32 {
-    let deny = match action {
-        Action::Allow => 0,
-        Action::Deny => DENY,
-    };
-    // A rule that cannot be numbered is the unknown one, which denies.
-    if rule.0 >= NOBODY {
-        return UNKNOWN;
-    }
-    rule.0 | deny | if noted { NOTED } else { 0 }
-}
-
-pub(crate) const fn unpack(word: u32) -> Verdict {
-    let action = if word & DENY == 0 { Action::Allow } else { Action::Deny };
-    Verdict { action, rule: RuleId(word & NOBODY) }
-}
-
-/// The answers at both ends of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer([u32; 2]);
-
-impl Answer {
-    /// Whether no end denies. True where no end is a subject.
-    #[inline]
-    pub const fn allows(self) -> bool {
-        let [egress, ingress] = self.0;
-        (egress | ingress) & DENY == 0
-    }
-
-    /// Whether a rule on the way to a verdict may ask to note the connection; if not, none does.
-    #[inline]
-    pub const fn may_be_noted(self) -> bool {
-        let [egress, ingress] = self.0;
-        (egress | ingress) & NOTED != 0
-    }
-
-    /// What the source's policies say, if it is a subject.
-    #[inline]
-    pub const fn egress(self) -> Option<Verdict> {
-        verdict(self.0[0])
-    }
-
-    /// What the destination's policies say, if it is a subject.
-    #[inline]
-    pub const fn ingress(self) -> Option<Verdict> {
-        verdict(self.0[1])
-    }
-
-    /// Both.
-    pub const fn verdicts(self) -> PairVerdict {
-        verdicts(self.0)
-    }
-}
-
-/// Both verdicts.
-pub(crate) const fn verdicts([egress, ingress]: [u32; 2]) -> PairVerdict {
-    PairVerdict { egress: verdict(egress), ingress: verdict(ingress) }
-}
-
-const fn verdict(word: u32) -> Option<Verdict> {
-    if word == NOBODY { None } else { Some(unpack(word)) }
-}
+use super::answer::{Answer, NOBODY, UNKNOWN, pack};
+use super::group::{Address, Group, LANES, before};
+use super::key::{Pair, PairVerdict, Verdict};
+use std::net::IpAddr;
 
 /// Where a connection stands in a [`PairBurst`], until that is cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,110 +37,6 @@ impl Place {
     const fn position(self) -> usize {
         (self.0 >> 2) as usize
     }
-}
-
-/// Sixteen connections in columns. Lanes from `used` on are whatever they were.
-#[derive(Debug, Clone)]
-pub(crate) struct Group<A> {
-    pub(crate) src: [A; LANES],
-    pub(crate) dst: [A; LANES],
-    /// Subjects, or [`NO_SUBJECT`].
-    pub(crate) source: [u32; LANES],
-    pub(crate) destination: [u32; LANES],
-    /// Protocol and destination port: `protocol << 16 | port`.
-    pub(crate) l4: [u32; LANES],
-    pub(crate) src_port: [u16; LANES],
-    /// Answers: egress, ingress.
-    pub(crate) words: [[u32; LANES]; 2],
-    pub(crate) used: usize,
-}
-
-impl<A: Copy + Default> Group<A> {
-    pub(crate) fn new() -> Self {
-        Self {
-            src: [A::default(); LANES],
-            dst: [A::default(); LANES],
-            source: [NO_SUBJECT; LANES],
-            destination: [NO_SUBJECT; LANES],
-            l4: [0; LANES],
-            src_port: [0; LANES],
-            words: [[UNKNOWN; LANES]; 2],
-            used: 0,
-        }
-    }
-
-    /// Writes the next lane. Does nothing where all are used.
-    #[inline]
-    pub(crate) fn push(&mut self, pair: &Pair, src: A, dst: A) {
-        let lane = self.used;
-        if lane >= LANES {
-            return;
-        }
-        self.src[lane] = src;
-        self.dst[lane] = dst;
-        self.source[lane] = number(pair.source);
-        self.destination[lane] = number(pair.destination);
-        self.l4[lane] = u32::from(pair.protocol) << 16 | u32::from(pair.dst_port);
-        self.src_port[lane] = pair.src_port;
-        self.words[0][lane] = before(pair.source);
-        self.words[1][lane] = before(pair.destination);
-        self.used = lane + 1;
-    }
-
-    /// The subject at one end (0 the source, 1 the destination) and the address of the other.
-    #[inline(always)]
-    pub(crate) fn end(&self, side: usize, lane: usize) -> (u32, A) {
-        if side == 0 { (self.source[lane], self.dst[lane]) } else { (self.destination[lane], self.src[lane]) }
-    }
-
-    pub(crate) fn pair(&self, lane: usize) -> Option<Pair>
-    where
-        A: Into<Address>,
-    {
-        if lane >= self.used.min(LANES) {
-            return None;
-        }
-        let l4 = self.l4[lane];
-        Some(Pair {
-            source: subject(self.source[lane]),
-            destination: subject(self.destination[lane]),
-            src: self.src[lane].into().0,
-            dst: self.dst[lane].into().0,
-            protocol: (l4 >> 16) as u8,
-            src_port: self.src_port[lane],
-            dst_port: l4 as u16,
-        })
-    }
-}
-
-/// An address as columns have it.
-pub(crate) struct Address(pub(crate) IpAddr);
-
-impl From<u32> for Address {
-    fn from(bits: u32) -> Self {
-        Self(Ipv4Addr::from_bits(bits).into())
-    }
-}
-
-impl From<u128> for Address {
-    fn from(bits: u128) -> Self {
-        Self(Ipv6Addr::from_bits(bits).into())
-    }
-}
-
-#[inline]
-fn number(subject: Option<SubjectId>) -> u32 {
-    subject.map_or(NO_SUBJECT, |subject| subject.0)
-}
-
-pub(crate) fn subject(number: u32) -> Option<SubjectId> {
-    (number != NO_SUBJECT).then_some(SubjectId(number))
-}
-
-/// The word of an end that has not been judged.
-#[inline]
-fn before(subject: Option<SubjectId>) -> u32 {
-    if subject.is_some() { UNKNOWN } else { NOBODY }
 }
 
 /// Groups of one family; the first `groups` are in use, and of these all but the last are full.
@@ -341,7 +159,7 @@ impl PairBurst {
             V6 => self.v6.group(position).map(|(group, lane)| group.words.map(|words| words[lane])),
             _ => self.mixed.get(position).map(|(_, words)| *words),
         };
-        Answer(words.unwrap_or([UNKNOWN; 2]))
+        Answer::new(words.unwrap_or([UNKNOWN; 2]))
     }
 
     pub(crate) fn v4(&mut self) -> &mut [Group<u32>] {
@@ -391,7 +209,8 @@ fn packed(verdicts: PairVerdict) -> [u32; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::{LANES, NOBODY, Pair, PairBurst, PairVerdict, RuleId, UNKNOWN, Verdict, pack, unpack};
+    use super::{LANES, Pair, PairBurst, PairVerdict, Verdict};
+    use crate::classifier::RuleId;
     use crate::cluster::SubjectId;
     use crate::model::Action;
     use std::net::IpAddr;
@@ -458,17 +277,5 @@ mod tests {
         let Some(place) = place else { panic!("something was pushed") };
         assert_eq!(burst.pair(place), None);
         assert!(!burst.answer(place).allows());
-    }
-
-    #[test]
-    fn words_say_action_rule_and_whether_to_note() {
-        for action in [Action::Allow, Action::Deny] {
-            for rule in [RuleId(0), RuleId(1), RuleId(NOBODY - 1)] {
-                for noted in [false, true] {
-                    assert_eq!(unpack(pack(action, rule, noted)), Verdict { action, rule });
-                }
-            }
-            assert_eq!(pack(action, RuleId(NOBODY), false), UNKNOWN, "what cannot be numbered denies");
-        }
     }
 }

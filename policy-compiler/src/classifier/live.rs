@@ -14,19 +14,20 @@
 //! between them, all keys are spread anew (1 ms for 100,000 rules; it takes 40 insertions at one and the same place).
 //! Bytes: the tables, 12 a rule and layer for readers, 88 a rule for the writer.
 
-use super::TupleClassifier;
+mod layers;
+mod merge;
+mod order;
+
+pub use layers::Snapshot;
+pub use merge::{Merge, Merged};
+
 use super::general::{General, Limits, TooLarge};
-use crate::ruleset::{Rule, Tuple};
+use crate::ruleset::Rule;
+use layers::Layer;
 use std::sync::Arc;
 
 /// Rules of the last layer before a merge is due.
 const RECENT: usize = 128;
-/// A merge takes in the first layer when so many rules, by its size, are gone or stand in other layers.
-const SHARE: usize = 128;
-/// Less than this is never worth compiling the first layer again.
-const FEW: usize = 512;
-/// Distance of keys when they are spread.
-const STRIDE: u64 = 1 << 40;
 
 /// A rule for as long as it lives, wherever it moves in the order. Numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,120 +41,6 @@ struct Stored {
     /// Serial number of the layer that holds it, and its id there.
     layer: u64,
     local: u32,
-}
-
-/// One compiled part of the rules.
-#[derive(Debug, Clone)]
-struct Layer {
-    serial: u64,
-    engine: Arc<General>,
-    /// By id in the layer: the place in the order, and who it is.
-    keys: Arc<[u64]>,
-    handles: Arc<[u32]>,
-    /// A bit for each rule that is gone.
-    gone: Arc<[u64]>,
-    gone_count: usize,
-}
-
-impl Layer {
-    fn is_gone(&self, local: u32) -> bool {
-        self.gone.get(local as usize / 64).is_some_and(|word| word >> (local % 64) & 1 == 1)
-    }
-
-    /// Key and handle of a rule of this layer.
-    fn named(&self, local: u32) -> Option<(u64, u32)> {
-        Some((*self.keys.get(local as usize)?, *self.handles.get(local as usize)?))
-    }
-
-    /// What is found by the engine, or by asking again where that rule is gone.
-    fn settled(&self, tuple: &Tuple, found: Option<u32>) -> Option<(u64, u32)> {
-        let local = found?;
-        if self.gone_count == 0 || !self.is_gone(local) {
-            return self.named(local);
-        }
-        self.named(self.engine.lookup_but(tuple, |local| self.is_gone(local))?)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.engine.memory_bytes()
-            + size_of_val(&self.keys[..])
-            + size_of_val(&self.handles[..])
-            + size_of_val(&self.gone[..])
-    }
-}
-
-/// One state of a live rule set, for readers: immutable, shared without locks.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    layers: Vec<Layer>,
-}
-
-/// Packets that are looked up together in all layers.
-const BURST: usize = 64;
-
-impl Snapshot {
-    /// The first rule that matches, if any does.
-    pub fn lookup(&self, tuple: &Tuple) -> Option<RuleHandle> {
-        let found = self
-            .layers
-            .iter()
-            .filter_map(|layer| layer.settled(tuple, layer.engine.lookup(tuple).map(|index| index.0)));
-        found.min().map(|(_, handle)| RuleHandle(handle))
-    }
-
-    /// Answers many. Pairs up to the shorter of the two slices are answered.
-    pub fn lookup_batch(&self, tuples: &[Tuple], out: &mut [Option<RuleHandle>]) {
-        for (tuples, out) in tuples.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            let mut found = [None; BURST];
-            let mut best = [None::<(u64, u32)>; BURST];
-            for layer in &self.layers {
-                layer.engine.lookup_batch(tuples, &mut found);
-                for ((best, &found), tuple) in best.iter_mut().zip(&found).zip(tuples) {
-                    let here = layer.settled(tuple, found.map(|index| index.0));
-                    *best = match (*best, here) {
-                        (Some(best), Some(here)) => Some(best.min(here)),
-                        (best, here) => best.or(here),
-                    };
-                }
-            }
-            // Zipped with the tuples as well, so that answers without a tuple stay as they were.
-            for ((out, best), _) in out.iter_mut().zip(&best).zip(tuples) {
-                *out = best.map(|(_, handle)| RuleHandle(handle));
-            }
-        }
-    }
-
-    /// Bytes of the tables a lookup may touch.
-    pub fn memory_bytes(&self) -> usize {
-        self.layers.iter().map(Layer::memory_bytes).sum()
-    }
-}
-
-/// Layers being put together. [`Merge::run`] needs nothing of the rule set and may be called on any thread.
-#[derive(Debug)]
-pub struct Merge {
-    /// Serial numbers of the layers that go.
-    from: Vec<u64>,
-    /// Live rules of these, in order.
-    rules: Vec<Rule>,
-    handles: Vec<u32>,
-    limits: Limits,
-}
-
-/// A merge that has been run.
-#[derive(Debug)]
-pub struct Merged {
-    from: Vec<u64>,
-    handles: Vec<u32>,
-    engine: Result<General, TooLarge>,
-}
-
-impl Merge {
-    /// Compiles: the part that takes its time.
-    pub fn run(self) -> Merged {
-        let engine = General::new(&self.rules, self.limits);
-        Merged { from: self.from, handles: self.handles, engine }
-    }
 }
 
 /// The writer's side of a rule set that changes.
@@ -297,82 +184,6 @@ impl LiveRules {
         Some(RuleHandle(handle))
     }
 
-    /// Work that is due, if any is and none is out: run it where there is time, then [`LiveRules::adopt`] it.
-    pub fn merge(&mut self) -> Option<Merge> {
-        let layers = &self.snapshot.layers;
-        let (first, others) = layers.split_first()?;
-        let outside: usize = others.iter().map(|layer| layer.handles.len()).sum();
-        let gone: usize = layers.iter().map(|layer| layer.gone_count).sum();
-        let from: Vec<u64> = if outside + gone > (first.handles.len() / SHARE).max(FEW) {
-            layers.iter().map(|layer| layer.serial).collect()
-        } else if others.len() > 1 && others.last()?.handles.len() >= RECENT {
-            others.iter().map(|layer| layer.serial).collect()
-        } else {
-            return None;
-        };
-        self.merge_of(from)
-    }
-
-    /// All layers into one, whether due or not: what a fresh build would be.
-    pub fn merge_all(&mut self) -> Option<Merge> {
-        self.merge_of(self.snapshot.layers.iter().map(|layer| layer.serial).collect())
-    }
-
-    fn merge_of(&mut self, from: Vec<u64>) -> Option<Merge> {
-        if !self.merging.is_empty() {
-            return None;
-        }
-        let handles = self.live(&from);
-        let rules = handles.iter().filter_map(|&handle| Some(self.at(handle)?.rule)).collect();
-        self.merging.clone_from(&from);
-        Some(Merge { from, rules, handles, limits: self.limits })
-    }
-
-    /// Puts the result of a merge in the place of its layers. What changed meanwhile stays changed. A merge that did
-    /// not fit leaves everything as it is.
-    pub fn adopt(&mut self, merged: Merged) -> Result<(), TooLarge> {
-        self.merging.clear();
-        let Merged { from, handles, engine } = merged;
-        let engine = engine?;
-        let mut layer = Layer {
-            serial: self.next_serial,
-            engine: Arc::new(engine),
-            keys: Arc::default(),
-            gone: Arc::default(),
-            handles: Arc::default(),
-            gone_count: 0,
-        };
-        self.next_serial += 1;
-        let mut gone = vec![0_u64; handles.len().div_ceil(64)];
-        let mut keys = Vec::with_capacity(handles.len());
-        for (&handle, local) in handles.iter().zip(0_u32..) {
-            // Still the rule that was merged? A handle may have been given up, and used again elsewhere.
-            let stored = self.stored.get_mut(handle as usize).and_then(Option::as_mut);
-            let Some(stored) = stored.filter(|stored| from.contains(&stored.layer)) else {
-                if let Some(word) = gone.get_mut(local as usize / 64) {
-                    *word |= 1 << (local % 64);
-                }
-                layer.gone_count += 1;
-                keys.push(u64::MAX);
-                continue;
-            };
-            (stored.layer, stored.local) = (layer.serial, local);
-            keys.push(stored.key);
-        }
-        (layer.gone, layer.keys, layer.handles) = (gone.into(), keys.into(), handles.into());
-        let mut layers: Vec<Layer> = Vec::with_capacity(self.snapshot.layers.len());
-        let mut layer = Some(layer);
-        for old in &self.snapshot.layers {
-            if from.contains(&old.serial) {
-                layers.extend(layer.take());
-            } else {
-                layers.push(old.clone());
-            }
-        }
-        self.snapshot = Arc::new(Snapshot { layers });
-        Ok(())
-    }
-
     fn at(&self, handle: u32) -> Option<&Stored> {
         self.stored.get(handle as usize)?.as_ref()
     }
@@ -420,49 +231,6 @@ impl LiveRules {
             gone: vec![0; handles.len().div_ceil(64)].into(),
             gone_count: 0,
         }
-    }
-
-    /// A key between those of the neighbours of a new rule.
-    fn key_at(&mut self, position: usize) -> u64 {
-        for spread in [true, false] {
-            let below = position.checked_sub(1).and_then(|at| self.order.get(at)).map(|&at| self.key(at));
-            let above = self.order.get(position).map(|&at| self.key(at));
-            let key = match (below, above) {
-                (None, None) => Some(u64::MAX / 2),
-                (Some(below), None) => below.checked_add(STRIDE).filter(|&key| key < u64::MAX),
-                (None, Some(above)) => Some(above / 2).filter(|&key| key < above),
-                (Some(below), Some(above)) => {
-                    Some(below + (above - below) / 2).filter(|&key| below < key && key < above)
-                }
-            };
-            if let Some(key) = key {
-                return key;
-            }
-            if spread {
-                self.spread();
-            }
-        }
-        // Not reached: spread keys have room everywhere.
-        u64::MAX - 1
-    }
-
-    /// Gives all rules keys with room between them.
-    fn spread(&mut self) {
-        for (&handle, number) in self.order.iter().zip(1_u64..) {
-            if let Some(stored) = self.stored.get_mut(handle as usize).and_then(Option::as_mut) {
-                stored.key = number.saturating_mul(STRIDE);
-            }
-        }
-        let mut layers = self.snapshot.layers.clone();
-        for layer in &mut layers {
-            let keys = layer.handles.iter().zip(0..).map(|(&handle, local)| {
-                self.at(handle)
-                    .filter(|stored| (stored.layer, stored.local) == (layer.serial, local))
-                    .map_or(u64::MAX, |stored| stored.key)
-            });
-            layer.keys = keys.collect();
-        }
-        self.snapshot = Arc::new(Snapshot { layers });
     }
 }
 

@@ -3,10 +3,13 @@
 
 // Columns of sixteen are indexed by their lane, and what is done in each lane has to be inlined into the loop.
 #[allow(clippy::inline_always, reason = "as said")]
+pub(crate) mod answer;
 pub(crate) mod burst;
 pub(crate) mod draft;
 #[allow(clippy::inline_always, clippy::needless_range_loop, reason = "as said")]
 pub(crate) mod flat;
+#[allow(clippy::inline_always, reason = "as said")]
+pub(crate) mod group;
 pub(crate) mod linear;
 pub(crate) mod matrix;
 pub(crate) mod numbering;
@@ -33,7 +36,8 @@ mod interner;
 mod key;
 mod rules;
 
-pub use burst::{Answer, PairBurst, Place};
+pub use answer::Answer;
+pub use burst::{PairBurst, Place};
 pub use general::{General, Limits, TooLarge};
 pub(crate) use interner::{Base, RuleInterner, StepId, Way};
 pub use key::{Key, Pair, PairVerdict, RuleId, Verdict};

@@ -5,7 +5,7 @@
 use super::key::RuleId;
 use crate::api::{ObjectKey, Provenance};
 use crate::cluster::{Misplacement, PodName};
-use crate::model::{Action, Direction, PolicyName};
+use crate::model::{Action, Direction, Hole, PolicyName};
 use ahash::AHashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -39,6 +39,13 @@ pub enum RuleKind {
         /// The policy.
         policy: PolicyName,
         /// What could not be read.
+        provenance: Provenance,
+    },
+    /// With this policy the tables would not fit; it denies everything in its place.
+    TooLarge {
+        /// The policy.
+        policy: PolicyName,
+        /// Where.
         provenance: Provenance,
     },
     /// Pod or namespace that could not be read: the pod is cut off.
@@ -121,6 +128,17 @@ impl RuleInfo {
     }
 }
 
+impl RuleKind {
+    /// That of a rule of a policy, which may stand in place of another.
+    pub(crate) fn of(hole: Option<Hole>, policy: PolicyName, provenance: Provenance) -> Self {
+        match hole {
+            None => Self::Rule { policy, provenance },
+            Some(Hole::Unreadable) => Self::Unreadable { policy, provenance },
+            Some(Hole::TooLarge) => Self::TooLarge { policy, provenance },
+        }
+    }
+}
+
 impl fmt::Display for RuleKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -148,6 +166,9 @@ impl fmt::Display for RuleKind {
             Self::SelfTraffic => f.write_str("the pod itself"),
             Self::Unreadable { policy, provenance } => {
                 write!(f, "unreadable, so it denies: {policy} {} ({})", provenance.field, provenance.origin)
+            }
+            Self::TooLarge { policy, provenance } => {
+                write!(f, "too large, so it denies: {policy} {} ({})", provenance.field, provenance.origin)
             }
             Self::UnreadableObject { object, provenance } => {
                 write!(f, "unreadable, so it is cut off: {object} ({})", provenance.origin)

@@ -4,24 +4,29 @@
 //! made in the tables there are; other objects may change in what no policy sees, and namespaces and service accounts that
 //! nothing depends on may come and go. Everything else (nodes, namespaces with pods, tiers, network sets, unreadable pods,
 //! two pods with one address) is a full build: rare, and the same result. When in doubt it is a full build: this file
-//! only ever says that a change is plain.
+//! only ever says that a change is plain. Where policies are isolated for their size, whatever may make room for them is a
+//! full build too: they change, another policy says less, or much has changed.
 //!
 //! Cost of a plain change of a pod: what it touches, and a copy of the pieces of tables that it lies in. A change of
 //! policies reads the tiers and the settings of all objects besides, and tries its selectors on the looks of the
 //! namespaces they are about; the list of all that is wrong is written anew each time. Work that grows beyond that is
 //! bounded (see `lower::budget`): what would take more is a full build as well.
 
+mod plain;
+mod pods;
+
+pub(super) use plain::is_policy;
+
 use super::{Compiled, Options, Scope};
-use crate::api::{Diagnostic, Kind, Namespace, Node, Object, ObjectKey, Pod, ServiceAccount};
+use crate::api::{Diagnostic, Kind, Object, ObjectKey};
 use crate::classifier::RuleTable;
-use crate::cluster::{
-    Cluster, LivePod, NodeView, Places, PodName, Subject, View, Waiting, pod_name, wait_reason,
-};
+use crate::cluster::{Cluster, NodeView, Places, PodName, View, pod_name, wait_reason};
 use crate::lower::{PodNumber, Refused, Session, TooLarge};
 use crate::model::Model;
 use crate::semantics::tiers::Tiers;
 use crate::semantics::{self, Context};
 use ahash::{AHashMap, AHashSet};
+use plain::{has_network_sets, pod, same_node, says_the_same};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,6 +61,10 @@ pub(super) struct State {
     problems: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     /// Other errors of the full build; no plain change touches what they are about.
     conflicts: Vec<Diagnostic>,
+    /// Policies that are isolated for their size, and why.
+    isolated: BTreeMap<ObjectKey, Diagnostic>,
+    /// Objects that changed since the full build.
+    changed: usize,
 }
 
 /// What policies of other languages depend on beside themselves.
@@ -128,7 +137,20 @@ impl State {
             diagnostics,
             problems,
             conflicts,
+            isolated: BTreeMap::new(),
+            changed: 0,
         })
+    }
+
+    /// Notes which policies something stands in the place of, because they did not fit.
+    pub(super) fn isolate(&mut self, problems: impl Iterator<Item = Diagnostic>) {
+        self.isolated = problems.filter_map(|problem| Some((problem.object.clone()?, problem))).collect();
+    }
+
+    /// Everything that is wrong with objects and between them.
+    fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        let all = self.diagnostics.values().chain(self.problems.values()).flatten();
+        all.filter(|one| one.is_error()).chain(&self.conflicts)
     }
 
     /// The compilation as it is now.
@@ -136,15 +158,14 @@ impl State {
         if self.session.rule_count() != self.rules.len() {
             self.rules = Arc::new(self.session.rules());
         }
-        let all = || self.diagnostics.values().chain(self.problems.values()).flatten();
-        let errors = all().filter(|one| one.is_error()).chain(&self.conflicts);
-        let mut degraded: Vec<Diagnostic> = errors.cloned().collect();
+        let all = self.diagnostics.values().chain(self.problems.values()).flatten();
+        let mut degraded: Vec<Diagnostic> = self.errors().chain(self.isolated.values()).cloned().collect();
         degraded.sort_by(|a, b| a.origin.cmp(&b.origin));
         Compiled {
             classifier: Arc::new(self.session.flat()),
             rules: Arc::clone(&self.rules),
             cluster: self.cluster.clone(),
-            warnings: all().filter(|one| !one.is_error()).cloned().collect(),
+            warnings: all.filter(|one| !one.is_error()).cloned().collect(),
             degraded,
         }
     }
@@ -162,17 +183,25 @@ impl State {
         {
             return None;
         }
-        let few = changes.len() <= 1 + objects.len() / SHARE_OF_OBJECTS;
-        if !few || self.scope != *scope || self.options != *options || self.session.is_worn() {
+        let few = 1 + objects.len() / SHARE_OF_OBJECTS;
+        self.changed = self.changed.saturating_add(changes.len());
+        // So much has changed that what did not fit may fit by now.
+        let stale = !self.isolated.is_empty() && self.changed > few;
+        if changes.len() > few
+            || stale
+            || self.scope != *scope
+            || self.options != *options
+            || self.session.is_worn()
+        {
             return None;
         }
         if self.change_all(objects, changes).is_err() {
             return None;
         }
-        let compiled = self.compiled();
-        if !compiled.degraded.is_empty() && self.options.on_invalid == super::OnInvalid::Refuse {
+        if self.options.on_invalid == super::OnInvalid::Refuse && self.errors().next().is_some() {
             return None;
         }
+        let compiled = self.compiled();
         Some((self, compiled))
     }
 
@@ -246,6 +275,11 @@ impl State {
     ) -> Result<(), Refused> {
         let policies =
             |object: Option<&Object>| object.map(|one| semantics::policies(one, context)).unwrap_or_default();
+        // What did not fit may fit, once it or another policy says less.
+        let weight = |object: Option<&Object>| object.map_or(0, |one| semantics::weight(one, context));
+        if !self.isolated.is_empty() && (self.isolated.contains_key(key) || weight(after) < weight(before)) {
+            return Err(Refused::NotHere);
+        }
         note(&mut self.problems, key, semantics::problems(after.into_iter(), context));
         let (before, after) = (policies(before), policies(after));
         if before == after {
@@ -269,119 +303,6 @@ impl State {
         let nodes = &self.cluster.nodes;
         nodes.get(nodes.binary_search_by(|one| one.name.as_str().cmp(name)).ok()?)
     }
-
-    fn in_scope(&self, pod: &Pod) -> bool {
-        match &self.scope {
-            Scope::All => true,
-            Scope::Node(node) => *node == pod.node_name,
-        }
-    }
-
-    /// A pod that was there is no more, or not as it was.
-    fn leave(&mut self, pod: &Pod) -> Result<(), Refused> {
-        let name = pod_name(pod);
-        self.leaves_nodes_alone(pod)?;
-        if wait_reason(pod).is_some() {
-            if self.in_scope(pod)
-                && let Ok(position) = self.cluster.waiting.binary_search_by(|one| one.name.cmp(&name))
-            {
-                self.cluster.waiting.remove(position);
-            }
-            return Ok(());
-        }
-        // What was this pod's would be a node's again.
-        if pod.pod_ips.iter().any(|address| self.host_pods.contains(address)) {
-            return Err(Refused::NotHere);
-        }
-        let number = self.plain.remove(&name).ok_or(Refused::NotHere)?;
-        self.names.remove(&number);
-        let place = self.cluster.subjects.binary_search_by(|one| one.name.cmp(&name)).ok();
-        if let Some(place) = place {
-            self.cluster.subjects.remove(place);
-        }
-        for address in &pod.pod_ips {
-            self.cluster.pod_addresses.remove(address);
-        }
-        if let Some(pods) = self.namespaces.get_mut(&name.namespace) {
-            *pods = pods.saturating_sub(1);
-        }
-        self.session.remove_pod(number, place)
-    }
-
-    /// A pod is there that was not, or not as it is.
-    fn come(&mut self, pod: &Pod, objects: &BTreeMap<ObjectKey, Object>) -> Result<(), Refused> {
-        let name = pod_name(pod);
-        self.leaves_nodes_alone(pod)?;
-        if pod.meta.has_errors() {
-            return Err(Refused::NotHere);
-        }
-        if let Some(reason) = wait_reason(pod) {
-            if self.in_scope(pod)
-                && let Err(position) = self.cluster.waiting.binary_search_by(|one| one.name.cmp(&name))
-            {
-                self.cluster.waiting.insert(position, Waiting { name, reason });
-            }
-            return Ok(());
-        }
-        let namespace = find(objects, Kind::Namespace, "", &name.namespace).and_then(|object| match object {
-            Object::Namespace(namespace) => Some(namespace),
-            _ => None,
-        });
-        let account = find(objects, Kind::ServiceAccount, &name.namespace, &pod.service_account);
-        let account = account.and_then(|object| match object {
-            Object::ServiceAccount(account) => Some(account),
-            _ => None,
-        });
-        self.is_plain(pod, namespace, account)?;
-        let live = LivePod::plain(pod, namespace, account);
-        let place = self.cluster.subjects.binary_search_by(|one| one.name.cmp(&name));
-        let place = if self.in_scope(pod) { Some(place.err().ok_or(Refused::NotHere)?) } else { None };
-        let number = self.session.add_pod(&live, place)?;
-        if let Some(place) = place {
-            let subject = Subject {
-                name: name.clone(),
-                uid: pod.meta.uid.clone(),
-                addresses: pod.pod_ips.clone(),
-                node: pod.node_name.clone(),
-            };
-            self.cluster.subjects.insert(place, subject);
-        }
-        for &address in &pod.pod_ips {
-            self.cluster.pod_addresses.insert(address, name.clone());
-        }
-        *self.namespaces.entry(name.namespace.clone()).or_default() += 1;
-        self.names.insert(number, name.clone());
-        self.plain.insert(name, number);
-        Ok(())
-    }
-
-    /// Whether a pod concerns nobody but itself: its addresses are its own, and such as a pod of its node can have.
-    fn is_plain(
-        &self,
-        pod: &Pod,
-        namespace: Option<&Namespace>,
-        account: Option<&ServiceAccount>,
-    ) -> Result<(), Refused> {
-        let readable = namespace.is_none_or(|namespace| !namespace.meta.has_errors())
-            && account.is_none_or(|account| !account.meta.has_errors());
-        let taken = |address: &IpAddr| {
-            self.host_pods.contains(address)
-                || self.cluster.pod_addresses.contains_key(address)
-                || self.cluster.conflicts.iter().any(|(conflict, _)| conflict == address)
-        };
-        let placed = |address: &IpAddr| self.places.misplaced(pod, *address).is_none();
-        let distinct: BTreeSet<bool> = pod.pod_ips.iter().map(IpAddr::is_ipv4).collect();
-        let own = distinct.len() == pod.pod_ips.len() && !pod.pod_ips.iter().any(taken);
-        if readable && own && pod.pod_ips.iter().all(placed) { Ok(()) } else { Err(Refused::NotHere) }
-    }
-
-    /// Whether the pod adds no address to its node, because it is not on the host network or its Node says them itself.
-    fn leaves_nodes_alone(&self, pod: &Pod) -> Result<(), Refused> {
-        let silent = !pod.host_network || pod.is_finished() || pod.node_name.is_empty();
-        let known = self.node(&pod.node_name);
-        let says = |address: &IpAddr| known.is_some_and(|known| known.addresses.contains(address));
-        if silent || pod.pod_ips.iter().all(says) { Ok(()) } else { Err(Refused::NotHere) }
-    }
 }
 
 fn note(all: &mut BTreeMap<ObjectKey, Vec<Diagnostic>>, key: &ObjectKey, about: Vec<Diagnostic>) {
@@ -390,59 +311,4 @@ fn note(all: &mut BTreeMap<ObjectKey, Vec<Diagnostic>>, key: &ObjectKey, about: 
     } else {
         all.insert(key.clone(), about);
     }
-}
-
-/// Whether Calico's selectors see anything of the namespace beside its pods.
-fn has_network_sets(objects: &BTreeMap<ObjectKey, Object>, namespace: &str) -> bool {
-    let (kind, name) = (Kind::CalicoNetworkSet, String::new());
-    let first = ObjectKey { kind, namespace: namespace.to_owned(), name };
-    let next = objects.range(first..).next();
-    next.is_some_and(|(key, _)| key.kind == kind && key.namespace == namespace)
-}
-
-fn find<'o>(
-    objects: &'o BTreeMap<ObjectKey, Object>,
-    kind: Kind,
-    namespace: &str,
-    name: &str,
-) -> Option<&'o Object> {
-    objects.get(&ObjectKey { kind, namespace: namespace.to_owned(), name: name.to_owned() })
-}
-
-fn pod(object: Option<&Object>) -> Option<&Pod> {
-    if let Some(Object::Pod(pod)) = object { Some(pod) } else { None }
-}
-
-/// Whether a changed pod changed in nothing that counts.
-fn says_the_same(before: &Pod, after: &Pod) -> bool {
-    let says = |pod: &Pod| (pod.is_finished(), pod.host_network, pod.meta.has_errors());
-    says(before) == says(after)
-        && !after.meta.has_errors()
-        && before.meta.labels == after.meta.labels
-        && before.meta.uid == after.meta.uid
-        && before.node_name == after.node_name
-        && before.service_account == after.service_account
-        && before.pod_ips == after.pod_ips
-        && before.named_ports == after.named_ports
-}
-
-fn same_node(before: &Node, after: &Node) -> bool {
-    let stripped = |node: &Node| {
-        let mut node = node.clone();
-        node.meta.resource_version.clear();
-        node
-    };
-    !after.meta.has_errors() && stripped(before) == stripped(after)
-}
-
-fn is_policy(object: Option<&Object>) -> bool {
-    matches!(
-        object,
-        Some(
-            Object::NetworkPolicy(_)
-                | Object::ClusterPolicy(_)
-                | Object::CalicoPolicy(_)
-                | Object::CiliumPolicy(_)
-        )
-    )
 }

@@ -2,6 +2,7 @@
 
 use crate::api::{Diagnostic, Kind, Object, ObjectKey, Origin, Severity, closest, listed};
 use crate::cluster::{CutOff, Misplacement};
+use crate::lower::TooLarge;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -90,4 +91,46 @@ pub(super) fn unknown_node(objects: &BTreeMap<ObjectKey, Object>, name: &str) ->
         expected: Some(expected),
         help: closest(name, &known).map(|meant| format!("did you mean {meant:?}?")),
     })
+}
+
+/// The diagnostic of tables that do not fit, whoever asks for them.
+pub(super) fn too_large(reason: TooLarge, ceiling: usize) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        origin: Origin::of_file("classifier"),
+        object: None,
+        field: String::new(),
+        message: format!("the tables would take {}", excess(reason)),
+        expected: Some(format!("at most {} KiB", ceiling / 1024)),
+        help: Some(
+            "raise the memory ceiling, or write fewer overlapping ipBlocks and distinct ports".to_owned(),
+        ),
+    }
+}
+
+/// The diagnostic of a policy that is isolated so that the others fit.
+pub(super) fn isolated(object: &Object, reason: TooLarge, ceiling: usize) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        origin: object.origin().clone(),
+        object: Some(object.key().clone()),
+        field: String::new(),
+        message: format!(
+            "does not fit, so it denies everything to the pods it is about: with it the tables would take {}",
+            excess(reason)
+        ),
+        expected: Some(format!("at most {} KiB", ceiling / 1024)),
+        help: Some(
+            "write fewer overlapping ipBlocks, selectors and distinct ports, or raise the memory ceiling"
+                .to_owned(),
+        ),
+    }
+}
+
+fn excess(TooLarge { part, needed }: TooLarge) -> String {
+    let size = match needed {
+        usize::MAX => "more than can be numbered".to_owned(),
+        needed => format!("{} KiB or more", needed.div_ceil(1024)),
+    };
+    format!("{size}, most of it or the excess in: {part}")
 }

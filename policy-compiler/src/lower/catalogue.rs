@@ -239,11 +239,7 @@ impl Catalogue {
                 return Outcome::Passed(self.interner.step(step));
             }
         };
-        let kind = if rule.unreadable {
-            RuleKind::Unreadable { policy, provenance }
-        } else {
-            RuleKind::Rule { policy, provenance }
-        };
+        let kind = RuleKind::of(rule.hole, policy, provenance);
         Outcome::Decided(action, self.interner.base(RuleInfo::direct(action, rule.direction, kind)))
     }
 

@@ -4,7 +4,7 @@
 //! As plain as it can be: every policy is tried on every subject, every selector on every pod. What is kept is what
 //! a selector or a name resolved to, because subjects share rules. Its size is that of the rules times the subjects.
 
-use super::rows::cut_off_kind;
+use super::fixed::cut_off_kind;
 use crate::api::Labels;
 use crate::classifier::linear::{
     Linear, LinearPort, LinearPorts, LinearRule, LinearSubject, LinearTier, Remote,
@@ -95,8 +95,7 @@ impl<'m> Builder<'_, 'm> {
             RuleAction::Pass => {
                 (Some(Step::Passed { tier: tier.name.clone(), policy: name, provenance }), None)
             }
-            _ if rule.unreadable => (None, Some(RuleKind::Unreadable { policy: name, provenance })),
-            _ => (None, Some(RuleKind::Rule { policy: name, provenance })),
+            _ => (None, Some(RuleKind::of(rule.hole, name, provenance))),
         };
         let id = kind.map(|kind| self.interner.direct(RuleInfo::direct(action, rule.direction, kind)));
         let remotes = match &rule.peers {

@@ -8,9 +8,9 @@ use super::TooLarge;
 use super::budget::{Budget, SELECTOR};
 use super::catalogue::Catalogue;
 use super::identity::SELECTORS;
-use crate::api::{Labels, Requirement, Selector};
+use crate::api::Labels;
 use crate::cluster::LivePod;
-use crate::model::{Applies, Attributes, Expression, Namespaces, Peer, PodSelection, Test};
+use crate::model::{Applies, Attributes, Namespaces, Peer, PodSelection};
 use ahash::AHashMap;
 use std::sync::Arc;
 
@@ -263,28 +263,7 @@ impl Looks {
 
 /// Steps to try a selection on a look: each of its values may be compared.
 fn effort(selection: &PodSelection) -> usize {
-    let namespaces = match &selection.namespaces {
-        Namespaces::Named(_) => 1,
-        Namespaces::Matching(selector) => values(selector),
-    };
-    terms(&selection.pods).saturating_add(namespaces).saturating_mul(SELECTOR)
-}
-
-fn values(selector: &Selector) -> usize {
-    let of = |requirement: &Requirement| match requirement {
-        Requirement::In(_, values) | Requirement::NotIn(_, values) => 1 + values.len(),
-        Requirement::Exists(_) | Requirement::DoesNotExist(_) => 1,
-    };
-    selector.requirements.iter().map(of).sum()
-}
-
-fn terms(expression: &Expression) -> usize {
-    match expression {
-        Expression::Is(_, Test::In(values)) => 1 + values.len(),
-        Expression::Is(..) => 1,
-        Expression::Not(part) => terms(part),
-        Expression::All(parts) | Expression::Any(parts) => 1 + parts.iter().map(terms).sum::<usize>(),
-    }
+    selection.tests().saturating_mul(SELECTOR)
 }
 
 /// Notes that a policy selects a look, if it does.

@@ -16,7 +16,10 @@ mod session;
 
 mod rows;
 
+mod row;
+
 mod cell;
+mod members;
 
 mod identity;
 mod looks;
@@ -25,6 +28,7 @@ mod port_class;
 
 mod budget;
 mod catalogue;
+mod fixed;
 
 mod bits;
 

@@ -103,6 +103,18 @@ impl Expression {
             Self::Any(parts) => parts.iter().any(|part| part.matches(pod)),
         }
     }
+
+    /// How much is compared to find out whether a pod matches, at most.
+    pub fn tests(&self) -> usize {
+        match self {
+            Self::Is(_, Test::In(values)) => 1 + values.len(),
+            Self::Is(..) => 1,
+            Self::Not(part) => part.tests(),
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().fold(1, |sum, part| sum.saturating_add(part.tests()))
+            }
+        }
+    }
 }
 
 impl From<&Selector> for Expression {

@@ -22,7 +22,7 @@ mod ports;
 pub use expression::{Attribute, Attributes, Expression, Test};
 pub use order::Order;
 pub use peer::{Namespaces, Peer, Peers, PodSelection};
-pub use policy::{Applies, Policy, PolicyName, Rule, RuleAction, Tier, Undecided};
+pub use policy::{Applies, Hole, Policy, PolicyName, Rule, RuleAction, Tier, Undecided};
 pub use ports::{PortSpec, Ports, Protocol};
 
 /// The direction of a connection, seen from the pod that is judged.

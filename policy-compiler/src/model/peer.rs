@@ -4,7 +4,7 @@
 //! entities are everything-but. One formula says all of it, and is judged in one place.
 
 use super::{Attributes, Expression};
-use crate::api::{IpBlock, Labels, Selector};
+use crate::api::{IpBlock, Labels, Requirement, Selector};
 
 /// Which namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +48,15 @@ impl PodSelection {
     /// Whether the pod is selected.
     pub fn matches(&self, pod: &Attributes<'_>) -> bool {
         self.namespaces.matches(pod.namespace, pod.namespace_labels) && self.pods.matches(pod)
+    }
+
+    /// How much is compared to find out, at most.
+    pub fn tests(&self) -> usize {
+        let namespaces = match &self.namespaces {
+            Namespaces::Named(_) => 1,
+            Namespaces::Matching(selector) => values(selector),
+        };
+        self.pods.tests().saturating_add(namespaces)
     }
 }
 
@@ -97,6 +106,20 @@ impl Peer {
         }
     }
 
+    /// How much is compared to find out whether it holds, at most.
+    pub fn tests(&self) -> usize {
+        match self {
+            Self::Pods(selection) => selection.tests(),
+            Self::Addresses(block) => block.except.len().saturating_add(1),
+            Self::Nodes(selector) => values(selector),
+            Self::OwnNode => 1,
+            Self::Not(part) => part.tests(),
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().fold(1, |sum, part| sum.saturating_add(part.tests()))
+            }
+        }
+    }
+
     /// Every part that is no connective, in the order written.
     pub fn atoms(&self) -> Vec<&Self> {
         match self {
@@ -105,6 +128,14 @@ impl Peer {
             atom => vec![atom],
         }
     }
+}
+
+fn values(selector: &Selector) -> usize {
+    let of = |requirement: &Requirement| match requirement {
+        Requirement::In(_, values) | Requirement::NotIn(_, values) => 1 + values.len(),
+        Requirement::Exists(_) | Requirement::DoesNotExist(_) => 1,
+    };
+    selector.requirements.iter().map(of).sum()
 }
 
 /// The other ends of a rule.

@@ -28,6 +28,15 @@ pub enum RuleAction {
     Log,
 }
 
+/// Why something is not in force as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hole {
+    /// It could not be read.
+    Unreadable,
+    /// With it the tables would not fit.
+    TooLarge,
+}
+
 /// One rule of a policy: all its fields must match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
@@ -48,8 +57,8 @@ pub struct Rule {
     pub not_source_ports: Vec<PortSpec>,
     /// What it does.
     pub action: RuleAction,
-    /// It stands for something that could not be read, and therefore denies.
-    pub unreadable: bool,
+    /// It stands in place of something that is not in force as written, and therefore denies.
+    pub hole: Option<Hole>,
     /// Where it was written.
     pub provenance: Provenance,
 }
@@ -66,14 +75,19 @@ impl Rule {
             source_ports: Ports::Any,
             not_source_ports: Vec::new(),
             action,
-            unreadable: false,
+            hole: None,
             provenance,
         }
     }
 
     /// What stands in place of something that could not be read: it denies everything in its direction.
     pub fn unreadable(direction: Direction, provenance: Provenance) -> Self {
-        Self { unreadable: true, ..Self::about_all(direction, RuleAction::Deny, provenance) }
+        Self::hole(direction, Hole::Unreadable, provenance)
+    }
+
+    /// What stands in place of something: it denies everything in its direction.
+    pub fn hole(direction: Direction, hole: Hole, provenance: Provenance) -> Self {
+        Self { hole: Some(hole), ..Self::about_all(direction, RuleAction::Deny, provenance) }
     }
 }
 

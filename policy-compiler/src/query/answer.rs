@@ -157,6 +157,7 @@ impl Side {
             RuleKind::OwnNode => "own_node",
             RuleKind::SelfTraffic => "self",
             RuleKind::Unreadable { .. } => "unreadable",
+            RuleKind::TooLarge { .. } => "too_large",
             RuleKind::UnreadableObject { .. } => "unreadable_object",
             RuleKind::IpConflict { .. } => "ip_conflict",
             RuleKind::Misplaced { .. } => "misplaced",
@@ -169,7 +170,9 @@ impl Side {
         };
         let mut side = Self::plain(verdict.action, reason, Some(end.name.clone()), message);
         match &info.kind {
-            RuleKind::Rule { policy, provenance } | RuleKind::Unreadable { policy, provenance } => {
+            RuleKind::Rule { policy, provenance }
+            | RuleKind::Unreadable { policy, provenance }
+            | RuleKind::TooLarge { policy, provenance } => {
                 side.policy = Some(PolicyRef::new(policy, None));
                 side.place = Some(Place::of(provenance));
                 let rule = judge.rule(policy, provenance, info.direction, action_of(info.action));

@@ -11,7 +11,7 @@ use super::sweep::{Mask, Sweep};
 use super::words::{peers_in_words, pods, ports_in_words, rule_in_words};
 use crate::api::Object;
 use crate::classifier::{Step, Verdict};
-use crate::model::{Applies, Direction, RuleAction, Undecided};
+use crate::model::{Applies, Direction, Hole, RuleAction, Undecided};
 use serde_json::{Map, Value, json};
 
 /// A stage of a compilation.
@@ -129,7 +129,7 @@ fn model(judge: &Judge) -> (Vec<Value>, Vec<String>) {
                 lines.push(format!("    {} ({}): {says}", place.field, place.origin));
                 rules.push(json!({
                     "action": action, "direction": rule.direction.name(), "peers": peers, "ports": ports,
-                    "says": says, "unreadable": rule.unreadable, "field": place.field, "origin": place.origin.to_string(),
+                    "says": says, "unreadable": rule.hole == Some(Hole::Unreadable), "field": place.field, "origin": place.origin.to_string(),
                 }));
             }
             records.push(json!({

@@ -17,12 +17,14 @@ mod cilium;
 mod cluster_policy;
 mod context;
 mod mixture;
+mod too_large;
 
 pub use context::{Context, NetworkSets, UnreadNodes};
+pub use too_large::weight;
 
-use crate::api::{Diagnostic, Object, Provenance};
+use crate::api::{Diagnostic, Object, ObjectKey, Provenance};
 use crate::model::{Applies, Direction, Model, Order, PodSelection, Policy, PolicyName, Rule, Tier};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A policy and the name of its tier.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +93,18 @@ pub(crate) fn tie<'p>(name: &'p PolicyName, tier: &str) -> (bool, &'p str) {
     calico::tie(name, tier)
 }
 
-/// The model of a cluster with these objects. Their order does not matter.
-pub fn model<'o>(objects: impl Iterator<Item = &'o Object>, context: &Context<'_>) -> Model {
+/// The model of a cluster with these objects, of which some are `too_large`: something that denies stands in their place.
+/// The order of the objects does not matter.
+pub fn model<'o>(
+    objects: impl Iterator<Item = &'o Object> + Clone,
+    context: &Context<'_>,
+    too_large: &BTreeSet<ObjectKey>,
+) -> Model {
     let mut by_tier: BTreeMap<String, Vec<Policy>> = BTreeMap::new();
-    for placed in objects.flat_map(|object| policies(object, context)) {
+    let isolated = objects.clone().filter(|object| too_large.contains(object.key()));
+    let others = objects.filter(|object| !too_large.contains(object.key()));
+    let placed = others.flat_map(|object| policies(object, context));
+    for placed in placed.chain(too_large::stand_ins(isolated, context)) {
         by_tier.entry(placed.tier).or_default().push(placed.policy);
     }
     let mut tiers: Vec<Tier> = context

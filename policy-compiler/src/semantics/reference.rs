@@ -100,11 +100,7 @@ impl<'o> Reference<'o> {
                             continue 'tiers;
                         }
                     };
-                    let kind = if rule.unreadable {
-                        RuleKind::Unreadable { policy, provenance }
-                    } else {
-                        RuleKind::Rule { policy, provenance }
-                    };
+                    let kind = RuleKind::of(rule.hole, policy, provenance);
                     return RuleInfo { action, direction, kind, via };
                 }
             }

@@ -3,7 +3,8 @@
 use super::{Refresh, StateFollower};
 use crate::config::Config;
 use crate::control::StateStatus;
-use policy_compiler::OnInvalid;
+use policy_compiler::{Action, Compiled, Direction, Key, OnInvalid, SubjectId};
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -31,11 +32,26 @@ fn write(root: &TempDir, name: &str, text: &str) {
 }
 
 fn follower(root: &TempDir, on_invalid: &str) -> StateFollower {
+    follower_within(root, on_invalid, "256MiB")
+}
+
+fn follower_within(root: &TempDir, on_invalid: &str, memory: &str) -> StateFollower {
     let text = format!(
-        "node: node-a\nstate: {{directory: {:?}, on_invalid: {on_invalid}}}",
+        "node: node-a\nstate: {{directory: {:?}, on_invalid: {on_invalid}}}\nlimits: {{compile_memory: {memory}}}",
         root.path().to_str().unwrap()
     );
     StateFollower::new(&Config::parse(&text, Path::new("/node.yaml")).unwrap(), Vec::new())
+}
+
+/// TCP 80 of a pod, from outside.
+fn ingress(compiled: &Compiled, pod: &str, from: &str) -> Action {
+    let subjects = &compiled.cluster.subjects;
+    let position = subjects.iter().position(|subject| subject.name.name == pod).unwrap();
+    let (src, dst) = (from.parse().unwrap(), subjects[position].addresses[0]);
+    let subject = SubjectId(u32::try_from(position).unwrap());
+    let direction = Direction::Ingress;
+    let key = Key { subject, direction, src, dst, protocol: 6, src_port: 49152, dst_port: 80 };
+    compiled.classifier.classify(&key).action
 }
 
 fn valid() -> TempDir {
@@ -149,4 +165,47 @@ fn other_addresses_of_the_node_are_compiled_in() {
     assert!(matches!(follower.refresh(), Refresh::Compiled(_)));
     follower.set_node_addresses(vec!["10.244.1.1".parse().unwrap()]);
     assert!(matches!(follower.refresh(), Refresh::Unchanged));
+}
+
+/// Readable and valid, and more than fits: each block with an exception of its own meets all others.
+fn endless_policy() -> String {
+    let mut peers = String::new();
+    for n in 0..3000 {
+        let (high, low) = (n >> 8, n & 255);
+        let _ = writeln!(peers, "    - ipBlock: {{cidr: 10.0.0.0/8, except: [10.{high}.{low}.1/32]}}");
+    }
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: endless, namespace: tenant}}\n\
+         spec:\n  podSelector: {{}}\n  ingress:\n  - from:\n{peers}"
+    )
+}
+
+#[test]
+fn a_policy_that_does_not_fit_holds_back_nobody_elses_change() {
+    for on_invalid in ["refuse", "isolate"] {
+        let root = valid();
+        let tenant = pod("tenant", "10.244.1.9").replace("namespace: shop", "namespace: tenant");
+        write(&root, "tenant.yaml", &tenant);
+        let mut follower = follower_within(&root, on_invalid, "4MiB");
+        assert!(matches!(follower.refresh(), Refresh::Compiled(_)));
+        write(&root, "endless.yaml", &endless_policy());
+        let Refresh::Compiled(compiled) = follower.refresh() else {
+            panic!("{on_invalid}: {:?}", follower.problems())
+        };
+        assert_eq!(follower.status(), StateStatus::Degraded);
+        let [problem] = &compiled.degraded[..] else { panic!("{:?}", compiled.degraded) };
+        let problem = problem.to_string();
+        assert!(problem.contains("endless.yaml:1:1: NetworkPolicy tenant/endless: "), "{problem}");
+        assert_eq!(ingress(&compiled, "tenant", "192.0.2.7"), Action::Deny);
+        // While it stands, others go on: what another closes is closed.
+        assert_eq!(ingress(&compiled, "web", "10.1.2.3"), Action::Allow);
+        write(&root, "policy.yaml", &policy("172.16.0.0/12"));
+        let Refresh::Compiled(compiled) = follower.refresh() else { panic!("{:?}", follower.problems()) };
+        assert_eq!(ingress(&compiled, "web", "10.1.2.3"), Action::Deny);
+        assert_eq!(ingress(&compiled, "tenant", "192.0.2.7"), Action::Deny);
+        fs::remove_file(root.path().join("endless.yaml")).unwrap();
+        let Refresh::Compiled(compiled) = follower.refresh() else { panic!("{:?}", follower.problems()) };
+        assert_eq!(ingress(&compiled, "tenant", "192.0.2.7"), Action::Allow);
+        assert_eq!(follower.status(), StateStatus::Ok);
+    }
 }

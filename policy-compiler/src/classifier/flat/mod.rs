@@ -17,7 +17,9 @@ mod steps;
 mod subjects;
 
 use super::Classifier;
-use super::burst::{Group, LANES, PairBurst, UNKNOWN, unpack, verdicts};
+use super::answer::{UNKNOWN, unpack, verdicts};
+use super::burst::PairBurst;
+use super::group::{Group, LANES};
 use super::key::{Key, Pair, PairVerdict, Verdict};
 use super::matrix::MatrixTable;
 use super::port_table::PortTable;

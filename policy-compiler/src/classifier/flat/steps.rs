@@ -9,7 +9,8 @@
 
 use super::subjects::{Seats, sign_v4, sign_v6};
 use super::{Flat, NOWHERE};
-use crate::classifier::burst::{Address, Group, LANES, NO_SUBJECT, NOBODY};
+use crate::classifier::answer::NOBODY;
+use crate::classifier::group::{Address, Group, LANES, NO_SUBJECT};
 use crate::classifier::matrix::MatrixTable;
 use crate::classifier::trie::TrieView;
 

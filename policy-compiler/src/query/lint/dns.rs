@@ -34,7 +34,7 @@ impl<'s> Dns<'s> {
 
     pub(super) fn policy(&mut self, policy: &Policy, findings: &mut Findings) {
         let allows = policy.rules.iter().any(|rule| {
-            rule.direction == Direction::Egress && rule.action == RuleAction::Allow && !rule.unreadable
+            rule.direction == Direction::Egress && rule.action == RuleAction::Allow && rule.hole.is_none()
         });
         if policy.egress != Applies::Isolating || !allows {
             return;

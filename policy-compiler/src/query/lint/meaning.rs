@@ -15,7 +15,7 @@ use crate::model::{
 const STRICT: [&str; 6] = ["deny", "isolat", "block", "restrict", "lock", "quarantine"];
 
 pub(super) fn policy(scene: &Scene<'_>, policy: &Policy, findings: &mut Findings) {
-    for rule in policy.rules.iter().filter(|rule| !rule.unreadable) {
+    for rule in policy.rules.iter().filter(|rule| rule.hole.is_none()) {
         probably_one(scene, policy, rule, findings);
     }
     for direction in Direction::ALL {

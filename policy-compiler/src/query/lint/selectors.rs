@@ -14,7 +14,7 @@ pub(super) fn policy(scene: &Scene<'_>, policy: &Policy, findings: &mut Findings
     if subjects.is_empty() {
         subject(scene, policy, findings);
     }
-    for rule in policy.rules.iter().filter(|rule| !rule.unreadable) {
+    for rule in policy.rules.iter().filter(|rule| rule.hole.is_none()) {
         peers(scene, policy, rule, findings);
         // Without pods at that end the finding is that, and not its port.
         let destinations = scene.destinations(rule, &subjects);

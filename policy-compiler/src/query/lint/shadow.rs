@@ -61,7 +61,7 @@ impl<'s> Shadow<'s> {
     }
 
     pub(super) fn policy(&self, policy: &Policy, findings: &mut Findings) {
-        let readable = policy.rules.iter().filter(|rule| !rule.unreadable);
+        let readable = policy.rules.iter().filter(|rule| rule.hole.is_none());
         let mut rules: Vec<&Rule> = readable.collect();
         // What was written as one rule may be several of the model.
         rules.sort_by_key(|rule| (rule.direction, &rule.provenance));
