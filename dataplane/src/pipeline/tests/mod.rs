@@ -15,6 +15,7 @@ mod attacks_pod;
 mod attacks_state;
 mod books;
 mod change;
+mod crowded;
 mod endings;
 mod forwarding;
 mod fragmented;
