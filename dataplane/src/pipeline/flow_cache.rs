@@ -111,7 +111,11 @@ pub(super) struct FlowCache {
 impl FlowCache {
     /// An empty one, for a connection table of `connections` entries.
     pub(super) fn new(connections: usize) -> Self {
-        let limit = connections.saturating_mul(2).clamp(LEAST_ENTRIES, MOST_ENTRIES).next_power_of_two();
+        Self::holding(connections.saturating_mul(2).clamp(LEAST_ENTRIES, MOST_ENTRIES).next_power_of_two())
+    }
+
+    /// An empty one for `limit` flows: a power of two, no less than the ways of a set.
+    pub(super) fn holding(limit: usize) -> Self {
         let sets = limit / WAYS;
         let entries = Vec::with_capacity(limit);
         huge::advise(&entries);

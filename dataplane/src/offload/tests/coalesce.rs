@@ -116,7 +116,9 @@ fn changed(spec: &Spec, (at, xor, summed): (usize, u8, bool)) -> Option<Frame> {
 /// nothing (RFC 6864).
 fn by_every_flow(mut packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     packets.sort_by_key(|packet| {
-        let Ok(Headers { net: Network::Ip(headers), .. }) = headers::parse(packet, false) else { return None };
+        let Ok(Headers { net: Network::Ip(headers), .. }) = headers::parse(packet, false) else {
+            return None;
+        };
         let ports = match headers.l4 {
             L4::Tcp { src_port, dst_port, .. } | L4::Udp { src_port, dst_port } => (src_port, dst_port),
             _ => (0, 0),
