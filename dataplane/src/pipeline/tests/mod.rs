@@ -23,6 +23,7 @@ mod glance;
 mod hostile_bytes;
 mod icmp_related;
 mod logged;
+mod model;
 mod neighbours;
 mod offloads;
 mod owed_errors;
