@@ -99,7 +99,7 @@ impl Pipeline {
         let mut tally = Tally::default();
         let mut waiting = std::mem::take(&mut self.packets);
         let mut count = 0;
-        // Once packets have gone the long way the flow cache is not what was looked at.
+        // Once packets have gone the long way the flow cache is not what was looked at: they may have taken places over.
         let mut stirred = false;
         for (number, (mut frame, sighting)) in batch.drain(..).zip(&sightings).enumerate() {
             if sighting.known != Known::Nothing && (waiting.is_empty() || sighting.stretch >= SHORTEST) {

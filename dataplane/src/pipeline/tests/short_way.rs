@@ -153,9 +153,12 @@ fn shot() -> impl Strategy<Value = Shot> {
 fn step() -> impl Strategy<Value = Step> {
     // Trains of one flow among them, so that something is known.
     let train = (shot(), 2_usize..10).prop_map(|(shot, count)| vec![shot; count]);
+    let trains =
+        proptest::collection::vec((shot(), 1_usize..7).prop_map(|(shot, count)| vec![shot; count]), 2..6);
     prop_oneof![
         8 => proptest::collection::vec(shot(), 1..10).prop_map(Step::Shots),
         8 => train.prop_map(Step::Shots),
+        8 => trains.prop_map(|trains| Step::Shots(trains.concat())),
         1 => prop_oneof![Just(1_u64), Just(31), Just(130), Just(500_000)].prop_map(Step::Pass),
         1 => (0_u8..4).prop_map(Step::Policy),
         1 => any::<bool>().prop_map(Step::Restart),
@@ -377,6 +380,7 @@ fn worlds(plan: impl Fn() -> Plan) -> [World; 2] {
     long.pipeline.flow_hash = ahash::RandomState::with_seeds(1, 2, 3, 4);
     long.pipeline.caching = false;
     for world in [&mut short, &mut long] {
+        world.pipeline.identification.set(0xfffc);
         // So few that they run out.
         world.pipeline.icmp_limit = RateLimiter::new(1, 2);
     }
