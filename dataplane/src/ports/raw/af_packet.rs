@@ -178,6 +178,14 @@ impl Port for AfPacketUnderlay {
         self.unpacking.trust(peers);
     }
 
+    fn losses(&mut self) -> u64 {
+        match &mut self.way_in {
+            WayIn::None => 0,
+            WayIn::Messages { losses, .. } => losses.look(self.socket.as_fd()),
+            WayIn::Ring(_) => packet_ring::losses(&self.socket),
+        }
+    }
+
     fn capabilities(&self) -> Capabilities {
         // Of the outer checksum; no vnet header of a packet socket speaks of a super-packet inside a tunnel.
         Capabilities { checksum: true, ..Capabilities::default() }
