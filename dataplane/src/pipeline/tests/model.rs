@@ -26,7 +26,7 @@ const V4: Family = Family::V4;
 
 /// Idle times, as `Timeouts` has them.
 const UNANSWERED: Duration = Duration::from_secs(30);
-const STREAM: Duration = Duration::from_secs(120);
+const STREAM: Duration = Duration::from_mins(2);
 const PING: Duration = Duration::from_secs(30);
 const STREAM_AGE: Duration = Duration::from_secs(2);
 /// Deadlines count in 50 ms: what comes this close to one is no test.
@@ -361,9 +361,9 @@ impl Node {
                         |shot: &&Shot| shot.way.port(&self.world) == port && is_tcp(shot) == is_tcp(first);
                     let (now, later) = rest.split_at(rest.iter().take_while(together).count());
                     if is_tcp(first) {
-                        self.tcp(port, now)
+                        self.tcp(port, now);
                     } else {
-                        self.shots(port, now)?
+                        self.shots(port, now)?;
                     }
                     rest = later;
                 }
