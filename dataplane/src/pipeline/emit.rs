@@ -358,7 +358,7 @@ impl Pipeline {
             tos,
             ttl: 64,
             checksum,
-            identification: 0,
+            identification: self.next_identification(),
         };
         let (outer, inner) = frame
             .push_front(room)
@@ -372,6 +372,14 @@ impl Pipeline {
             frame.checksum = Checksum::Partial { start, offset: UDP_CHECKSUM };
         }
         Ok(())
+    }
+
+    /// A router may fragment what has no DF bit, as outer packets have none: each has an identification of its own
+    /// (RFC 6864 section 4), lest the receiver put together what does not belong together.
+    fn next_identification(&self) -> u16 {
+        let next = self.identification.get();
+        self.identification.set(next.wrapping_add(1));
+        next
     }
 }
 

@@ -14,7 +14,8 @@
 //! # When it is wrong
 //! Never: everything in it belongs to an *epoch*, which ends with each generation and with each change of a port
 //! ([`FlowCache::forget`]); an entry of another epoch is none. A connection that has ended, or was judged by another
-//! generation, is found out by the table when the packet is put to it.
+//! generation, is found out by the table when the packet is put to it. A place may be another flow's as soon as something
+//! has been remembered since it was [verified](FlowCache::verified): then it has to be verified again.
 //!
 //! # Hostile keys
 //! The hash is keyed per worker. A flow enters with its second packet, so that a flood of new ones pushes nobody out.
@@ -111,7 +112,11 @@ pub(super) struct FlowCache {
 impl FlowCache {
     /// An empty one, for a connection table of `connections` entries.
     pub(super) fn new(connections: usize) -> Self {
-        let limit = connections.saturating_mul(2).clamp(LEAST_ENTRIES, MOST_ENTRIES).next_power_of_two();
+        Self::holding(connections.saturating_mul(2).clamp(LEAST_ENTRIES, MOST_ENTRIES).next_power_of_two())
+    }
+
+    /// An empty one for `limit` flows: a power of two, no less than the ways of a set.
+    pub(super) fn holding(limit: usize) -> Self {
         let sets = limit / WAYS;
         let entries = Vec::with_capacity(limit);
         huge::advise(&entries);

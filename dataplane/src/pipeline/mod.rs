@@ -37,6 +37,7 @@ pub use bindings::{Binding, Bindings, PortId, Role};
 pub use emit::Outputs;
 pub use endings::{Ended, Ending};
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub struct Pipeline {
     answer_limit: RateLimiter,
     icmp_limit: RateLimiter,
     flow_hash: ahash::RandomState,
+    /// Of the next IPv4 packet whose outer headers weir builds.
+    identification: Cell<u16>,
     next_resolve: Timestamp,
     // Kept between batches for their capacity alone.
     packets: Vec<Packet>,
@@ -144,6 +147,8 @@ impl Pipeline {
             answer_limit: RateLimiter::new(ANSWERS.0, ANSWERS.1),
             icmp_limit: RateLimiter::new(ICMP_ERRORS.0, ICMP_ERRORS.1),
             flow_hash: ahash::RandomState::new(),
+            // Workers begin apart.
+            identification: Cell::new(ahash::RandomState::new().hash_one(0) as u16),
             next_resolve: Timestamp::ZERO,
             packets: Vec::new(),
             sightings: Vec::new(),

@@ -186,7 +186,12 @@ impl Pipeline {
             // Its sender is owed an error, if not too many were of late.
             Refusal::Stranded { .. } if self.icmp_limit.would_allow(pass.now) => return Some(frame),
             Refusal::Stranded { routed: true, .. } if glance.ttl <= 1 => DropReason::TtlExpired,
-            Refusal::Stranded { mtu, .. } if glance.ip_len > mtu && glance.must_stay_whole() => {
+            // Out of the tunnel a long segment may stand for several.
+            Refusal::Stranded { mtu, .. }
+                if glance.ip_len > mtu
+                    && glance.must_stay_whole()
+                    && !(peer.is_some() && glance.is_tcp()) =>
+            {
                 DropReason::TooBig
             }
             Refusal::Unopened | Refusal::Stranded { .. } => return Some(frame),

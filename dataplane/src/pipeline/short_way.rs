@@ -99,14 +99,23 @@ impl Pipeline {
         let mut tally = Tally::default();
         let mut waiting = std::mem::take(&mut self.packets);
         let mut count = 0;
+        // Once packets have gone the long way the flow cache is not what was looked at: they may have taken places over.
+        let mut stirred = false;
         for (number, (mut frame, sighting)) in batch.drain(..).zip(&sightings).enumerate() {
             if sighting.known != Known::Nothing && (waiting.is_empty() || sighting.stretch >= SHORTEST) {
+                stirred |= !waiting.is_empty();
                 self.stages_and_sweep(&mut waiting, pass, &sightings);
                 let left = match sighting.known {
-                    Known::Flow(place) => self
-                        .known(source, frame, &sighting.glance, place, pass, &mut tally)
+                    Known::Flow(place) => {
+                        let (glance, peer) = (&sighting.glance, frame.outer.map(|outer| outer.peer));
+                        let left = if stirred && !self.cache.verified(place, glance, from, peer) {
+                            Some(frame)
+                        } else {
+                            self.known(source, frame, glance, place, pass, &mut tally)
+                        };
                         // Of a connection that is over: its flow may have been refused since.
-                        .and_then(|frame| self.refused(from, frame, sighting, pass, &mut tally)),
+                        left.and_then(|frame| self.refused(from, frame, sighting, pass, &mut tally))
+                    }
                     Known::Refusal => self.refused(from, frame, sighting, pass, &mut tally),
                     Known::Malformed(reason) => {
                         tally.malformed += 1;

@@ -470,6 +470,29 @@ fn frames_longer_than_a_page_come_and_go_in_parts() {
 }
 
 #[test]
+fn of_frames_in_parts_that_cannot_leave_every_packet_is_counted() {
+    let Some(wire) = Wire::new() else { return };
+    for node in [&wire.ours, &wire.theirs] {
+        node.run(|netlink| netlink.set_mtu(netlink.link("underlay")?.unwrap().index, 9000));
+    }
+    let Some(mut port) = wire.port() else { return };
+    let (mut pool, index) = (Pool::new(64), port.info().index);
+    let (theirs, ours) = wire.macs();
+    wire.ours.run(|netlink| netlink.set_up(index, false));
+    // Three parts, one part, three parts.
+    let mut batch: Batch = [(8900, 4), (100, 2), (8900, 1)]
+        .map(|(len, packets)| {
+            let mut frame =
+                Frame::from_bytes(&udp_frame((ours, theirs), (WEIR.into(), PEER.into()), 9, &vec![7; len]));
+            frame.packets = packets;
+            frame
+        })
+        .into();
+    let sent = port.send(&mut pool, &mut batch).unwrap();
+    assert_eq!(sent, Sent { failed: 3, failed_packets: 7, ..Sent::default() });
+}
+
+#[test]
 fn an_interface_whose_driver_runs_no_program_is_served_by_the_stack() {
     let Some(wire) = Wire::new() else { return };
     wire.ours.run(|netlink| {

@@ -107,7 +107,7 @@ impl Oracle {
         }
         let starts = match ip.l4 {
             L4::Tcp { flags, .. } => flags & SYN_ACK_RST_FIN == SYN,
-            L4::Icmp { icmp_type: 0, .. } | L4::Icmpv6 { icmp_type: 129, .. } => false,
+            L4::Icmp { icmp_type: 0, code: 0, .. } | L4::Icmpv6 { icmp_type: 129, code: 0, .. } => false,
             _ => true,
         };
         // From the overlay the node takes only answers.
@@ -156,8 +156,9 @@ fn ports(l4: L4) -> (u16, u16) {
 
 fn tuple(ip: &IpHeaders) -> Option<Tuple> {
     match ip.l4 {
-        L4::Icmp { icmp_type: kind @ (0 | 8), id, .. }
-        | L4::Icmpv6 { icmp_type: kind @ (128 | 129), id, .. } => {
+        // With any other code it is no echo.
+        L4::Icmp { icmp_type: kind @ (0 | 8), code: 0, id }
+        | L4::Icmpv6 { icmp_type: kind @ (128 | 129), code: 0, id } => {
             Tuple::icmp_echo(ip.src, ip.dst, ip.protocol, id, matches!(kind, 8 | 128))
         }
         l4 => {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use vxlan::mtu::Family;
 use vxlan::wire::headers::L4;
 
 use super::outer::{Envelope, opened};
@@ -43,6 +44,25 @@ fn a_packet_to_another_node_is_routed_into_the_tunnel_as_flannel_does() {
             }
         }
     }
+}
+
+/// RFC 6864 section 4: they may be fragmented on their way, so no two are put together as one.
+#[test]
+fn outer_packets_have_identifications_of_their_own() {
+    let mut world = World::new();
+    world.pipeline.identification.set(u16::MAX - 1);
+    let packet = Ip::new(blue(Family::V4), bee(Family::V4), 17, udp(4000, 53, b"query"));
+    // Over the stages, and the short way.
+    let outcome = world.inject_all(world.blue, &vec![packet.frame(); 3]);
+    let again = world.inject_all(world.blue, &vec![packet.frame(); 2]);
+    assert!(world.counters.flow_hits.get() > 0);
+    let found: Vec<u16> = outcome
+        .sent
+        .iter()
+        .chain(&again.sent)
+        .map(|sent| u16::from_be_bytes([sent.bytes[18], sent.bytes[19]]))
+        .collect();
+    assert_eq!(found, [u16::MAX - 1, u16::MAX, 0, 1, 2]);
 }
 
 /// flannel's second device, `flannel-v6.N`.

@@ -96,6 +96,22 @@ fn errors_are_owed_as_often_as_the_rate_allows_and_drops_go_on_without() {
 }
 
 #[test]
+fn a_long_segment_out_of_the_tunnel_is_cut_though_its_flow_was_refused() {
+    let mut world = World::on_datagrams();
+    world.pipeline.icmp_limit = crate::respond::RateLimiter::new(1, 1);
+    let syn = |ttl, len| {
+        Ip::new(bee(V4), blue(V4), 6, tcp_with(4000, 80, SYN, &vec![7; len])).df().ttl(ttl).by_b().frame()
+    };
+    for _ in 0..4 {
+        let outcome = world.inject_overlay(&Envelope::from_b(), &syn(1, 0));
+        assert_eq!(outcome.drops, [(DropReason::TtlExpired, 1)]);
+    }
+    assert!(world.counters.flow_hits.get() > 0);
+    let outcome = world.inject_overlay(&Envelope::from_b(), &syn(64, 2000));
+    assert_eq!((outcome.forwarded, outcome.sent.len(), outcome.drops), (1, 2, vec![]));
+}
+
+#[test]
 fn who_it_comes_from_counts_and_not_only_what_it_says() {
     let mut world = World::on_datagrams();
     let spoofed = Ip::new(outside(V4), green(V4), 17, udp(4000, 53, b"question"));

@@ -71,8 +71,8 @@ pub(super) struct Queue {
     rx_chunks: u32,
     /// Chunks to send from.
     free: Vec<u64>,
-    /// What is in the tx ring: for each descriptor the received packets its frame stands for, 0 but for its last part.
-    underway: VecDeque<u32>,
+    /// What is in the tx ring: for the last part of each frame the received packets it stands for, nothing for the others.
+    underway: VecDeque<Option<u32>>,
     /// A frame of which parts have come.
     begun: Option<Frame>,
     /// It is too large for a frame.

@@ -226,13 +226,14 @@ pub(crate) fn outer_headers(frame: &Frame) -> Option<usize> {
     (ours && frame.gso.is_none() && frame.len() > headers + header::HEADER_BYTES).then_some(headers)
 }
 
-/// Whether two frames have the same outer headers but for lengths and checksums.
+/// Whether two frames have the same outer headers but for lengths, checksums and identification: whoever cuts a train
+/// counts on from the first one's.
 fn one_flow(one: &[u8], other: &[u8], headers: usize) -> bool {
     let udp = headers - udp::HEADER_BYTES;
     let (Some(one), Some(other)) = (one.get(..headers), other.get(..headers)) else { return false };
     let lengths: [std::ops::Range<usize>; 3] = if udp == ETHERNET + ipv4::MIN_HEADER_BYTES {
-        // Total length with identification, which is 0; header checksum.
-        [ETHERNET + 2..ETHERNET + 4, ETHERNET + 10..ETHERNET + 12, udp + 4..udp + 8]
+        // Total length and identification; header checksum.
+        [ETHERNET + 2..ETHERNET + 6, ETHERNET + 10..ETHERNET + 12, udp + 4..udp + 8]
     } else {
         [ETHERNET + 4..ETHERNET + 6, 0..0, udp + 4..udp + 8]
     };

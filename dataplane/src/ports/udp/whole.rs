@@ -16,7 +16,9 @@
 //!
 //! Needs Linux 6.17, `CAP_NET_ADMIN` and `CAP_BPF`. Measured by `weir lab bench`, TCP between nodes.
 
+use std::cell::Cell;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -45,6 +47,8 @@ pub(super) struct Whole {
     tap: File,
     port: u16,
     checksum: bool,
+    /// Of the next outer IPv4 packet.
+    identification: Cell<u16>,
 }
 
 impl Whole {
@@ -71,7 +75,8 @@ impl Whole {
         let program = bpf::redirect_neigh(underlay)?;
         netlink.add_ingress_program(link.index, program.as_fd())?;
         netlink.set_up(link.index, true)?;
-        Ok(queues.into_iter().map(|tap| Self { tap, port, checksum }).collect())
+        let apart = || Cell::new(RandomState::new().hash_one(port) as u16);
+        Ok(queues.into_iter().map(|tap| Self { tap, port, checksum, identification: apart() }).collect())
     }
 
     /// Sends a super-packet, whose bytes begin at the VXLAN header, as if from the socket bound to `from`.
@@ -99,7 +104,7 @@ impl Whole {
             tos: to.tos,
             ttl: TTL,
             checksum: if checksum { OuterChecksum::PseudoHeader } else { OuterChecksum::Zero },
-            identification: 0,
+            identification: self.identifications(frame),
         };
         let mut headers = [0; OUTER_BYTES_V6];
         let headers = headers.get_mut(..room).ok_or_else(refused)?;
@@ -108,6 +113,13 @@ impl Whole {
         let vnet = tunnel_tap::encode(frame, about).ok_or_else(refused)?;
         let parts = [IoSlice::new(&vnet), IoSlice::new(headers), IoSlice::new(inner)];
         (&self.tap).write_vectored(&parts).map(drop)
+    }
+
+    /// The first of as many identifications as the super-packet has segments: whoever cuts it counts on from there. A router
+    /// may fragment these packets, so none may be like another (RFC 6864 section 4).
+    fn identifications(&self, frame: &Frame) -> u16 {
+        let segments = frame.gso.map_or(1, |gso| frame.len().div_ceil(usize::from(gso.size).max(1)));
+        self.identification.replace(self.identification.get().wrapping_add(segments as u16))
     }
 }
 

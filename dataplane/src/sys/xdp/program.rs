@@ -4,7 +4,8 @@
 //!  frame ─► IPv4 or IPv6? ─► to one of our addresses? ─► UDP, unfragmented? ─► to the tunnel's port? ─► socket of the queue
 //!              └──────────────────┴──────── no ────────────────┴───────────────────┴─► the kernel, untouched
 //! ```
-//! What is cut short, tagged or fragmented goes to the kernel too, and so does everything on a queue without a socket. IPv4
+//! What is cut short, tagged or fragmented goes to the kernel too, and so does everything on a queue without a socket. (A tag
+//! that a card has taken out of the frame is beside it, where XDP does not see it.) IPv4
 //! options are stepped over. An IPv6 datagram behind extension headers is the kernel's: VTEPs send none (RFC 7348,
 //! section 5). Nothing is believed but what decides whom a datagram is for: lengths and sums are checked by the pipeline's
 //! decap.

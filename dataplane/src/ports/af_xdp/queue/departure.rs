@@ -85,7 +85,7 @@ impl Queue {
             self.memory.copy_in(part, addr);
             let options = if last { 0 } else { libc::XDP_PKT_CONTD };
             tx.push(Descriptor { addr, len: part.len() as u32, options });
-            self.underway.push_back(if last { frame.packets } else { 0 });
+            self.underway.push_back(last.then_some(frame.packets));
         }
     }
 
@@ -158,18 +158,18 @@ impl Queue {
     /// Forgets what the kernel has taken out of the tx ring; what the last of it stood for.
     fn forget_sent(&mut self) -> u32 {
         let gone = self.underway.len().saturating_sub(self.waiting());
-        self.underway.drain(..gone).next_back().unwrap_or(0)
+        self.underway.drain(..gone).next_back().flatten().unwrap_or(0)
     }
 
     /// Counts as failed what is left in the tx ring. It cannot be taken back: should the interface come up again, it is
     /// sent then.
     fn give_up(&mut self, sent: &mut Sent) {
         self.forget_sent();
-        let left = self.underway.len().min(sent.frames);
+        let frames = self.underway.iter().rev().flatten();
+        let left = frames.clone().count().min(sent.frames);
         sent.frames -= left;
         sent.failed += left;
-        sent.failed_packets +=
-            self.underway.iter().rev().take(left).map(|&packets| u64::from(packets)).sum::<u64>();
+        sent.failed_packets += frames.take(left).map(|&packets| u64::from(packets)).sum::<u64>();
     }
 
     /// Whether the interface, which was down, is up; what is left in the tx ring from then has been accounted for.

@@ -75,6 +75,20 @@ fn frames_of_one_flow_and_length_leave_together_and_a_shorter_one_is_the_last() 
 }
 
 #[test]
+fn identifications_that_count_up_keep_no_train_apart() {
+    let frames: Vec<Frame> = (0xfffe_u16..=0xffff)
+        .chain(0..3)
+        .map(|id| {
+            let mut frame = frame(false, &[7; 90], 9, 0);
+            frame.bytes_mut()[18..20].copy_from_slice(&id.to_be_bytes());
+            frame
+        })
+        .collect();
+    assert_eq!(counts(&mut Joining::default(), &frames), [5]);
+    assert_eq!(train(&frames).bytes()[18..20], [0xff, 0xfe], "the first one's");
+}
+
+#[test]
 fn a_train_says_how_long_it_is_and_its_partial_sum_agrees() {
     for v6 in [false, true] {
         let frames: Vec<Frame> = [100, 100, 30].iter().map(|&len| frame(v6, &vec![3; len], 9, 0)).collect();
