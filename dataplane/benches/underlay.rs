@@ -147,6 +147,16 @@ fn generate(wire: &Wire, stop: &AtomicBool) -> u64 {
     processor_time() - start
 }
 
+/// What is woken when something comes by the port.
+fn waiting_for(port: &dyn Port) -> Poll {
+    let poll = Poll::new().expect("epoll");
+    for descriptor in port.descriptors() {
+        let source = &mut SourceFd(&descriptor);
+        poll.registry().register(source, Token(0), Interest::READABLE).expect("registered");
+    }
+    poll
+}
+
 fn receive(wire: &Wire, kind: &str, sleeps: bool, length: Duration) -> Trial {
     let (mut port, _hold) = wire.open(kind).unwrap_or_else(|error| panic!("{kind}: {error}"));
     let (stop, other) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -157,11 +167,7 @@ fn receive(wire: &Wire, kind: &str, sleeps: bool, length: Duration) -> Trial {
         });
         let receiver = scope.spawn(|| {
             pin_to(1).expect("pinned");
-            let mut poll = Poll::new().expect("epoll");
-            for descriptor in port.descriptors() {
-                let source = &mut SourceFd(&descriptor);
-                poll.registry().register(source, Token(0), Interest::READABLE).expect("registered");
-            }
+            let mut poll = waiting_for(&*port);
             let (mut pool, mut batch, mut events) = (Pool::new(256), Batch::new(), Events::with_capacity(8));
             let (mut got, start, cpu) = (0, Instant::now(), processor_time());
             while start.elapsed() < length {
@@ -226,11 +232,7 @@ fn wait(wire: &Wire, kind: &str) -> Vec<f64> {
     thread::scope(|scope| {
         scope.spawn(|| {
             pin_to(1).expect("pinned");
-            let mut poll = Poll::new().expect("epoll");
-            for descriptor in port.descriptors() {
-                let source = &mut SourceFd(&descriptor);
-                poll.registry().register(source, Token(0), Interest::READABLE).expect("registered");
-            }
+            let mut poll = waiting_for(&*port);
             let (mut pool, mut batch, mut events) = (Pool::new(256), Batch::new(), Events::with_capacity(8));
             while !stop.load(Ordering::Relaxed) {
                 let received = port.recv(&mut pool, &mut batch, BATCH).expect("the interface is there");

@@ -1,7 +1,7 @@
 //! Where and how readily a thread runs: processors, policy, niceness. Called by each worker once, at its start.
 //!
-//! sched_setaffinity(2), sched_setscheduler(2), setpriority(2). Pinning needs no privilege; a niceness below the present one needs
-//! `CAP_SYS_NICE` (or `RLIMIT_NICE`). On Linux all are a thread's, whatever POSIX says of processes.
+//! sched_setaffinity(2), sched_setscheduler(2), setpriority(2). Pinning and policies need no privilege; a niceness below the
+//! present one needs `CAP_SYS_NICE` (or `RLIMIT_NICE`). On Linux all are a thread's, whatever POSIX says of processes.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -45,7 +45,7 @@ pub enum Policy {
     Batch,
 }
 
-/// Sets the policy of the calling thread; its niceness stays. Needs no privilege.
+/// Sets the policy of the calling thread; its niceness stays.
 pub fn set_policy(policy: Policy) -> io::Result<()> {
     let policy = match policy {
         Policy::Other => libc::SCHED_OTHER,
