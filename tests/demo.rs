@@ -3,13 +3,14 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use dataplane::sys::netlink::Netlink;
 use dataplane::sys::netns::Netns;
-use harness::lab::NodeKind;
 use harness::lab::plan::Side;
+use harness::lab::{NodeKind, teardown};
 use serde_json::Value;
 use support::{WEIR, build, lab, text, turn, wait_until};
 
@@ -25,10 +26,23 @@ fn start(arguments: &[&str]) -> Child {
         .unwrap()
 }
 
+/// Waits until the condition holds, and says what the program said where it ends before.
+fn until(what: &str, child: &mut Child, condition: impl Fn() -> bool) {
+    wait_until(what, Duration::from_secs(20), || {
+        let holds = condition();
+        if let Some(status) = child.try_wait().unwrap().filter(|_| !holds) {
+            let mut said = String::new();
+            child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
+            panic!("waited for {what}, but it ended with {status}: {said}");
+        }
+        holds
+    });
+}
+
 fn finish(mut child: Child, timeout: Duration) -> Output {
     let start = Instant::now();
     let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let read = |mut from: Box<dyn std::io::Read + Send>| {
+    let read = |mut from: Box<dyn Read + Send>| {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
             let _ = from.read_to_end(&mut bytes);
@@ -139,9 +153,9 @@ fn signal(name: &str, pid: u32) {
 fn an_interrupt_leaves_nothing(signal_name: &str, is_far_enough: impl Fn(u32) -> bool) {
     let Some(_turn) = turn() else { return };
     let before = links();
-    let child = start(&["--peer", "weir"]);
+    let mut child = start(&["--peer", "weir"]);
     let pid = child.id();
-    wait_until("the demonstration to be far enough", Duration::from_secs(20), || is_far_enough(pid));
+    until("the demonstration to be far enough", &mut child, || is_far_enough(pid));
     signal(signal_name, pid);
     let asked = Instant::now();
     let output = finish(child, Duration::from_secs(20));
@@ -172,13 +186,32 @@ fn a_killed_demonstration_is_swept_by_the_next() {
     let before = links();
     let mut child = start(&["--peer", "weir"]);
     let pid = child.id();
-    wait_until("both weirs to run", Duration::from_secs(20), || processes(pid).len() == 2);
+    until("both weirs to run", &mut child, || processes(pid).len() == 2);
     child.kill().unwrap();
     child.wait().unwrap();
     wait_until("both weirs to die with it", Duration::from_secs(3), || processes(pid).is_empty());
     let swept = support::weir(&["lab", "clean"]);
     assert_eq!(swept.status.code(), Some(0), "{}", text(&swept));
     assert_nothing_is_left(pid, &before);
+}
+
+/// Two people start a demonstration at once, after one that was killed.
+#[test]
+fn sweeps_at_the_same_time_do_not_fail_each_other() {
+    let Some(_turn) = turn() else { return };
+    let mut child = Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let pid = child.id();
+    for round in 0..5 {
+        for number in 0..20 {
+            Netns::create(&format!("{}{round}-{number}", prefix(pid))).unwrap();
+        }
+        let sweeps: Vec<_> = std::iter::repeat_with(|| std::thread::spawn(teardown::sweep)).take(4).collect();
+        let swept: Vec<_> = sweeps.into_iter().map(|sweep| sweep.join().unwrap().unwrap()).collect();
+        assert_eq!(namespaces(pid), Vec::<String>::new());
+        let own = swept.iter().flatten().filter(|name| name.starts_with(&prefix(pid))).count();
+        assert_eq!(own, 20, "each is said to be removed once: {swept:?}");
+    }
 }
 
 #[test]

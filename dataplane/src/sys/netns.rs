@@ -189,6 +189,10 @@ fn prepare_directory() -> io::Result<()> {
         .mode(0o755)
         .create(directory)
         .map_err(|error| at(directory, "cannot make", &error))?;
+    // Two that each mount it would leave names below the upper mount that nobody can remove. `ip netns` takes this
+    // lock too.
+    let turn = File::open(directory).map_err(|error| at(directory, "cannot open", &error))?;
+    turn.lock().map_err(|error| at(directory, "cannot lock", &error))?;
     let target = c_path(directory)?;
     let share = || mount(c"", &target, c"none", libc::MS_SHARED | libc::MS_REC);
     let shared = match share() {

@@ -75,26 +75,30 @@ pub fn remove_kept() -> io::Result<Vec<String>> {
     remove(|name| name.starts_with(KEPT_PREFIX))
 }
 
-/// Removes the namespaces and the directories of labs with chosen names.
+/// Removes the namespaces and the directories of labs with chosen names. Others may do the same at the same time: each
+/// says what it has removed itself.
 fn remove(is_chosen: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
-    let mut names = Netns::names()?;
-    names.retain(|name| is_chosen(name));
-    for name in &names {
+    let mut removed = Vec::new();
+    for name in Netns::names()?.into_iter().filter(|name| is_chosen(name)) {
         // A name whose mount is gone opens as no namespace; nothing can run in it.
-        if let Ok(netns) = Netns::named(name) {
+        if let Ok(netns) = Netns::named(&name) {
             end_processes(netns.inode()?)?;
         }
-        Netns::delete(name)?;
+        match Netns::delete(&name) {
+            Ok(()) => removed.push(name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
     for entry in fs::read_dir(std::env::temp_dir())?.filter_map(Result::ok) {
         if let Ok(name) = entry.file_name().into_string()
             && is_chosen(&name)
             && fs::remove_dir_all(entry.path()).is_ok()
         {
-            names.push(entry.path().display().to_string());
+            removed.push(entry.path().display().to_string());
         }
     }
-    Ok(names)
+    Ok(removed)
 }
 
 /// Ends the processes in a namespace: in order, and after a while at once.
