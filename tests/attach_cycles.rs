@@ -54,12 +54,15 @@ fn cycles_do_not_touch_others(attach: Attach) {
     let weir = lab.weir(Side::A).unwrap();
     let again = attachment(&lab, attach);
     let start = Instant::now();
+    let mut longest = Duration::ZERO;
     for _ in 0..CYCLES {
+        let cycle = Instant::now();
         must(weir.call(&Request::Detach(DetachTarget::Pod(CYCLED.parse().unwrap()))));
         must(weir.call(&Request::Attach(again.clone())));
+        longest = longest.max(cycle.elapsed());
     }
     let elapsed = start.elapsed();
-    println!("{CYCLES} cycles in {elapsed:?}");
+    println!("{CYCLES} cycles in {elapsed:?}, the longest {longest:?}");
     let log = weir.log();
     let attached = log.lines().filter(|line| line.contains(CYCLED) && line.contains("attached")).count();
     assert!(attached >= CYCLES as usize, "an attachment that only waits shows nothing: {attached}");

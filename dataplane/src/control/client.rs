@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::DEADLINE;
 use super::protocol::{Reply, Request, Response};
 use super::server::read_line;
+use super::{DEADLINE, PATIENCE};
 
 /// Answers may be larger than requests: a node's status lists its pods and peers.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
@@ -37,16 +38,37 @@ pub enum ClientError {
         /// How.
         reason: String,
     },
+    /// The daemon has the request and has not answered.
+    #[error(
+        "{}: no answer within {} seconds; what was asked for may still be done: `weir status` shows it once weir answers",
+        path.display(),
+        patience.as_secs_f32()
+    )]
+    Late {
+        /// The socket.
+        path: PathBuf,
+        /// How long the answer was waited for.
+        patience: Duration,
+    },
     /// The daemon said no.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Asks the daemon that listens on `socket`.
+/// Asks the daemon that listens on `socket`, and waits for its answer for up to [`PATIENCE`].
 ///
 /// # Errors
 /// Nobody listens, the daemon says no, or the conversation breaks off.
 pub fn call(socket: &Path, request: &Request) -> Result<Reply, ClientError> {
+    call_within(socket, request, PATIENCE)
+}
+
+/// The same, with another patience.
+pub(super) fn call_within(
+    socket: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<Reply, ClientError> {
     let path = || socket.to_owned();
     let broken = |reason: String| ClientError::Broken { path: path(), reason };
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
@@ -61,10 +83,12 @@ pub fn call(socket: &Path, request: &Request) -> Result<Reply, ClientError> {
     stream.set_write_timeout(Some(DEADLINE)).map_err(|error| broken(error.to_string()))?;
     // A daemon that refuses at once may have closed its end before it read the request: its answer counts.
     let written = stream.write_all(&line);
-    let answer = match (read_line(&stream, MAX_RESPONSE_BYTES), written) {
+    let answer = match (read_line(&stream, MAX_RESPONSE_BYTES, patience), written) {
         (Ok(answer), _) => answer,
-        (Err(_), Err(error)) => return Err(broken(error.to_string())),
-        (Err(reason), Ok(())) => return Err(broken(reason)),
+        (Err(late), Ok(())) if late.kind() == io::ErrorKind::TimedOut => {
+            return Err(ClientError::Late { path: path(), patience });
+        }
+        (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(broken(error.to_string())),
     };
     match serde_json::from_slice(&answer) {
         Ok(Response::Ok(reply)) => Ok(reply),

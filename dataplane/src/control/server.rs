@@ -262,21 +262,22 @@ fn answer(mut stream: &UnixStream, response: &Response) -> io::Result<()> {
 }
 
 fn read_request(stream: &UnixStream) -> Result<Request, String> {
-    let line = read_line(stream, MAX_REQUEST_BYTES)?;
+    let line = read_line(stream, MAX_REQUEST_BYTES, DEADLINE).map_err(|error| error.to_string())?;
     serde_json::from_slice(&line).map_err(|error| format!("not a request: {error}"))
 }
 
-/// One line of at most `limit` bytes, whole within [`DEADLINE`] however slowly it trickles in.
-pub(super) fn read_line(mut stream: &UnixStream, limit: usize) -> Result<Vec<u8>, String> {
-    let deadline = Instant::now() + DEADLINE;
+/// One line of at most `limit` bytes, whole within that time however slowly it trickles in; `TimedOut` where it is not.
+pub(super) fn read_line(mut stream: &UnixStream, limit: usize, within: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + within;
     let mut line = Vec::new();
     let mut chunk = [0; 8192];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(format!("no whole line within {} seconds", DEADLINE.as_secs()));
+            let late = format!("no whole line within {} seconds", within.as_secs_f32());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, late));
         }
-        stream.set_read_timeout(Some(left)).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(Some(left))?;
         let read = match stream.read(&mut chunk) {
             Ok(read) => read,
             Err(error)
@@ -287,19 +288,19 @@ pub(super) fn read_line(mut stream: &UnixStream, limit: usize) -> Result<Vec<u8>
             {
                 continue;
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error),
         };
         let bytes = chunk.get(..read).unwrap_or_default();
         let end = bytes.iter().position(|byte| *byte == b'\n');
         line.extend_from_slice(bytes.get(..end.unwrap_or(read)).unwrap_or_default());
         if line.len() > limit {
-            return Err(format!("longer than {limit} bytes"));
+            return Err(io::Error::other(format!("longer than {limit} bytes")));
         }
         if end.is_some() {
             return Ok(line);
         }
         if read == 0 {
-            return Err("the connection ended before the end of the line".to_owned());
+            return Err(io::Error::other("the connection ended before the end of the line"));
         }
     }
 }

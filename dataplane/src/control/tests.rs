@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{
-    ClientError, DetachTarget, Handler, MAX_CLIENTS, MAX_REQUEST_BYTES, Reply, Request, Server, ServerError,
-    Stages, Status, call,
+    ClientError, DEADLINE, DetachTarget, Handler, MAX_CLIENTS, MAX_REQUEST_BYTES, Reply, Request, Server,
+    ServerError, Stages, Status, call, client,
 };
 use crate::config::Attachment;
 
 #[derive(Default)]
 struct Recorder {
     attached: Mutex<Vec<Attachment>>,
+    /// What a reload takes.
+    pause: Duration,
 }
 
 impl Handler for Recorder {
@@ -33,6 +35,7 @@ impl Handler for Recorder {
     }
 
     fn reload(&self) -> Result<u64, String> {
+        std::thread::sleep(self.pause);
         Ok(7)
     }
 
@@ -72,6 +75,26 @@ fn requests_reach_the_handler_and_answers_the_client() {
     assert_eq!(handler.attached.lock().unwrap().len(), 1);
     let detach = Request::Detach(DetachTarget::Interface("veth9".into()));
     assert!(matches!(call(&path, &detach), Err(ClientError::Refused(reason)) if reason.contains("veth9")));
+}
+
+#[test]
+fn what_takes_long_is_waited_for_and_said_to_be_under_way_where_it_takes_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weir.sock");
+    let handler = Recorder { pause: DEADLINE + Duration::from_millis(500), ..Recorder::default() };
+    let _server = Server::start(&path, Arc::new(handler)).unwrap();
+
+    let patient = std::thread::spawn({
+        let path = path.clone();
+        move || call(&path, &Request::Reload {})
+    });
+    let late = client::call_within(&path, &Request::Reload {}, Duration::from_millis(250)).unwrap_err();
+    assert!(
+        late.to_string().contains("no answer within 0.25 seconds; what was asked for may still"),
+        "{late}"
+    );
+    let answer = patient.join().unwrap();
+    assert!(matches!(answer, Ok(Reply::Reloaded(7))), "{answer:?}");
 }
 
 #[test]
