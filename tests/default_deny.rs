@@ -138,5 +138,7 @@ fn the_matrix_with_a_kernel_peer_is_what_the_policies_say_by_a_ring() {
 #[test]
 fn the_matrix_with_a_weir_peer_is_what_the_policies_say_by_a_ring() {
     let nodes = lab().nodes([NodeKind::Weir, NodeKind::Weir]);
-    the_matrix_is_what_the_policies_say_in(nodes.underlay(UnderlayKind::AfPacket).ring(true));
+    the_matrix_is_what_the_policies_say_in(
+        nodes.underlay(UnderlayKind::AfPacket).ring(true).transmit_ring(false),
+    );
 }

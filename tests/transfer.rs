@@ -29,9 +29,10 @@ fn everything_arrives_over(underlay: UnderlayKind, peer: NodeKind) {
     everything_arrives_in(lab().nodes([NodeKind::Weir, peer]).underlay(underlay));
 }
 
-/// The same over packet sockets that receive by a ring.
+/// The same over packet sockets that receive by a ring, and do not send by one unless the peer is the kernel.
 fn everything_arrives_by_a_ring(peer: NodeKind) {
-    everything_arrives_in(lab().nodes([NodeKind::Weir, peer]).underlay(UnderlayKind::AfPacket).ring(true));
+    let lab = lab().nodes([NodeKind::Weir, peer]).underlay(UnderlayKind::AfPacket);
+    everything_arrives_in(lab.ring(true).transmit_ring(peer == NodeKind::Kernel));
 }
 
 fn everything_arrives_in(lab: LabBuilder) {

@@ -43,8 +43,8 @@ const PAYLOAD: usize = 8 + 60;
 const FLOWS: u16 = 32;
 const BATCH: usize = 64;
 
-/// `ring` is `af_packet` that receives by a ring.
-const KINDS: [&str; 4] = ["af_packet", "ring", "af_xdp", "udp"];
+/// `ring` is `af_packet` that receives by a ring, `transmit_ring` one that sends by one.
+const KINDS: [&str; 5] = ["af_packet", "ring", "transmit_ring", "af_xdp", "udp"];
 /// Datagrams that are waited for in a trial.
 const WAITS: usize = 300;
 
@@ -85,7 +85,8 @@ impl Wire {
                 let config = AfXdpConfig { interface, locals, port: TUNNEL };
                 Box::new(AfXdpPort::open_queues(&config, 1)?.swap_remove(0))
             } else {
-                let config = RawConfig { interface, locals, port: TUNNEL, ring: kind == "ring" };
+                let (ring, transmit_ring) = (kind == "ring", kind == "transmit_ring");
+                let config = RawConfig { interface, locals, port: TUNNEL, ring, transmit_ring };
                 Box::new(AfPacketUnderlay::open_queues(&config, 1)?.swap_remove(0))
             };
             Ok((port, Some(hold)))

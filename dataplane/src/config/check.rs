@@ -183,6 +183,7 @@ impl Check<'_> {
             segmentation: raw.segmentation,
             source_ports: self.number("underlay.source_ports", &raw.source_ports, 1u16, 256),
             ring: raw.ring.value,
+            transmit_ring: raw.transmit_ring,
             strict_reserved: raw.strict_reserved,
         }
     }

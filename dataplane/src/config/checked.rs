@@ -98,6 +98,8 @@ pub struct Underlay {
     pub source_ports: u16,
     /// Whether packet sockets receive by a ring.
     pub ring: bool,
+    /// Whether they send by one, where the kernel has such rings.
+    pub transmit_ring: bool,
     /// Whether packets with reserved bits set are dropped.
     pub strict_reserved: bool,
 }

@@ -50,6 +50,10 @@ pub(super) fn ring() -> Located<bool> {
     false.into()
 }
 
+pub(super) fn transmit_ring() -> bool {
+    true
+}
+
 pub(super) fn gateway_interface() -> Located<String> {
     "weir0".to_owned().into()
 }

@@ -130,6 +130,10 @@ pub(super) struct RawUnderlay {
     /// request and its answer, one at a time, take 1 ms instead of 70 us. Only for `af_packet`.
     #[serde(default = "defaults::ring")]
     pub(super) ring: Located<bool>,
+    /// Whether `af_packet` sends by a ring (TPACKET_V2) what leaves alone, not as part of a train, where the kernel has
+    /// such rings. Only for `af_packet`.
+    #[serde(default = "defaults::transmit_ring")]
+    pub(super) transmit_ring: bool,
     /// Whether VXLAN packets with reserved bits set are dropped, as Linux does. RFC 7348 wants them ignored.
     #[serde(default)]
     pub(super) strict_reserved: bool,
@@ -285,7 +289,8 @@ all_defaults! {
         kind: defaults::underlay_kind(), address: None, address_v6: None, interface: None, mtu: None,
         port: defaults::port(), vni: defaults::vni(), checksum: defaults::checksum(),
         segmentation: defaults::segmentation(),
-        source_ports: defaults::source_ports(), ring: defaults::ring(), strict_reserved: false,
+        source_ports: defaults::source_ports(), ring: defaults::ring(), transmit_ring: defaults::transmit_ring(),
+        strict_reserved: false,
     }
     RawGateway { interface: defaults::gateway_interface(), mac: None, addresses: Vec::new(), mtu: None }
     RawControl { socket: defaults::socket() }

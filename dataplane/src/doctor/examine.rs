@@ -187,7 +187,7 @@ fn packet(facts: &Facts, note: &mut impl FnMut(Finding)) {
         "af_packet_ring",
         &facts.packet_rings,
         Standing::Missing,
-        "TPACKET_V3 is used by `underlay: {kind: af_packet, ring: true}` alone: a block is handed over when full or after a millisecond, which every answer would wait",
+        "TPACKET_V3 is used by `underlay: {kind: af_packet, ring: true}` alone: a block is handed over when full or after a millisecond, which every answer would wait; to send by a ring (TPACKET_V2) is the default of that kind",
         "nothing needs it",
     ));
     note(feature(

@@ -9,7 +9,7 @@ use super::facts::{Facts, Privileges, Probed};
 use crate::ports::af_xdp::{AfXdpConfig, AfXdpPort};
 use crate::sys::netlink::Netlink;
 use crate::sys::netns::Netns;
-use crate::sys::packet_socket::PacketSocket;
+use crate::sys::packet_socket::{PacketSocket, RingVersion};
 use crate::sys::xdp::{FeatureList, Features};
 use crate::sys::{scheduling, socket, steering, tun, udp_socket};
 
@@ -120,7 +120,7 @@ impl Made {
             ),
             tap_tunnel: with_tap(tun::try_tunnel_offload),
             packet: with_packet(&|_| Ok(())),
-            packet_rings: with_packet(&|_| PacketSocket::open()?.set_ring_version()),
+            packet_rings: with_packet(&|_| PacketSocket::open()?.set_ring_version(RingVersion::V3)),
             packet_groups: on_link(&|_, index| {
                 let socket = PacketSocket::open()?;
                 socket.bind(index)?;

@@ -11,7 +11,7 @@ use vxlan::mac::Mac;
 use super::Event;
 use super::identity::Identity;
 use super::next_hops::Resolver;
-use crate::config::{Attachment, AttachmentKind, Config, Segmentation, UnderlayKind};
+use crate::config::{Attachment, AttachmentKind, Config, Segmentation, Underlay, UnderlayKind};
 use crate::pipeline::Role;
 use crate::ports::af_packet::AfPacketPort;
 use crate::ports::af_xdp::{AfXdpConfig, AfXdpPort};
@@ -126,7 +126,8 @@ fn whole_frames(
         let info = first(&ports)?.info();
         (boxed(ports), info)
     } else {
-        let wanted = RawConfig { interface, locals: locals.clone(), port, ring: config.underlay.ring };
+        let Underlay { ring, transmit_ring, .. } = config.underlay;
+        let wanted = RawConfig { interface, locals: locals.clone(), port, ring, transmit_ring };
         let ports = AfPacketUnderlay::open_queues(&wanted, queues)?;
         let info = first(&ports)?.info();
         (boxed(ports), info)

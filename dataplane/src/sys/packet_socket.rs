@@ -21,6 +21,15 @@ const ADDRESS_BYTES: usize = 20;
 /// A VLAN tag, as it stands in a frame: protocol and control information.
 pub type VlanTag = [u8; 4];
 
+/// How the rings of a packet socket are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RingVersion {
+    /// Slots, each with a frame (`TPACKET_V2`).
+    V2,
+    /// Blocks, each with as many frames as fit (`TPACKET_V3`).
+    V3,
+}
+
 /// A packet socket.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
@@ -97,14 +106,13 @@ impl PacketSocket {
         socket::set(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT, value)
     }
 
-    /// Asks for rings of the third version (`TPACKET_V3`); none is made.
-    pub fn set_ring_version(&self) -> io::Result<()> {
-        socket::set(
-            self.0.as_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_VERSION,
-            libc::tpacket_versions::TPACKET_V3 as i32,
-        )
+    /// Asks for rings of that version; none is made.
+    pub fn set_ring_version(&self, version: RingVersion) -> io::Result<()> {
+        let version = match version {
+            RingVersion::V2 => libc::tpacket_versions::TPACKET_V2,
+            RingVersion::V3 => libc::tpacket_versions::TPACKET_V3,
+        };
+        socket::set(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_VERSION, version as i32)
     }
 
     /// Receives only what `program` lets through, from now on.

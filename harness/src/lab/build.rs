@@ -28,6 +28,7 @@ pub struct LabBuilder {
     attach: Attach,
     underlay: UnderlayKind,
     ring: bool,
+    transmit_ring: bool,
     pods: Vec<PodPlan>,
     policies: Vec<(String, String)>,
     binary: Option<PathBuf>,
@@ -46,6 +47,7 @@ impl Default for LabBuilder {
             attach: Attach::Tap,
             underlay: UnderlayKind::Udp,
             ring: false,
+            transmit_ring: true,
             pods: default_pods(),
             policies: POLICIES.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect(),
             binary: None,
@@ -82,6 +84,12 @@ impl LabBuilder {
     #[must_use]
     pub fn ring(self, ring: bool) -> Self {
         Self { ring, ..self }
+    }
+
+    /// Whether they send by one; they do unless told not to.
+    #[must_use]
+    pub fn transmit_ring(self, transmit_ring: bool) -> Self {
+        Self { transmit_ring, ..self }
     }
 
     /// Which pods there are.
@@ -232,6 +240,7 @@ impl LabBuilder {
             keep: self.keep,
             underlay: self.underlay,
             ring: self.ring,
+            transmit_ring: self.transmit_ring,
             extra: &self.extra,
         };
         let pods = pods_of(&lab.pods, side);

@@ -59,6 +59,8 @@ pub struct Setup<'a> {
     pub underlay: UnderlayKind,
     /// Whether it receives by a ring there.
     pub ring: bool,
+    /// Whether it sends by one, where it could.
+    pub transmit_ring: bool,
     /// Further lines of the configuration, top-level keys.
     pub extra: &'a str,
 }
@@ -196,11 +198,12 @@ impl Drop for NodeWeir {
 
 /// The configuration file, as a person would write it.
 fn configuration(setup: &Setup<'_>, pods: &[&Pod], attach: Attach) -> String {
-    let Setup { side, state, directory, underlay, ring, extra, .. } = setup;
+    let Setup { side, state, directory, underlay, ring, transmit_ring, extra, .. } = setup;
     let ring = if *ring { "  ring: true\n" } else { "" };
+    let transmit_ring = if *transmit_ring { "" } else { "  transmit_ring: false\n" };
     let mut text = format!(
         "node: {}\nstate:\n  directory: {}\nunderlay:\n  kind: {}\n  address: {}\n  address_v6: \"{}\"\n  interface: \
-         {UNDERLAY}\n{ring}gateway:\n  interface: weir0\n  addresses: [{}/24, \"{}/64\"]\ncontrol:\n  socket: {}\n",
+         {UNDERLAY}\n{ring}{transmit_ring}gateway:\n  interface: weir0\n  addresses: [{}/24, \"{}/64\"]\ncontrol:\n  socket: {}\n",
         side.name(),
         state.display(),
         underlay.name(),
@@ -292,12 +295,14 @@ mod tests {
                 keep: false,
                 underlay,
                 ring: underlay == UnderlayKind::AfPacket,
+                transmit_ring: underlay != UnderlayKind::Udp,
                 extra: "log: {level: debug}\n",
             };
             fs::write(&path, configuration(&setup, &[], Attach::Tap)).unwrap();
             let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!((config.node.as_str(), config.underlay.kind), ("node-b", underlay));
             assert_eq!(config.underlay.ring, underlay == UnderlayKind::AfPacket);
+            assert_eq!(config.underlay.transmit_ring, underlay != UnderlayKind::Udp);
         }
     }
 }

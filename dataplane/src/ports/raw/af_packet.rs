@@ -6,7 +6,8 @@
 //! ```
 //! The outer UDP checksum is left to the kernel, which leaves it to the interface where that computes it; on a veth nobody
 //! does. Frames of one flow and one length that follow one another leave as one (`VIRTIO_NET_HDR_GSO_UDP_L4`, Linux 6.2),
-//! up to 64 at a time; a train that is refused is sent again frame by frame.
+//! up to 64 at a time; a train that is refused is sent again frame by frame. Either way may be a ring instead of system
+//! calls for each batch of messages (`super::departure`, `crate::sys::packet_ring`).
 //!
 //! With several queues the sockets form a group (`PACKET_FANOUT_HASH`), as those of `ports::af_packet` do; there
 //! is more on vnet headers, tags and losses. The interface is the node's own: nothing on it is dropped, and it is not made
@@ -17,26 +18,24 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use super::trains::{Cars, TrainHeaders, outer_headers};
-use super::{Joining, RawConfig, Unpacking};
-use crate::buffer::{Batch, Frame, Pool};
+use vxlan::wire::ethernet;
+
+use super::departure::Departure;
+use super::{RawConfig, Unpacking};
+use crate::buffer::{Batch, Pool};
 use crate::ports::af_packet::{begin, describe, explain, restore};
-use crate::ports::datagrams::{Losses, Receiver, Refusal};
+use crate::ports::datagrams::{Losses, Receiver};
 use crate::ports::{Capabilities, Gone, Peers, Port, PortInfo, Received, Sent};
-use crate::sys::mmsg::{Gather, Gathered, Prefix};
-use crate::sys::packet_ring::{self, ReceiveRing};
-use crate::sys::packet_socket::{self, Arrival, PacketSocket};
-use crate::sys::{tunnel_filter, vnet};
+use crate::sys::packet_ring::{self, ReceiveRing, TransmitRing};
+use crate::sys::packet_socket::{Arrival, PacketSocket};
+use crate::sys::tunnel_filter;
 
 /// One queue of the underlay.
 pub struct AfPacketUnderlay {
     socket: PacketSocket,
     way_in: WayIn,
     unpacking: Unpacking,
-    joining: Joining,
-    gather: Gather,
-    /// Whether trains are offered to the kernel.
-    trains_run: bool,
+    departure: Departure,
     info: PortInfo,
     /// The interface was set down; it may have been deleted.
     down: bool,
@@ -99,22 +98,11 @@ impl AfPacketUnderlay {
                 (true, Some(ring)) => WayIn::Ring(ring),
                 (true, None) => WayIn::Messages { receiver: Receiver::new(), losses: Losses::default() },
             };
-            queues.push(Self::with(socket, info, way_in));
+            let ring = config.transmit_ring.then(|| transmit_ring(name, link.index, link.mtu)).flatten();
+            let (unpacking, departure) = (Unpacking::default(), Departure::new(ring));
+            queues.push(Self { socket, way_in, unpacking, departure, info, down: false });
         }
         Ok(queues)
-    }
-
-    fn with(socket: PacketSocket, info: PortInfo, way_in: WayIn) -> Self {
-        Self {
-            socket,
-            way_in,
-            unpacking: Unpacking::default(),
-            joining: Joining::default(),
-            gather: Gather::new(),
-            trains_run: packet_socket::takes_udp_super_packets(),
-            info,
-            down: false,
-        }
     }
 
     /// The interface.
@@ -169,7 +157,7 @@ impl Port for AfPacketUnderlay {
     }
 
     fn send(&mut self, pool: &mut Pool, batch: &mut Batch) -> Result<Sent, Gone> {
-        let (sent, gone) = self.send_all(batch);
+        let (sent, gone) = self.departure.send(self.socket.as_fd(), batch);
         pool.give_all(batch.drain(..));
         gone.map_or(Ok(sent), |error| Err(Gone { sent, error }))
     }
@@ -198,6 +186,16 @@ impl Port for AfPacketUnderlay {
             WayIn::Messages { .. } | WayIn::Ring(_) => vec![self.socket.as_fd().as_raw_fd()],
         }
     }
+}
+
+/// A ring to send by, or none where none is to be had: messages do the same, a little slower.
+fn transmit_ring(interface: &str, index: u32, mtu: u32) -> Option<TransmitRing> {
+    let longest = (mtu as usize).saturating_add(ethernet::HEADER_BYTES);
+    TransmitRing::open(index, longest)
+        .inspect_err(
+            |error| tracing::warn!(interface, %error, "no ring to send by: frames go one message each"),
+        )
+        .ok()
 }
 
 /// Copies frames out of the ring. An error, as from a system call, waits on the socket.
@@ -234,80 +232,4 @@ fn from_ring(
 
 fn lost(socket: &PacketSocket, losing: bool) -> u64 {
     if losing { packet_ring::losses(socket) } else { 0 }
-}
-
-impl AfPacketUnderlay {
-    fn send_all(&mut self, batch: &Batch) -> (Sent, Option<io::Error>) {
-        let Self { socket, joining, gather, trains_run, .. } = self;
-        let mut sent = Sent::default();
-        let mut left: &[Cars] = if *trains_run { joining.couple(batch) } else { joining.apart(batch.len()) };
-        while let Some((&first, rest)) = left.split_first() {
-            let frames = |cars: &Cars| batch.get(cars.first..cars.first + cars.count).unwrap_or_default();
-            match gather.send(socket.as_fd(), left.iter().map(|cars| gathered(frames(cars)))) {
-                // The kernel never takes nothing without a reason. Were it to, the loop has to end.
-                Ok(0) => {
-                    sent.fail(frames(&first));
-                    left = rest;
-                }
-                Ok(taken) => {
-                    let (gone, waiting) = left.split_at_checked(taken).unwrap_or((left, &[]));
-                    sent.frames += gone.iter().map(|cars| cars.count).sum::<usize>();
-                    left = waiting;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => match Refusal::of(&error) {
-                    Refusal::QueueFull => {
-                        sent.congest(left.iter().flat_map(frames));
-                        break;
-                    }
-                    Refusal::Gone => {
-                        sent.fail(left.iter().flat_map(frames));
-                        return (sent, Some(error));
-                    }
-                    Refusal::Failed if first.count > 1 => {
-                        // Perhaps it is the train that is not wanted: the frames by themselves, and none hereafter.
-                        *trains_run &= error.raw_os_error() != Some(libc::EINVAL);
-                        for frame in frames(&first) {
-                            let alone = gathered(std::slice::from_ref(frame));
-                            match gather.send(socket.as_fd(), std::iter::once(alone)) {
-                                Ok(1) => sent.frames += 1,
-                                Ok(_) | Err(_) => sent.fail([frame]),
-                            }
-                        }
-                        left = rest;
-                    }
-                    Refusal::Congested => {
-                        sent.congest(frames(&first));
-                        left = rest;
-                    }
-                    Refusal::Failed => {
-                        sent.fail(frames(&first));
-                        left = rest;
-                    }
-                },
-            }
-        }
-        (sent, None)
-    }
-}
-
-/// A frame as it is, or several as the train they make.
-fn gathered(frames: &[Frame]) -> Gathered<impl Iterator<Item = &[u8]>> {
-    let headers = match frames {
-        [] | [_] => None,
-        [first, ..] => outer_headers(first).and_then(|headers| {
-            let payload = frames.iter().map(|frame| frame.len().saturating_sub(headers)).sum();
-            TrainHeaders::new(first, payload)
-        }),
-    };
-    let (prefix, skip) = match (&headers, frames) {
-        (Some(headers), _) => {
-            let vnet = vnet::encode_train(headers.segment, headers.udp);
-            (Prefix::new(&[&vnet, headers.bytes()]), headers.bytes().len())
-        }
-        (None, [frame]) => (Prefix::new(&[&vnet::encode(frame)]), 0),
-        // No train after all. The kernel refuses an empty message, and the frames go one by one.
-        (None, _) => (Prefix::new(&[]), usize::MAX),
-    };
-    Gathered { prefix, pieces: frames.iter().map(move |frame| frame.bytes().get(skip..).unwrap_or_default()) }
 }

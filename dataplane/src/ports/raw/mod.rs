@@ -13,6 +13,7 @@
 //! [`AfPacketUnderlay`] does it through packet sockets.
 
 mod af_packet;
+mod departure;
 mod hold;
 mod trains;
 
@@ -36,6 +37,8 @@ pub struct RawConfig {
     pub port: u16,
     /// Whether to receive by a ring.
     pub ring: bool,
+    /// Whether to send by one, where the kernel has such rings.
+    pub transmit_ring: bool,
 }
 
 /// The interface that has all of `locals`, or the `named` one.

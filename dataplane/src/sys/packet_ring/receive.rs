@@ -1,5 +1,4 @@
-//! A receive ring of a packet socket: blocks of memory that the kernel fills with frames and hands over whole
-//! (`TPACKET_V3`, packet(7), `Documentation/networking/packet_mmap.rst`).
+//! A receive ring: blocks of memory that the kernel fills with frames and hands over whole (`TPACKET_V3`).
 //!
 //! ```text
 //!  block 0 … block 63, 128 KiB each
@@ -14,7 +13,7 @@
 //! allow.
 //!
 //! # Invariants
-//! 1. `memory` is a mapping of `BLOCKS * BLOCK_BYTES` bytes, readable and writable, from [`ReceiveRing::new`] to the drop.
+//! 1. `memory` has `BLOCKS * BLOCK_BYTES` bytes.
 //! 2. The kernel writes to a block, its status word apart, only while that word says it is the kernel's. It hands a block
 //!    over by a store that is released to us; we hand it back by the store in `ReceiveRing::give_back`, which borrows the
 //!    ring mutably, so that no slice of the block is left.
@@ -22,13 +21,13 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::ptr::NonNull;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::packet_socket::{PacketSocket, VlanTag, vlan_tag};
-use super::socket;
-use super::vnet::{VNET_LEN, VnetHeader};
+use super::memory::Memory;
+use crate::sys::packet_socket::{PacketSocket, RingVersion, VlanTag, vlan_tag};
+use crate::sys::socket;
+use crate::sys::vnet::{VNET_LEN, VnetHeader};
 
 /// Bytes of a block: a super-packet of the longest, or two of those that weir has pods make.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -48,7 +47,7 @@ const HEADER_BYTES: usize = 48;
 /// The ring.
 #[derive(Debug)]
 pub struct ReceiveRing {
-    memory: NonNull<u8>,
+    memory: Memory,
     block: usize,
     /// Frames left in the block, and where the next one begins; none while the block is the kernel's.
     current: Option<Place>,
@@ -61,9 +60,6 @@ struct Place {
     /// The kernel says of the block that it has dropped frames.
     losing: bool,
 }
-
-// SAFETY: the mapping is this ring's alone, and nothing in it is tied to a thread.
-unsafe impl Send for ReceiveRing {}
 
 /// A frame in the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +82,7 @@ impl ReceiveRing {
     /// # Errors
     /// The kernel has no rings of this version, or no memory.
     pub fn new(of: &PacketSocket) -> io::Result<Self> {
-        of.set_ring_version()?;
+        of.set_ring_version(RingVersion::V3)?;
         // struct tpacket_req3: size and number of blocks, size and number of frames (here without meaning, but they have
         // to agree), retirement, private bytes, features.
         let wanted =
@@ -96,14 +92,7 @@ impl ReceiveRing {
             to.copy_from_slice(&from.to_ne_bytes());
         }
         socket::set_bytes(of.as_fd(), libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let fd = of.as_fd().as_raw_fd();
-        // SAFETY: a new mapping of the ring, wherever the kernel likes; nothing that exists is touched.
-        let memory = unsafe { libc::mmap(std::ptr::null_mut(), RING_BYTES, access, libc::MAP_SHARED, fd, 0) };
-        if memory == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let memory = Memory::map(of, RING_BYTES)?;
         Ok(Self { memory, block: 0, current: None })
     }
 
@@ -117,7 +106,7 @@ impl ReceiveRing {
                 place
             } else {
                 // Acquire: pairs with the kernel's write barrier before it hands the block over.
-                let status = self.status().load(Ordering::Acquire);
+                let status = self.status()?.load(Ordering::Acquire);
                 if status & OURS == 0 {
                     return None;
                 }
@@ -135,33 +124,28 @@ impl ReceiveRing {
     }
 
     #[allow(clippy::cast_ptr_alignment, reason = "the SAFETY argument says why it is aligned")]
-    fn status(&self) -> &AtomicU32 {
-        let word = self.memory.as_ptr().wrapping_add(self.block * BLOCK_BYTES + STATUS_AT);
-        // SAFETY: by invariants 1 and 3 this lies in the mapping; blocks are page-aligned, so the word is aligned. Kernel
-        // and ring use it as an atomic word alone.
-        unsafe { AtomicU32::from_ptr(word.cast()) }
+    fn status(&self) -> Option<&AtomicU32> {
+        let word = self.memory.at(self.block * BLOCK_BYTES + STATUS_AT, 4)?;
+        // SAFETY: the four bytes lie in the mapping, which lives as long as `self`; blocks are page-aligned, so the word is
+        // aligned. Kernel and ring use it as an atomic word alone.
+        Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
     /// The current block behind its status word, which has to be ours.
     fn bytes(&self) -> &[u8] {
-        let begin = self.memory.as_ptr().wrapping_add(self.block * BLOCK_BYTES + STATUS_AT + 4);
-        // SAFETY: by invariants 1 and 3 these bytes lie in the mapping; by invariant 2 nobody writes to them as long as
-        // `self` is borrowed.
-        unsafe { std::slice::from_raw_parts(begin, BLOCK_BYTES - STATUS_AT - 4) }
+        const LEN: usize = BLOCK_BYTES - STATUS_AT - 4;
+        let Some(begin) = self.memory.at(self.block * BLOCK_BYTES + STATUS_AT + 4, LEN) else { return &[] };
+        // SAFETY: these bytes lie in the mapping; by invariant 2 nobody writes to them as long as `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(begin, LEN) }
     }
 
     fn give_back(&mut self) {
         // Release: what was read of the block was read before.
-        self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
+        if let Some(status) = self.status() {
+            status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
+        }
         self.block = (self.block + 1) % BLOCKS;
         self.current = None;
-    }
-}
-
-impl Drop for ReceiveRing {
-    fn drop(&mut self) {
-        // SAFETY: by invariant 1 the mapping is there, and with the ring its last user is gone.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), RING_BYTES) };
     }
 }
 
