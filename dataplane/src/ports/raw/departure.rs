@@ -39,20 +39,18 @@ impl Departure {
     /// Sends the frames of a batch, in order. An error means that the socket is dead; what was not sent has then failed.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>, batch: &Batch) -> (Sent, Option<io::Error>) {
         let Self { joining, gather, ring, trains_run } = self;
+        let longest = ring.as_ref().map(TransmitRing::frame_bytes);
         let mut sent = Sent::default();
         let mut left: &[Cars] = if *trains_run { joining.couple(batch) } else { joining.apart(batch.len()) };
         while let Some((&first, rest)) = left.split_first() {
             let frames = |cars: &Cars| batch.get(cars.first..cars.first + cars.count).unwrap_or_default();
-            let run = left.iter().take_while(|cars| goes_by(ring.as_ref(), frames(cars))).count();
+            let by_ring = goes_by_ring(longest, frames(&first));
+            let alike = left.iter().map(frames).take_while(|frames| goes_by_ring(longest, frames) == by_ring);
             let attempt = match ring {
-                Some(ring) if run > 0 => {
-                    let alone = left.iter().take(run).filter_map(|cars| frames(cars).first());
-                    ring.send(alone.map(|frame| (vnet::encode(frame), frame.bytes())))
+                Some(ring) if by_ring => {
+                    ring.send(alike.flatten().map(|frame| (vnet::encode(frame), frame.bytes())))
                 }
-                _ => {
-                    let together = left.iter().take_while(|cars| !goes_by(ring.as_ref(), frames(cars)));
-                    gather.send(socket, together.map(|cars| gathered(frames(cars))))
-                }
+                _ => gather.send(socket, alike.map(gathered)),
             };
             match attempt {
                 // The kernel never takes nothing without a reason. Were it to, the loop has to end.
@@ -123,8 +121,8 @@ fn gathered(frames: &[Frame]) -> Gathered<impl Iterator<Item = &[u8]>> {
     Gathered { prefix, pieces: frames.iter().map(move |frame| frame.bytes().get(skip..).unwrap_or_default()) }
 }
 
-/// Whether these frames are one that the ring takes.
-fn goes_by(ring: Option<&TransmitRing>, frames: &[Frame]) -> bool {
-    let alone = |frame: &Frame| frame.gso.is_none() && ring.is_some_and(|ring| ring.fits(frame.len()));
-    matches!(frames, [frame] if alone(frame))
+/// Whether these frames are one that a ring takes, whose longest frames have so many bytes.
+fn goes_by_ring(longest: Option<usize>, frames: &[Frame]) -> bool {
+    let fits = |frame: &Frame| frame.gso.is_none() && longest.is_some_and(|longest| frame.len() <= longest);
+    matches!(frames, [frame] if fits(frame))
 }

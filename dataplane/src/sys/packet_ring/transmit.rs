@@ -82,9 +82,9 @@ impl TransmitRing {
         Ok(Self { socket, memory, slot_bytes, frame_bytes, head: 0 })
     }
 
-    /// Whether a frame of so many bytes may be sent.
-    pub fn fits(&self, bytes: usize) -> bool {
-        bytes <= self.frame_bytes
+    /// Bytes of the longest frame that may be sent.
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes
     }
 
     /// Sends the first of `frames`, as many as there is room for; never blocks. How many the kernel took, in order: fewer
@@ -134,7 +134,7 @@ impl TransmitRing {
     fn fill(&mut self, ahead: usize, vnet: VnetHeader, bytes: &[u8]) -> bool {
         // Acquire: the kernel is done with what the slot held.
         let is_free = self.status(ahead).is_some_and(|status| status.load(Ordering::Acquire) == AVAILABLE);
-        if !is_free || !self.fits(bytes.len()) {
+        if !is_free || bytes.len() > self.frame_bytes {
             return false;
         }
         let Some(at) = self.memory.at(self.offset(ahead), self.slot_bytes) else { return false };
@@ -234,6 +234,6 @@ mod tests {
             assert_eq!(ring.send(frames(100)).unwrap(), 100);
         }
         assert_eq!(ring.send(frames(0)).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
-        assert!(ring.fits(1514) && !ring.fits(1515));
+        assert_eq!(ring.frame_bytes(), 1514);
     }
 }
