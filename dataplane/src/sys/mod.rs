@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod huge;
 pub mod lease;
+mod mapping;
 pub mod mmsg;
 pub mod name_lock;
 pub mod netlink;

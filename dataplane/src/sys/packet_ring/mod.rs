@@ -9,10 +9,9 @@
 //! cost.
 //!
 //! # Unsafe code
-//! The mapping has its invariant in `memory`, each ring those of its own. `cargo bench -p dataplane --bench underlay`
+//! `sys::mapping` has the invariants of the memory, each ring those of its own. `cargo bench -p dataplane --bench underlay`
 //! measures both rings beside system calls.
 
-mod memory;
 mod receive;
 mod transmit;
 

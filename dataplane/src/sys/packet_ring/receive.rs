@@ -24,7 +24,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::memory::Memory;
+use crate::sys::mapping::Mapping;
 use crate::sys::packet_socket::{PacketSocket, RingVersion, VlanTag, vlan_tag};
 use crate::sys::socket;
 use crate::sys::vnet::{VNET_LEN, VnetHeader};
@@ -47,7 +47,7 @@ const HEADER_BYTES: usize = 48;
 /// The ring.
 #[derive(Debug)]
 pub struct ReceiveRing {
-    memory: Memory,
+    memory: Mapping,
     block: usize,
     /// Frames left in the block, and where the next one begins; none while the block is the kernel's.
     current: Option<Place>,
@@ -92,7 +92,7 @@ impl ReceiveRing {
             to.copy_from_slice(&from.to_ne_bytes());
         }
         socket::set_bytes(of.as_fd(), libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
-        let memory = Memory::map(of, RING_BYTES)?;
+        let memory = Mapping::of(of.as_fd(), 0, RING_BYTES)?;
         Ok(Self { memory, block: 0, current: None })
     }
 
@@ -123,12 +123,8 @@ impl ReceiveRing {
         }
     }
 
-    #[allow(clippy::cast_ptr_alignment, reason = "the SAFETY argument says why it is aligned")]
     fn status(&self) -> Option<&AtomicU32> {
-        let word = self.memory.at(self.block * BLOCK_BYTES + STATUS_AT, 4)?;
-        // SAFETY: the four bytes lie in the mapping, which lives as long as `self`; blocks are page-aligned, so the word is
-        // aligned. Kernel and ring use it as an atomic word alone.
-        Some(unsafe { AtomicU32::from_ptr(word.cast()) })
+        self.memory.number(self.block * BLOCK_BYTES + STATUS_AT)
     }
 
     /// The current block behind its status word, which has to be ours.
@@ -136,7 +132,7 @@ impl ReceiveRing {
         const LEN: usize = BLOCK_BYTES - STATUS_AT - 4;
         let Some(begin) = self.memory.at(self.block * BLOCK_BYTES + STATUS_AT + 4, LEN) else { return &[] };
         // SAFETY: these bytes lie in the mapping; by invariant 2 nobody writes to them as long as `self` is borrowed.
-        unsafe { std::slice::from_raw_parts(begin, LEN) }
+        unsafe { std::slice::from_raw_parts(begin.as_ptr(), LEN) }
     }
 
     fn give_back(&mut self) {

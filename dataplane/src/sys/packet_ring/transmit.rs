@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::memory::Memory;
+use crate::sys::mapping::Mapping;
 use crate::sys::packet_socket::{PacketSocket, RingVersion};
 use crate::sys::socket;
 use crate::sys::vnet::{VNET_LEN, VnetHeader};
@@ -51,7 +51,7 @@ const REFUSED: u32 = libc::TP_STATUS_WRONG_FORMAT;
 #[derive(Debug)]
 pub struct TransmitRing {
     socket: PacketSocket,
-    memory: Memory,
+    memory: Mapping,
     slot_bytes: usize,
     /// The longest frame: unlike a message, the kernel sends one that is longer than the interface takes, and it is lost.
     frame_bytes: usize,
@@ -77,7 +77,7 @@ impl TransmitRing {
             to.copy_from_slice(&(from as u32).to_ne_bytes());
         }
         socket::set_bytes(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_TX_RING, &request)?;
-        let memory = Memory::map(&socket, len)?;
+        let memory = Mapping::of(socket.as_fd(), 0, len)?;
         socket.bind_to_send(index)?;
         Ok(Self { socket, memory, slot_bytes, frame_bytes, head: 0 })
     }
@@ -118,12 +118,8 @@ impl TransmitRing {
     }
 
     /// The status word of the slot `ahead` of the head.
-    #[allow(clippy::cast_ptr_alignment, reason = "the SAFETY argument says why it is aligned")]
     fn status(&self, ahead: usize) -> Option<&AtomicU32> {
-        let at = self.memory.at(self.offset(ahead) + STATUS_AT, 4)?;
-        // SAFETY: the four bytes lie in the mapping, which lives as long as `self`; slots are aligned to their size, so the
-        // word is aligned. Kernel and ring use it as an atomic word alone.
-        Some(unsafe { AtomicU32::from_ptr(at.cast()) })
+        self.memory.number(self.offset(ahead) + STATUS_AT)
     }
 
     fn offset(&self, ahead: usize) -> usize {
@@ -137,24 +133,13 @@ impl TransmitRing {
         if !is_free || bytes.len() > self.frame_bytes {
             return false;
         }
-        let Some(at) = self.memory.at(self.offset(ahead), self.slot_bytes) else { return false };
-        // SAFETY: the slot lies in the mapping. By invariant 2 the kernel does not touch these bytes, and the status word,
-        // which others look at, is not among them; `self` is borrowed mutably, so no other reference is left.
-        let slot = unsafe {
-            std::slice::from_raw_parts_mut(at.wrapping_add(LENGTH_AT), self.slot_bytes - LENGTH_AT)
-        };
-        let put = |slot: &mut [u8], at: usize, from: &[u8]| {
-            let to = slot.get_mut(at - LENGTH_AT..).and_then(|slot| slot.get_mut(..from.len()));
-            to.is_some_and(|to| {
-                to.copy_from_slice(from);
-                true
-            })
-        };
         let [flags, kind, _, _, s0, s1, c0, c1, o0, o1] = vnet;
         let [h0, h1] = (bytes.len().min(COPIED_BYTES) as u16).to_ne_bytes();
         let vnet = [flags, kind, h0, h1, s0, s1, c0, c1, o0, o1];
         let length = ((VNET_LEN + bytes.len()) as u32).to_ne_bytes();
-        let whole = put(slot, LENGTH_AT, &length) && put(slot, VNET_AT, &vnet) && put(slot, FRAME_AT, bytes);
+        let parts: [(usize, &[u8]); 3] = [(LENGTH_AT, &length), (VNET_AT, &vnet), (FRAME_AT, bytes)];
+        let slot = self.offset(ahead);
+        let whole = parts.iter().all(|(at, part)| self.memory.copy_in(slot + at, part));
         if whole && let Some(status) = self.status(ahead) {
             // Release: what was filled in is there for whoever sees the word.
             status.store(SEND, Ordering::Release);

@@ -1,100 +1,9 @@
-//! Memory shared with the kernel: mappings, and the chunks that frames lie in.
-//!
-//! # Invariants
-//! 1. `base` is the start of a mapping of `len` bytes, readable and writable, that is this value's alone and lives as long
-//!    as it.
-//! 2. No reference to the bytes of a mapping that the kernel writes into is ever made: they are copied through pointers,
-//!    or are atomics.
-#![allow(unsafe_code)]
+//! The chunks that frames lie in, in memory shared with the kernel.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
 
-/// A mapping.
-#[derive(Debug)]
-pub(super) struct Mapping {
-    base: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: the mapping belongs to the process, not to a thread, and to this value alone (1).
-unsafe impl Send for Mapping {}
-
-impl Mapping {
-    /// Maps `len` bytes of a descriptor.
-    pub(super) fn of(fd: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Self> {
-        let offset = libc::off_t::try_from(offset).map_err(|_| invalid())?;
-        Self::map(len, libc::MAP_SHARED | libc::MAP_POPULATE, fd.as_raw_fd(), offset)
-    }
-
-    /// `len` bytes of fresh memory, zero.
-    pub(super) fn fresh(len: usize, flags: libc::c_int) -> io::Result<Self> {
-        Self::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags, -1, 0)
-    }
-
-    fn map(len: usize, flags: libc::c_int, fd: libc::c_int, offset: libc::off_t) -> io::Result<Self> {
-        let rights = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: at an address of the kernel's choice, so that nothing that exists is mapped over.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, rights, flags, fd, offset) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(invalid)?;
-        Ok(Self { base, len })
-    }
-
-    /// The address of `len` bytes from `offset`, where the mapping has them.
-    fn at(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
-        if offset.checked_add(len)? > self.len {
-            return None;
-        }
-        // SAFETY: `offset` is within the mapping, or right behind it.
-        Some(unsafe { self.base.add(offset) })
-    }
-
-    /// The number at `offset`, which both sides may read and write.
-    pub(super) fn number(&self, offset: usize) -> Option<&AtomicU32> {
-        let at = self.at(offset, size_of::<AtomicU32>())?.cast::<u32>();
-        if !at.is_aligned() {
-            return None;
-        }
-        // SAFETY: aligned, inside a mapping that outlives the reference (1), and only ever used as an atomic (2).
-        Some(unsafe { AtomicU32::from_ptr(at.as_ptr()) })
-    }
-
-    /// Reads an entry.
-    pub(super) fn read<T: Plain>(&self, offset: usize) -> Option<T> {
-        let at = self.at(offset, size_of::<T>())?.cast::<T>();
-        // SAFETY: inside the mapping (1); any bytes are a `T`, and it need not be aligned.
-        Some(unsafe { at.read_unaligned() })
-    }
-
-    /// Writes an entry; false where it would be outside.
-    pub(super) fn write<T: Plain>(&self, offset: usize, value: T) -> bool {
-        let Some(at) = self.at(offset, size_of::<T>()) else { return false };
-        // SAFETY: inside the mapping (1), of which no reference to plain bytes exists (2); it need not be aligned.
-        unsafe { at.cast::<T>().write_unaligned(value) };
-        true
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: this mapping is ours alone (1), and nobody can use it after its owner.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
-    }
-}
-
-/// Numbers and structures of them without padding: any bytes are one.
-///
-/// # Safety
-/// That is so.
-pub(super) unsafe trait Plain: Copy {}
-
-// SAFETY: a number.
-unsafe impl Plain for u64 {}
+use crate::sys::mapping::Mapping;
 
 /// The chunks of one socket, `count` of them with `chunk` bytes each.
 #[derive(Debug)]
@@ -122,9 +31,7 @@ impl Memory {
             return Ok(Self { mapping, chunk, count, huge: true });
         }
         let mapping = Mapping::fresh(len, 0)?;
-        // A kernel without them goes on with small pages.
-        // SAFETY: advice about a mapping that is ours; it changes nothing of its contents.
-        unsafe { libc::madvise(mapping.base.as_ptr().cast(), mapping.len, libc::MADV_HUGEPAGE) };
+        mapping.wish_for_huge_pages();
         Ok(Self { mapping, chunk, count, huge: false })
     }
 
@@ -145,34 +52,28 @@ impl Memory {
 
     /// The start of the memory, and its length as far as it is chunks.
     pub(super) fn range(&self) -> (NonNull<u8>, u64) {
-        (self.mapping.base, u64::from(self.chunk) * u64::from(self.count))
+        (self.mapping.base(), u64::from(self.chunk) * u64::from(self.count))
     }
 
     /// Copies what lies at `from` to the front of `to`; false where that is not within one chunk, or `to` has no room.
     pub fn copy_out(&self, from: u64, len: u32, to: &mut [u8]) -> bool {
         let Some(to) = to.get_mut(..len as usize) else { return false };
-        let Some(at) = self.place(from, to.len()) else { return false };
-        // SAFETY: `to.len()` bytes at `at` are inside the mapping, and `to`, which is a reference, is not of it (2). A
-        // kernel that still wrote there could at worst change what the bytes are, and any bytes are some.
-        unsafe { std::ptr::copy_nonoverlapping(at.as_ptr(), to.as_mut_ptr(), to.len()) };
-        true
+        self.place(from, to.len()).is_some_and(|at| self.mapping.copy_out(at, to))
     }
 
     /// Copies `from` to `to`; false where that is not within one chunk.
     pub fn copy_in(&self, from: &[u8], to: u64) -> bool {
-        let Some(at) = self.place(to, from.len()) else { return false };
-        // SAFETY: as above, the other way round.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), at.as_ptr(), from.len()) };
-        true
+        self.place(to, from.len()).is_some_and(|at| self.mapping.copy_in(at, from))
     }
 
-    fn place(&self, at: u64, len: usize) -> Option<NonNull<u8>> {
+    /// Where that is in the mapping, if it is within one chunk.
+    fn place(&self, at: u64, len: usize) -> Option<usize> {
         let at = usize::try_from(at).ok()?;
         let chunk = self.chunk as usize;
         if (at & (chunk - 1)).checked_add(len)? > chunk || at / chunk >= self.count as usize {
             return None;
         }
-        self.mapping.at(at, len)
+        Some(at)
     }
 }
 

@@ -11,7 +11,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
-use super::memory::{Mapping, Plain};
+use crate::sys::mapping::{Mapping, Plain};
 
 /// Where the parts of a ring lie in its mapping: `struct xdp_ring_offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,9 +4,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::memory::{Mapping, Memory};
+use super::memory::Memory;
 use super::ring::{Consumer, Descriptor, Layout, Producer};
 use crate::sys::bpf::XdpMode;
+use crate::sys::mapping::Mapping;
 use crate::sys::socket;
 
 const SEND_BUFFER: i32 = 8 << 20;
