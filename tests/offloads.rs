@@ -177,6 +177,7 @@ fn everything_arrives_however_the_underlay_is_configured(peer: NodeKind, attach:
     let config = lab.weir(Side::A).map(harness::lab::node_weir::NodeWeir::config).unwrap();
     let text = std::fs::read_to_string(&config).unwrap();
     for (turn, keys) in UNDERLAYS.iter().enumerate() {
+        support::wait_until_closed(&[must(lab.pod("shop/near")), must(lab.pod("shop/far"))]);
         must(lab.end_weir(Side::A, Signal::Terminate));
         let changed = text.replace("underlay:\n", &format!("underlay:\n{keys}"));
         assert_ne!(changed, text);

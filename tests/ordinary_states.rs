@@ -3,21 +3,26 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dataplane::config::{Attachment, AttachmentKind, AttachmentRequest};
 use dataplane::control::{AttachmentState, PodStatus, Request, StateStatus, Status};
 use dataplane::sys::netns::Netns;
+use dataplane::sys::process::Signal;
 use harness::lab::cluster_state::pod;
 use harness::lab::plan::{Family, PodPlan, Side};
 use harness::lab::topology::{find, within};
 use harness::lab::{Attach, Lab, NodeKind};
 use harness::manifest::Node;
-use harness::traffic::{Reach, ping};
+use harness::traffic::{Reach, ping, tcp};
 use support::capture::Injector;
 use support::wire::{UDP, ethernet, ip, udp};
-use support::{build, drops, lab, must, turn, wait_until};
+use support::{build, drops, lab, must, sockets, turn, wait_until};
 use vxlan::Mac;
+
+/// How long what is sure to come may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn small_lab(attach: Attach) -> Lab {
     let pods = vec![
@@ -57,6 +62,27 @@ fn a_pod_without_an_address_waits() {
     assert!(status.pods.iter().any(|pod| pod.name == "shop/pending"), "{:?}", status.pods);
     assert!(status.waiting.iter().all(|line| !line.contains("shop/pending")), "{:?}", status.waiting);
     traffic_goes_on(&lab);
+}
+
+/// Decision 0011. The kernel repeats the FIN of a connection that was open when weir ended; the next weir does not know
+/// it and says so, and what is opened anew works.
+#[test]
+fn what_was_open_before_a_restart_fits_no_connection_after_it() {
+    let Some(_turn) = turn() else { return };
+    let mut lab = small_lab(Attach::Veth);
+    let (near, far) = (must(lab.pod("shop/near")), must(lab.pod("shop/far")));
+    let to = SocketAddr::new(far.address(Family::V4), 8080);
+    assert_eq!(tcp::probe(&near.netns, to, PATIENCE).unwrap(), Reach::Open);
+    support::wait_until_closed(&[near, far]);
+    let open = tcp::connect(&near.netns, to, PATIENCE).unwrap();
+    must(lab.end_weir(Side::A, Signal::Terminate));
+    drop(open);
+    must(lab.start_weir(Side::A));
+    wait_until("a FIN to be repeated", PATIENCE, || drops(&lab, Side::A, "ct_invalid") > 0);
+    let near = must(lab.pod("shop/near"));
+    assert!(!sockets::unfinished(&near.netns).unwrap().is_empty(), "its FIN reached the other end");
+    traffic_goes_on(&lab);
+    assert_eq!(tcp::probe(&near.netns, to, PATIENCE).unwrap(), Reach::Open, "opened anew");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod features;
+pub(crate) mod sockets;
 pub(crate) mod wire;
 
 use std::fs::File;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use dataplane::control::{StateStatus, Status};
 use dataplane::sys::{netns::Netns, process};
 use harness::lab::plan::Side;
-use harness::lab::{Lab, LabBuilder, LabError, userns};
+use harness::lab::{End, Lab, LabBuilder, LabError, userns};
 
 /// The program under test.
 pub(crate) const WEIR: &str = env!("CARGO_BIN_EXE_weir");
@@ -137,6 +138,15 @@ pub(crate) fn wait_for_next_hops(lab: &Lab) {
     for side in Side::ALL.into_iter().filter(|side| lab.weir(*side).is_some()) {
         let known = |status: &Status| !status.peers.iter().any(|peer| peer.state.starts_with("unresolved"));
         must(lab.wait_for(side, Duration::from_secs(5), "next hops", known));
+    }
+}
+
+/// Waits until no TCP connection of these pods has anything to say any more. What is left of one when weir ends, a FIN
+/// to be repeated, fits no connection of the next weir (decision 0011) and would stand among its drops.
+pub(crate) fn wait_until_closed(pods: &[&End]) {
+    for pod in pods {
+        let closed = || sockets::unfinished(&pod.netns).unwrap().is_empty();
+        wait_until(&format!("the connections of {} to be over", pod.name), Duration::from_secs(10), closed);
     }
 }
 
