@@ -15,7 +15,9 @@ use super::checked::{
 };
 use super::error::{ConfigError, Problem};
 use super::located::{Located, Place};
-use super::raw::{RawAttachment, RawConfig, RawConntrack, RawGateway, RawPolicy, RawScheduling, RawUnderlay};
+use super::raw::{
+    RawAttachment, RawConfig, RawConntrack, RawGateway, RawLatencyQos, RawPolicy, RawScheduling, RawUnderlay,
+};
 use super::{defaults, names};
 use crate::sys::scheduling::Policy;
 
@@ -219,7 +221,13 @@ impl Check<'_> {
             RawPolicy::Other => Policy::Other,
             RawPolicy::Batch => Policy::Batch,
         };
-        Scheduling { pin: raw.pin, policy, niceness: niceness.unwrap_or(0), busy_poll: raw.busy_poll }
+        Scheduling {
+            pin: raw.pin,
+            policy,
+            niceness: niceness.unwrap_or(0),
+            busy_poll: raw.busy_poll,
+            latency_qos: matches!(raw.cpu_latency_qos, RawLatencyQos::Adaptive),
+        }
     }
 
     fn conntrack(&mut self, raw: &RawConntrack) -> Conntrack {

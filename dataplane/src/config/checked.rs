@@ -182,6 +182,8 @@ pub struct Scheduling {
     pub niceness: i8,
     /// Whether they never sleep.
     pub busy_poll: bool,
+    /// Whether processors are kept from idle states where workers sleep often and shortly.
+    pub latency_qos: bool,
 }
 
 /// The table of connections.

@@ -34,7 +34,7 @@ fn a_node_name_is_enough() {
     assert_eq!(config.workers, WorkerCount::Auto);
     assert_eq!(
         config.scheduling,
-        Scheduling { pin: true, policy: Policy::Other, niceness: 0, busy_poll: false }
+        Scheduling { pin: true, policy: Policy::Other, niceness: 0, busy_poll: false, latency_qos: true }
     );
     assert_eq!(config.limits.compile_memory, 256 << 20);
     assert_eq!(config.log.format, LogFormat::Auto);
@@ -56,7 +56,7 @@ attachments:
   - { pod: shop/backend, kind: af_packet, interface: veth0, mac: "02:00:5e:00:53:04" }
 control: { socket: ./run/weir.sock }
 workers: 2
-scheduling: { pin: false, policy: batch, niceness: 19, busy_poll: true }
+scheduling: { pin: false, policy: batch, niceness: 19, busy_poll: true, cpu_latency_qos: never }
 conntrack: { max_entries: 4096, pod_quota: 100 }
 limits: { compile_memory: 1GiB }
 lock: /run/lock
@@ -75,7 +75,7 @@ log: { level: debug, format: json }
     assert_eq!(config.workers.to_string(), "2");
     assert_eq!(
         config.scheduling,
-        Scheduling { pin: false, policy: Policy::Batch, niceness: 19, busy_poll: true }
+        Scheduling { pin: false, policy: Policy::Batch, niceness: 19, busy_poll: true, latency_qos: false }
     );
 }
 
@@ -210,6 +210,7 @@ fn messages() {
         "node: a\nscheduling: {nice: -1}",
         "node: a\nscheduling: {pin: perhaps}",
         "node: a\nscheduling: {policy: fifo}",
+        "node: a\nscheduling: {cpu_latency_qos: always}",
         "node: a\nconntrack: {max_entries: 10}",
         "node: a\nconntrack: {max_entries: 2048, pod_quota: 4096}",
         "node: a\nlimits: {compile_memory: 256MB}",

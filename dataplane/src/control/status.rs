@@ -195,6 +195,8 @@ pub struct WorkerStatus {
     pub batches: u64,
     /// Times it went to sleep.
     pub sleeps: u64,
+    /// Whether its sleeps are so short and so many that it asks for processors that stay awake.
+    pub restless: bool,
     /// Packets of flows that its flow cache knew.
     pub flow_hits: u64,
     /// Packets that went through all stages.

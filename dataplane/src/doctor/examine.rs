@@ -288,6 +288,13 @@ fn host(facts: &Facts, note: &mut impl FnMut(Finding)) {
         default,
         remedy: None,
     });
+    note(feature(
+        "cpu_latency_qos",
+        &facts.latency_qos,
+        Standing::Missing,
+        "idle processors stay awake while packets follow each other closely; without, each may wait for one to wake",
+        "run weir as root; in a container add `--device /dev/cpu_dma_latency`",
+    ));
     let forwards = facts.ip_forward != Some(false);
     note(Finding {
         check: "ip_forward",
@@ -359,6 +366,7 @@ mod tests {
             rp_filter: Some(2),
             rmem_max: Some(212_992),
             memlock: None,
+            latency_qos: Ok(()),
             huge_pages: Some("madvise".to_owned()),
         }
     }

@@ -58,6 +58,8 @@ pub struct Facts {
     pub udp_gro: Probed,
     /// Nobody holds the VXLAN port.
     pub vxlan_port: Probed,
+    /// Processors can be kept from idle states.
+    pub latency_qos: Probed,
     /// The VXLAN port asked about.
     pub port: u16,
     /// Names of vxlan devices.

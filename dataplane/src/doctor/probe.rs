@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 
 use super::facts::{Facts, Privileges, Probed};
 use crate::ports::af_xdp::{AfXdpConfig, AfXdpPort};
+use crate::sys::latency_qos::LatencyQos;
 use crate::sys::netlink::Netlink;
 use crate::sys::netns::Netns;
 use crate::sys::packet_socket::{PacketSocket, RingVersion};
@@ -42,6 +43,7 @@ pub fn probe(port: u16) -> Facts {
         udp_segment: udp_option(libc::UDP_SEGMENT),
         udp_gro: udp_option(libc::UDP_GRO),
         vxlan_port: probed(udp_socket::is_free(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))),
+        latency_qos: probed(LatencyQos::open().map(drop)),
         port,
         vxlan_devices: vxlan_devices().unwrap_or_default(),
         ip_forward: number("/proc/sys/net/ipv4/ip_forward").map(|value| value != 0),

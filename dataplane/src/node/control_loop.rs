@@ -88,6 +88,7 @@ impl ControlLoop {
                 frames: POOL_FRAMES,
                 placements: placements(&config)?,
                 busy_poll: config.scheduling.busy_poll,
+                latency_qos: config.scheduling.latency_qos,
             },
             &publisher,
             &denials,

@@ -211,6 +211,7 @@ fn worker(index: usize, view: &WorkerView<'_>) -> WorkerStatus {
         dropped: view.counters.dropped_total(),
         batches: view.steps.batches.get(),
         sleeps: view.steps.sleeps.get(),
+        restless: view.steps.restless.get() != 0,
         flow_hits: view.counters.flow_hits.get(),
         flow_misses: view.counters.flow_misses.get(),
     }

@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod huge;
+pub mod latency_qos;
 pub mod lease;
 mod mapping;
 pub mod mmsg;

@@ -148,6 +148,8 @@ pub struct LoopCounters {
     pub batches: Counter,
     /// Times it went to sleep.
     pub sleeps: Counter,
+    /// 1 while its sleeps are so short and so many that it asks for processors that stay awake, else 0.
+    pub restless: Counter,
 }
 
 /// Counters of one port, or of one worker's queue of it.

@@ -13,11 +13,13 @@ use mio::{Poll, Token, Waker};
 use vxlan::mac::Mac;
 
 use super::placement::Placement;
+use super::wakefulness::{Sleeps, Wakefulness};
 use super::watch::{Lease, Watch};
 use super::worker::{Command, Report, Worker, WorkerConfig};
 use crate::buffer::Pool;
 use crate::pipeline::{Binding, Pipeline, PortId, Settings};
 use crate::ports::Port;
+use crate::sys::latency_qos::LatencyQos;
 use crate::tables::Publisher;
 use crate::telemetry::{DenialLog, LoopCounters, PacketCounters, PortCounters, StageCounters};
 
@@ -34,6 +36,8 @@ pub struct WorkersConfig {
     pub placements: Vec<Placement>,
     /// Never sleep.
     pub busy_poll: bool,
+    /// Where they sleep often and shortly, keep processors from idle states.
+    pub latency_qos: bool,
 }
 
 /// A port in the workers' hands.
@@ -155,6 +159,7 @@ impl Workers {
         let alone = [Placement::default()];
         let placements = if config.placements.is_empty() { &alone[..] } else { &config.placements };
         let mut pipelines = pipelines(config, placements.len(), denials);
+        let wakefulness = wakefulness(config, placements.len());
         let pools = Pool::beside(config.frames, placements.len());
         for ((index, placement), pool) in placements.iter().enumerate().zip(pools) {
             let Some((pipeline, counters)) = pipelines.pop() else { break };
@@ -166,6 +171,7 @@ impl Workers {
             let worker = Worker::new(WorkerConfig {
                 pool,
                 busy_poll: config.busy_poll,
+                sleeps: Sleeps::new(wakefulness.clone()),
                 epoch,
                 poll,
                 subscription: publisher.subscribe(),
@@ -378,6 +384,21 @@ fn pipelines(
     }
     all.push((first, counters));
     all
+}
+
+/// What keeps processors awake, where that is wanted and the kernel lets weir.
+fn wakefulness(config: &WorkersConfig, workers: usize) -> Option<Arc<Wakefulness>> {
+    // Who never sleeps is in no hurry to wake.
+    if !config.latency_qos || config.busy_poll {
+        return None;
+    }
+    match LatencyQos::open() {
+        Ok(qos) => Some(Wakefulness::new(qos, workers)),
+        Err(error) => {
+            tracing::info!(%error, "processors sleep between packets (/dev/cpu_dma_latency may not be used)");
+            None
+        }
+    }
 }
 
 fn detach_from(handle: &Handle, id: PortId) -> Option<Box<dyn Port>> {

@@ -19,6 +19,7 @@
 mod group;
 mod placement;
 mod slots;
+mod wakefulness;
 mod watch;
 mod worker;
 

@@ -3,7 +3,8 @@
 //! # Waiting
 //! While something is due the worker looks for more without sleeping, and sleeps as soon as every port was drained: what
 //! came in the meantime ends the sleep before it begins. It does not ask on for a while first; decision 0022 has what that
-//! was found to cost. With `busy_poll` it never sleeps.
+//! was found to cost. With `busy_poll` it never sleeps. Where it sleeps often and shortly, processors are kept from
+//! falling asleep with it ([`super::wakefulness`]).
 
 use std::io;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use vxlan::mac::Mac;
 
 use super::group::WAKE;
 use super::slots::{Announced, Slot, Slots};
+use super::wakefulness::Sleeps;
 use super::watch::Watch;
 use crate::buffer::{BATCH_FRAMES, Batch, Pool};
 use crate::drop_reason::DropReason;
@@ -30,6 +32,7 @@ use crate::time::Timestamp;
 pub(super) struct WorkerConfig {
     pub(super) pool: Pool,
     pub(super) busy_poll: bool,
+    pub(super) sleeps: Sleeps,
     /// When time began, for all workers.
     pub(super) epoch: Instant,
     pub(super) poll: Poll,
@@ -153,6 +156,8 @@ impl Worker {
     /// What has to be done every now and then.
     fn keep_house(&mut self, now: Timestamp) {
         self.next_tick = now.plus(BUSY_TICK);
+        let restless = self.config.sleeps.judge(now);
+        self.config.steps.restless.set(u64::from(restless));
         self.config.pipeline.tick(now, &mut self.config.pool, &mut self.out);
         self.flush();
         self.tell_learned();
@@ -170,6 +175,7 @@ impl Worker {
     fn wait(&mut self, events: &mut Events) {
         let sleeps = !self.config.busy_poll && !self.slots.any_announced();
         self.config.steps.sleeps.add(u64::from(sleeps));
+        let begin = (sleeps && self.config.sleeps.matter()).then(|| self.now());
         match self.config.poll.poll(events, Some(if sleeps { TICK } else { Duration::ZERO })) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -178,6 +184,10 @@ impl Worker {
                 std::thread::sleep(Duration::from_millis(1));
                 self.slots.mark_all();
             }
+        }
+        if let Some(begin) = begin {
+            let end = self.now();
+            self.config.sleeps.add(begin, end);
         }
         for event in events.iter().filter(|event| event.token() != WAKE) {
             self.slots.announce(Announced::of(event.token()));

@@ -35,6 +35,7 @@ fn host() -> Facts {
         rp_filter: Some(1),
         rmem_max: Some(212_992),
         memlock: Some(8_388_608),
+        latency_qos: Ok(()),
         huge_pages: Some("madvise".to_owned()),
     }
 }

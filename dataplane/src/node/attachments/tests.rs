@@ -41,8 +41,13 @@ fn workers() -> Workers {
         crate::config::Config::parse(text, std::path::Path::new("node.yaml")).expect("configuration");
     let mut settings = crate::node::control_loop::settings(&config);
     settings.conntrack = ConntrackConfig::with_max_entries(16);
-    let config =
-        WorkersConfig { settings, frames: 8, placements: vec![Placement::default(); 2], busy_poll: false };
+    let config = WorkersConfig {
+        settings,
+        frames: 8,
+        placements: vec![Placement::default(); 2],
+        busy_poll: false,
+        latency_qos: false,
+    };
     Workers::start(&config, &Publisher::default(), &Arc::default()).expect("workers")
 }
 

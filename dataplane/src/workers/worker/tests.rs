@@ -52,6 +52,7 @@ fn worker() -> (Worker, Arc<PacketCounters>, Receiver<Report>) {
     let worker = Worker::new(WorkerConfig {
         pool: Pool::new(8),
         busy_poll: false,
+        sleeps: Sleeps::new(None),
         epoch: Instant::now(),
         poll: Poll::new().expect("poll"),
         subscription: Publisher::default().subscribe(),
