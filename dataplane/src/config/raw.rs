@@ -226,7 +226,7 @@ pub(super) struct RawScheduling {
     #[serde(default)]
     pub(super) busy_poll: bool,
     /// `adaptive`: while packets follow each other so closely that workers sleep for less than 200 us and do so 5,000 times a
-    /// second (a quarter of them at the least), idle processors wait awake, by the kernel's CPU latency QoS. A round trip
+    /// second (one of them for four processors), idle processors wait awake, by the kernel's CPU latency QoS. A round trip
     /// does not wait for processors to wake, for the power of those that do not halt. Needs root. `never`: they halt as
     /// they like.
     #[serde(default)]

@@ -19,6 +19,13 @@ pub fn allowed_processors() -> io::Result<Vec<usize>> {
     Ok((0..WORDS * 64).filter(is_set).collect())
 }
 
+/// How many processors the machine has in use, whoever may run on them.
+pub fn online_processors() -> usize {
+    // SAFETY: the call takes a number only.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(count).unwrap_or(0).max(1)
+}
+
 /// Makes the calling thread run on `processor` alone.
 pub fn pin_to(processor: usize) -> io::Result<()> {
     let mut mask = [0_u64; WORDS];
@@ -63,6 +70,11 @@ fn check(result: libc::c_int) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_processors_are_allowed_than_are_in_use() {
+        assert!(allowed_processors().unwrap().len() <= online_processors());
+    }
 
     #[test]
     fn a_pinned_thread_may_run_nowhere_else() {

@@ -20,6 +20,7 @@ use crate::buffer::Pool;
 use crate::pipeline::{Binding, Pipeline, PortId, Settings};
 use crate::ports::Port;
 use crate::sys::latency_qos::LatencyQos;
+use crate::sys::scheduling;
 use crate::tables::Publisher;
 use crate::telemetry::{DenialLog, LoopCounters, PacketCounters, PortCounters, StageCounters};
 
@@ -159,7 +160,7 @@ impl Workers {
         let alone = [Placement::default()];
         let placements = if config.placements.is_empty() { &alone[..] } else { &config.placements };
         let mut pipelines = pipelines(config, placements.len(), denials);
-        let wakefulness = wakefulness(config, placements.len());
+        let wakefulness = wakefulness(config);
         let pools = Pool::beside(config.frames, placements.len());
         for ((index, placement), pool) in placements.iter().enumerate().zip(pools) {
             let Some((pipeline, counters)) = pipelines.pop() else { break };
@@ -387,13 +388,13 @@ fn pipelines(
 }
 
 /// What keeps processors awake, where that is wanted and the kernel lets weir.
-fn wakefulness(config: &WorkersConfig, workers: usize) -> Option<Arc<Wakefulness>> {
+fn wakefulness(config: &WorkersConfig) -> Option<Arc<Wakefulness>> {
     // Who never sleeps is in no hurry to wake.
     if !config.latency_qos || config.busy_poll {
         return None;
     }
     match LatencyQos::open() {
-        Ok(qos) => Some(Wakefulness::new(qos, workers)),
+        Ok(qos) => Some(Wakefulness::new(qos, scheduling::online_processors())),
         Err(error) => {
             tracing::info!(%error, "processors sleep between packets (/dev/cpu_dma_latency may not be used)");
             None

@@ -7,10 +7,11 @@
 //! kernel's idle loop, not a thread.
 //!
 //! ```text
-//!   sleep ─► shorter than SHORT? ─► so many in a while: restless ─► a quarter of the workers: LatencyQos
+//!   sleep ─► shorter than SHORT? ─► so many in a while: restless ─► one for four processors: LatencyQos
 //! ```
-//! The bound is for all processors, since nobody knows on which one the pod that waits will wake. That is why one
-//! restless worker of many is not enough: what is spent stays in proportion to what is gained. Decision 0031.
+//! The bound is for all processors of the machine, since nobody knows on which one the pod that waits will wake. That is
+//! why one restless worker on many processors is not enough: what is spent stays in proportion to what is gained.
+//! Decision 0031.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,8 +24,8 @@ use crate::time::Timestamp;
 const SHORT: Duration = Duration::from_micros(200);
 /// Sleeps are judged by no less than so much time.
 const WHILE: Duration = Duration::from_millis(10);
-/// One restless worker suffices for so many.
-const WORKERS_EACH: usize = 4;
+/// One restless worker suffices for so many processors.
+const PROCESSORS_EACH: usize = 4;
 
 /// What the restless of all workers bring about.
 #[derive(Debug)]
@@ -32,24 +33,34 @@ pub(super) struct Wakefulness {
     qos: LatencyQos,
     /// Restless workers that it takes.
     quorum: usize,
-    /// Restless workers there are. Whoever changes that holds the lock until the kernel knows.
-    restless: Mutex<usize>,
+    /// Whoever changes what is known holds the lock until the kernel knows it too.
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Restless workers there are.
+    restless: usize,
+    /// The kernel would not hear of it, and that has been said.
+    refused: bool,
 }
 
 impl Wakefulness {
-    /// For so many workers.
-    pub(super) fn new(qos: LatencyQos, workers: usize) -> Arc<Self> {
-        Arc::new(Self { qos, quorum: workers.div_ceil(WORKERS_EACH).max(1), restless: Mutex::new(0) })
+    /// On a machine of so many processors.
+    pub(super) fn new(qos: LatencyQos, processors: usize) -> Arc<Self> {
+        let quorum = processors.div_ceil(PROCESSORS_EACH).max(1);
+        Arc::new(Self { qos, quorum, known: Mutex::default() })
     }
 
     /// Changes how many are restless.
     fn change(&self, how: impl FnOnce(usize) -> usize) {
-        let mut restless = self.restless.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *restless >= self.quorum;
-        *restless = how(*restless);
-        let after = *restless >= self.quorum;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.restless >= self.quorum;
+        known.restless = how(known.restless);
+        let after = known.restless >= self.quorum;
         if before != after
             && let Err(error) = self.qos.bound(after.then_some(Duration::ZERO))
+            && !std::mem::replace(&mut known.refused, true)
         {
             tracing::warn!(%error, "processors sleep as they did: the kernel takes no bound on their latency");
         }
@@ -131,8 +142,8 @@ mod tests {
             self.0.path().join("cpu_dma_latency")
         }
 
-        fn of(&self, workers: usize) -> Arc<Wakefulness> {
-            Wakefulness::new(LatencyQos::open_at(&self.path()).unwrap(), workers)
+        fn of(&self, processors: usize) -> Arc<Wakefulness> {
+            Wakefulness::new(LatencyQos::open_at(&self.path()).unwrap(), processors)
         }
 
         fn asked(&self) -> Vec<i32> {
@@ -193,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_a_quarter_of_the_workers() {
+    fn it_takes_one_worker_for_four_processors() {
         let device = Device::new();
         let all = device.of(9);
         let mut workers: Vec<Sleeps> = (0..9).map(|_| Sleeps::new(Some(Arc::clone(&all)))).collect();
