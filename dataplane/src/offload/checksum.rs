@@ -9,6 +9,11 @@ use vxlan::wire::checksum::{fold, sum};
 use super::field;
 use crate::buffer::{Checksum, Frame};
 
+/// Where a TCP header has its checksum.
+pub(super) const TCP_CHECKSUM: u16 = 16;
+/// Where a UDP header has its checksum.
+pub(super) const UDP_CHECKSUM: u16 = 6;
+
 /// Turns a [`Checksum::Partial`] into a complete one; a complete one is left as it is. `false` (and no
 /// change) when the metadata points outside the frame: such a frame must be dropped.
 ///
@@ -28,13 +33,13 @@ pub fn complete_checksum(frame: &mut Frame) -> bool {
 
 /// The value that belongs at `start + offset` of `bytes`; `None` when that is outside.
 ///
-/// Never 0: over UDP that would mean "no checksum", and 0xffff is its equal everywhere else.
+/// As the sender would have written it: where a UDP header has its checksum never 0, which would mean "none" (RFC 768).
 pub(super) fn completed(bytes: &[u8], start: u16, offset: u16) -> Option<u16> {
     let covered = bytes.get(usize::from(start)..)?;
     field::read_u16(covered, usize::from(offset))?;
-    Some(match !fold(sum(covered)) {
-        0 => 0xffff,
-        value => value,
+    Some(match (!fold(sum(covered)), offset) {
+        (0, UDP_CHECKSUM) => 0xffff,
+        (value, _) => value,
     })
 }
 
@@ -59,10 +64,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_of_zero_is_stored_as_its_other_form() {
-        let mut frame = Frame::from_bytes(&[0xff, 0xff, 0, 0]);
-        frame.checksum = Checksum::Partial { start: 0, offset: 2 };
-        assert!(complete_checksum(&mut frame));
-        assert_eq!(frame.bytes(), [0xff; 4]);
+    fn a_sum_of_zero_is_stored_as_its_other_form_over_udp_alone() {
+        for (offset, stored) in [(6, [0xff; 2]), (16, [0; 2])] {
+            let mut frame = Frame::from_bytes(&[&[0xff, 0xff][..], &[0; 16]].concat());
+            frame.checksum = Checksum::Partial { start: 0, offset };
+            assert!(complete_checksum(&mut frame));
+            let at = usize::from(offset);
+            assert_eq!(frame.bytes()[at..at + 2], stored, "{offset}");
+        }
     }
 }

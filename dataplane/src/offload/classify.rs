@@ -15,13 +15,12 @@ use vxlan::wire::checksum::{fold, pseudo_header};
 use vxlan::wire::headers::{IpHeaders, L4};
 use vxlan::wire::{sctp, udp};
 
+use super::checksum::{TCP_CHECKSUM, UDP_CHECKSUM};
 use super::crc32c::crc32c;
 use super::field;
 use super::segment::{MAX_TCP_SEGMENTS, MAX_UDP_SEGMENTS, TCP_CWR};
 use crate::buffer::{Checksum, Frame, Gso, GsoKind};
 
-const TCP_CHECKSUM: u16 = 16;
-const UDP_CHECKSUM: u16 = 6;
 const ICMP_CHECKSUM: u16 = 2;
 const SCTP_CHECKSUM: u16 = 8;
 

@@ -9,16 +9,14 @@ use vxlan::mtu::Family;
 use vxlan::wire::headers::{IpHeaders, L4};
 use vxlan::wire::{tcp, udp};
 
+use super::super::checksum::{TCP_CHECKSUM, UDP_CHECKSUM};
 use super::super::field;
 use crate::buffer::GsoKind;
 
 /// `UDP_GRO_CNT_MAX` of Linux.
 const MOST_DATAGRAMS: u16 = 64;
 
-/// Where the checksum is in a TCP header.
-const TCP_CHECKSUM: u16 = 16;
-/// Where it is in a UDP header, and the length.
-const UDP_CHECKSUM: u16 = 6;
+/// Where a UDP header has its length.
 const UDP_LENGTH: usize = 4;
 
 /// The transport of a super-packet in the making.
