@@ -40,7 +40,7 @@ fn main() {
     for underlay in [Underlay::Datagram, Underlay::Frame] {
         for direction in Direction::ALL {
             for (len, flows) in [(64, 1), (64, 10_000), (1400, 1), (1400, 10_000)] {
-                let shape = Shape { policies: 100, connections: 10_000, underlay };
+                let shape = Shape::new(100, 10_000, underlay);
                 let mut node = Node::new(&shape).unwrap_or_else(|error| panic!("{error}"));
                 let mut frames = Frames::new(direction, underlay, Size::Fixed(len));
                 open_flows(&mut node, &mut frames, direction, 0..flows)

@@ -30,7 +30,7 @@ struct Run {
 
 impl Run {
     fn new(direction: Direction, known: bool) -> Result<Self, String> {
-        let shape = Shape { policies: 100, connections: NEW as usize, underlay: Underlay::Datagram };
+        let shape = Shape::new(100, NEW as usize, Underlay::Datagram);
         let mut node = Node::new(&shape)?;
         node.time_every_batch();
         let mut frames = Frames::new(direction, Underlay::Datagram, Size::Fixed(64));

@@ -290,7 +290,11 @@ pub fn new_connections(shape: &Shape, direction: Direction, flows: u32) -> Resul
 /// # Errors
 /// One of them ended otherwise.
 pub fn refused(shape: &Shape, refused: &Refused, run: Duration) -> Result<Measured, String> {
-    let mut node = Node::new(shape)?;
+    let reason: DropReason = refused.reason;
+    let mut node = Node::new(&Shape { underlay: refused.underlay, lack: refused.lack, ..*shape })?;
+    let mut source = refused.source();
+    refused.prepare(&mut node)?;
+    let before = (node.counters.received.get(), node.counters.dropped(reason));
     let mut laps = Vec::with_capacity(RUNS);
     for _ in 0..=RUNS {
         let mut lap = Lap::new()?;
@@ -298,15 +302,15 @@ pub fn refused(shape: &Shape, refused: &Refused, run: Duration) -> Result<Measur
             lap.batch(&mut node, refused.direction, |node| {
                 for _ in 0..BATCH_FRAMES {
                     let Some(mut frame) = node.pool.take() else { break };
-                    refused.write(&mut frame);
+                    source.write(&mut frame);
                     node.batch.push(frame);
                 }
             });
         }
         laps.push(lap);
     }
-    let reason: DropReason = refused.reason;
-    if node.counters.dropped(reason) != node.counters.received.get() {
+    let after = (node.counters.received.get(), node.counters.dropped(reason));
+    if after.0 - before.0 != after.1 - before.1 {
         return Err(format!("packets for {reason} ended otherwise: {}", node.drops()));
     }
     laps.remove(0);
@@ -320,7 +324,7 @@ mod tests {
 
     #[test]
     fn few_new_connections_are_opened_again_and_again() {
-        let shape = Shape { policies: 2, connections: 1, underlay: Underlay::Datagram };
+        let shape = Shape::new(2, 1, Underlay::Datagram);
         for direction in Direction::ALL {
             let measured = new_connections(&shape, direction, 1).unwrap();
             assert!(measured.millions_per_second.least > 0.0, "{measured:?}");

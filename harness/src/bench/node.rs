@@ -22,6 +22,7 @@ use vxlan::encap::OuterChecksum;
 use vxlan::wire::vxlan as header;
 use vxlan::{Mac, Vni, Vtep};
 
+use super::scene::Lack;
 use super::traffic::{Direction, FIRST_DST_PORT, LAST_DST_PORT};
 use crate::manifest::{self, Namespace, Pod};
 
@@ -29,7 +30,7 @@ pub(super) const GATEWAY_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub(super) const VTEP_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x0a]);
 pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
 pub(super) const CLIENT_MAC: Mac = Mac([2, 0, 0, 0, 1, 2]);
-const SERVER_MAC: Mac = Mac([2, 0, 0, 0, 1, 3]);
+pub(super) const SERVER_MAC: Mac = Mac([2, 0, 0, 0, 1, 3]);
 pub(super) const UNDERLAY_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
 pub(super) const PEER_UNDERLAY_MAC: Mac = Mac([2, 0, 0, 0, 2, 2]);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
@@ -42,6 +43,8 @@ pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub(super) const MTU: u16 = 1450;
 /// Ceiling of the compiled tables: how many policies there are is what is varied here.
 const COMPILE_MEMORY: usize = 4 << 30;
+/// All that there is room for, where room is to be lacking.
+pub(super) const FEW_CONNECTIONS: usize = 1024;
 /// Longer than any connection of the benches is kept.
 const LONG_AFTER: Duration = Duration::from_hours(1);
 
@@ -77,10 +80,32 @@ pub struct Shape {
     pub connections: usize,
     /// Kind of underlay.
     pub underlay: Underlay,
+    /// What it does without.
+    pub lack: Lack,
 }
 
 impl Shape {
+    /// One that lacks nothing.
+    pub const fn new(policies: usize, connections: usize, underlay: Underlay) -> Self {
+        Self { policies, connections, underlay, lack: Lack::Nothing }
+    }
+
     fn conntrack(&self) -> ConntrackConfig {
+        match self.lack {
+            Lack::Room => {
+                return ConntrackConfig {
+                    owner_quota: 2 * FEW_CONNECTIONS,
+                    ..ConntrackConfig::with_max_entries(FEW_CONNECTIONS)
+                };
+            }
+            Lack::Share => {
+                return ConntrackConfig {
+                    owner_quota: FEW_CONNECTIONS,
+                    ..ConntrackConfig::with_max_entries(262_144)
+                };
+            }
+            _ => {}
+        }
         let entries = self.connections.next_power_of_two().max(262_144);
         ConntrackConfig { owner_quota: entries, ..ConntrackConfig::with_max_entries(entries) }
     }
@@ -112,6 +137,7 @@ pub struct Node {
     /// Packet memory.
     pub pool: Pool,
     client: PortId,
+    server: PortId,
     tunnel: PortId,
     out: Outputs,
     now: Timestamp,
@@ -144,11 +170,21 @@ impl Node {
         let mut pipeline =
             Pipeline::sharing(settings, Arc::clone(&counters), Arc::default(), Arc::clone(table));
         pipeline.time_stages(StageTimer::new(nanoseconds, Arc::clone(&stages)));
-        pipeline.take_up(Arc::new(generation(shape.policies)?));
+        if shape.lack != Lack::Generation {
+            pipeline.take_up(Arc::new(generation(shape.policies, shape.lack)?));
+        }
         let pod = |name: &str| Role::Pod(PodName { namespace: "shop".into(), name: name.into() });
-        let client = pipeline.attach(binding(pod("client"), Some(CLIENT_MAC)));
-        pipeline.attach(binding(pod("server"), Some(SERVER_MAC)));
-        pipeline.attach(binding(Role::Node, Some(GATEWAY_MAC)));
+        if shape.lack == Lack::FirstPort {
+            pipeline.attach(binding(pod("client"), Some(CLIENT_MAC)));
+        }
+        let name = if shape.lack == Lack::Pod { "stranger" } else { "client" };
+        let client = pipeline.attach(binding(pod(name), Some(CLIENT_MAC)));
+        let node = pipeline.attach(binding(Role::Node, Some(GATEWAY_MAC)));
+        let server = match shape.lack {
+            Lack::ServerPort => node,
+            Lack::ServerMac => pipeline.attach(binding(pod("server"), None)),
+            _ => pipeline.attach(binding(pod("server"), Some(SERVER_MAC))),
+        };
         let role = match shape.underlay {
             Underlay::Datagram => Role::UnderlayDatagram,
             Underlay::Frame => Role::UnderlayFrame,
@@ -162,6 +198,7 @@ impl Node {
             batch: Batch::with_capacity(BATCH_FRAMES),
             pool: Pool::new(4 * BATCH_FRAMES),
             client,
+            server,
             tunnel,
             out: Outputs::default(),
             now: Timestamp::ZERO,
@@ -185,6 +222,11 @@ impl Node {
             Direction::Decap => self.tunnel,
         };
         self.pipeline.process(from, &mut self.batch, self.now, &mut self.pool, &mut self.out);
+    }
+
+    /// Passes the batch through as what the server sends.
+    pub(super) fn answer(&mut self) {
+        self.pipeline.process(self.server, &mut self.batch, self.now, &mut self.pool, &mut self.out);
     }
 
     /// Gives back what came out.
@@ -261,7 +303,7 @@ fn policies(count: usize) -> String {
     text
 }
 
-fn generation(policy_count: usize) -> Result<Generation, String> {
+fn generation(policy_count: usize, lack: Lack) -> Result<Generation, String> {
     let mut compiler = Compiler::new(Options { memory_ceiling: COMPILE_MEMORY, ..Options::default() });
     for object in parse("cluster.yaml", &format!("{}{}", cluster(), policies(policy_count))).objects {
         compiler.upsert(object);
@@ -282,14 +324,17 @@ fn generation(policy_count: usize) -> Result<Generation, String> {
         vtep_mac_v6: None,
         underlay_v4: Some(OwnUnderlay { address: UNDERLAY, tunnel_mtu: MTU }),
         underlay_v6: None,
-        underlay_neighbours: [(IpAddr::V4(PEER), PEER_UNDERLAY_MAC)].into_iter().collect(),
+        underlay_neighbours: (lack != Lack::NextHop)
+            .then_some((IpAddr::V4(PEER), PEER_UNDERLAY_MAC))
+            .into_iter()
+            .collect(),
         underlay_mac: UNDERLAY_MAC,
     };
     let peer = Vtep {
         name: "node-b".to_owned(),
         mac: PEER_MAC,
         mac_v6: None,
-        underlay_v4: Some(PEER),
+        underlay_v4: (lack != Lack::PeerAddress).then_some(PEER),
         underlay_v6: None,
         pod_cidrs: subnet("10.244.2.0/24"),
     };

@@ -19,7 +19,7 @@ use super::node::{
 pub(super) const FIRST_DST_PORT: u16 = 8000;
 pub(super) const LAST_DST_PORT: u16 = 8099;
 /// Source ports of flows.
-const FIRST_SRC_PORT: u16 = 10_000;
+pub(super) const FIRST_SRC_PORT: u16 = 10_000;
 const SRC_PORTS: u32 = 50_000;
 /// Most flows there are.
 pub const MOST_FLOWS: usize = 5_000_000;

@@ -53,7 +53,7 @@ pub(super) struct Args {
     /// Show what each stage takes
     #[arg(long)]
     stages: bool,
-    /// Time packets that are dropped, for each reason a single packet can have
+    /// Time packets that are dropped, for each reason that a sender can bring about at will
     #[arg(long)]
     drops: bool,
     /// Workers, each with flows of its own, on one connection table
@@ -140,7 +140,7 @@ impl Args {
             Kind::Datagram => Underlay::Datagram,
             Kind::Frame => Underlay::Frame,
         };
-        Shape { policies: self.policies, connections: connections as usize, underlay }
+        Shape::new(self.policies, connections as usize, underlay)
     }
 }
 
@@ -165,7 +165,7 @@ fn forwarded(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Every reason, each way's forwards first to set them against.
+/// Every reason, each way's forwards and new connections first to set them against.
 fn dropped(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
     let shape = Shape { underlay: Underlay::Datagram, ..args.shape(10_000) };
     let mut rows = Vec::new();
@@ -173,9 +173,11 @@ fn dropped(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
         let size = Size::Fixed(64);
         let measured = bench::timed(&shape, direction, size, 10_000, 1, run).map_err(anyhow::Error::msg)?;
         rows.push(row(direction, "forwarded", size, 10_000, 1, measured));
+        let measured = bench::new_connections(&shape, direction, 10_000).map_err(anyhow::Error::msg)?;
+        rows.push(row(direction, "new_connections", size, 10_000, 1, measured));
         for refused in drops::all().iter().filter(|refused| refused.direction == direction) {
             let measured = bench::refused(&shape, refused, run).map_err(anyhow::Error::msg)?;
-            rows.push(row(direction, refused.reason.name(), size, 1, 1, measured));
+            rows.push(row(direction, refused.reason.name(), size, refused.flows(), 1, measured));
         }
     }
     Ok(rows)

@@ -32,7 +32,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(policies: usize) -> Result<Self, String> {
-        let shape = Shape { policies, connections: CONNECTIONS, underlay: Underlay::Frame };
+        let shape = Shape::new(policies, CONNECTIONS, Underlay::Frame);
         let outer = Direction::Decap.tunnel().ok_or("there is no tunnel to come out of")?;
         Ok(Self { node: Node::new(&shape)?, outer, sent: 0, before: Vec::new() })
     }

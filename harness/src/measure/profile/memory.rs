@@ -57,7 +57,7 @@ impl MemoryBed {
     /// # Errors
     /// The node cannot be made: a bug, in words.
     pub fn new(direction: Direction, policies: usize, flows: u32, seed: u64) -> Result<Self, String> {
-        let shape = bench::Shape { policies, connections: CONNECTIONS, underlay: Underlay::Frame };
+        let shape = bench::Shape::new(policies, CONNECTIONS, Underlay::Frame);
         let (near, far) = pair(QUEUE, Capabilities::default());
         let (src_mac, dst_mac, src, dst) = direction.ends();
         let ends = Ends { src_mac, dst_mac, src: IpNet::from(std::net::IpAddr::from(src)), dst: dst.into() };
