@@ -62,6 +62,11 @@ impl From<DropReason> for Stranded {
 }
 
 impl Stranded {
+    /// For want of a next hop. What could give one, a generation or a change of a port, begins a new epoch.
+    const fn without_way(reason: DropReason) -> Self {
+        Self { reason, owed: None, refusal: Some(Refusal::NoWay(reason)) }
+    }
+
     /// What other packets of a flow without a connection come to, where their own headers say which.
     pub(super) const fn refusal(self) -> Option<Refusal> {
         self.refusal
@@ -124,7 +129,7 @@ impl Pipeline {
     /// connection.
     pub(super) fn plan(&self, generation: &Generation, packet: &Packet) -> Result<(Hop, Size), Stranded> {
         let ip = packet.ip.as_ref().ok_or(DropReason::BadHeader)?;
-        let hop = self.next_hop(generation, packet, ip)?;
+        let hop = self.next_hop(generation, packet, ip).map_err(Stranded::without_way)?;
         let routed = is_routed(packet);
         let stranded = |reason, owed| {
             let refusal = Some(Refusal::Stranded { routed, mtu: hop.mtu });

@@ -42,6 +42,8 @@ pub(super) enum Refusal {
     Closed(DropReason),
     /// Without a connection: that they open none, unless one does.
     Unopened,
+    /// They would open a connection if there were a way on.
+    NoWay(DropReason),
     /// They would open a connection if they had a way on: their TTL, where it goes down, or their size are against it.
     Stranded {
         /// The TTL goes down by one.
@@ -182,7 +184,10 @@ impl Pipeline {
                 self.count_denial(Denial { direction, src, dst, rule });
                 DropReason::PolicyDeny
             }
-            Refusal::Unopened | Refusal::Stranded { .. } if !may_open => DropReason::ConntrackInvalid,
+            Refusal::Unopened | Refusal::NoWay(_) | Refusal::Stranded { .. } if !may_open => {
+                DropReason::ConntrackInvalid
+            }
+            Refusal::NoWay(reason) => reason,
             // Its sender is owed an error, if not too many were of late.
             Refusal::Stranded { .. } if self.icmp_limit.would_allow(pass.now) => return Some(frame),
             Refusal::Stranded { routed: true, .. } if glance.ttl <= 1 => DropReason::TtlExpired,

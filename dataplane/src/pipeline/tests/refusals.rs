@@ -96,6 +96,35 @@ fn errors_are_owed_as_often_as_the_rate_allows_and_drops_go_on_without() {
 }
 
 #[test]
+fn want_of_a_way_is_remembered_until_there_is_one() {
+    let segment = |flags| Ip::new(blue(V4), green(V4), 6, tcp(4000, 80, flags)).frame();
+    let mut world = World::new();
+    world.pipeline.bindings_mut().get_mut(world.green).expect("green's port").mac = None;
+    for _ in 0..4 {
+        world.inject(world.blue, &segment(SYN)).dropped(DropReason::NeighbourUnresolved);
+    }
+    assert_eq!(world.counters.flow_hits.get(), 2);
+    world.inject(world.blue, &segment(ACK)).dropped(DropReason::ConntrackInvalid);
+    world.allow(|_| false);
+    world.inject(world.blue, &segment(SYN)).dropped(DropReason::PolicyDeny);
+    world.allow(|_| true);
+    for _ in 0..4 {
+        world.inject(world.blue, &segment(SYN)).dropped(DropReason::NeighbourUnresolved);
+    }
+    // Its first packet tells the MAC.
+    world.inject(world.green, &Ip::new(green(V4), blue(V4), 17, udp(9, 9, b"")).by_green().frame()).one();
+    world.inject(world.blue, &segment(SYN)).one();
+
+    let other = Ip::new(blue(V4), green(V4), 17, udp(4001, 53, b"")).frame();
+    let port = world.pipeline.detach(world.green).expect("green's port");
+    for _ in 0..4 {
+        world.inject(world.blue, &other).dropped(DropReason::PortUnattached);
+    }
+    world.pipeline.attach(port);
+    assert_eq!(world.inject(world.blue, &other).forwarded, 1);
+}
+
+#[test]
 fn a_long_segment_out_of_the_tunnel_is_cut_though_its_flow_was_refused() {
     let mut world = World::on_datagrams();
     world.pipeline.icmp_limit = crate::respond::RateLimiter::new(1, 1);
