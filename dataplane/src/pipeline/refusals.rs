@@ -178,16 +178,15 @@ impl Pipeline {
         }
         let may_open = ConnTable::may_open(glance.signal());
         let reason = match refusal {
-            Refusal::Ends(reason) | Refusal::Closed(reason) => reason,
+            Refusal::Unopened | Refusal::NoWay(_) | Refusal::Stranded { .. } if !may_open => {
+                DropReason::ConntrackInvalid
+            }
+            Refusal::Ends(reason) | Refusal::Closed(reason) | Refusal::NoWay(reason) => reason,
             Refusal::Denied(direction, rule) => {
                 let (src, dst) = glance.addresses();
                 self.count_denial(Denial { direction, src, dst, rule });
                 DropReason::PolicyDeny
             }
-            Refusal::Unopened | Refusal::NoWay(_) | Refusal::Stranded { .. } if !may_open => {
-                DropReason::ConntrackInvalid
-            }
-            Refusal::NoWay(reason) => reason,
             // Its sender is owed an error, if not too many were of late.
             Refusal::Stranded { .. } if self.icmp_limit.would_allow(pass.now) => return Some(frame),
             Refusal::Stranded { routed: true, .. } if glance.ttl <= 1 => DropReason::TtlExpired,

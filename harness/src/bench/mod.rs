@@ -13,12 +13,12 @@
 //! Figures of memory are no figures of ports: a port costs system calls. They say what is left for them.
 
 pub mod drops;
+mod lack;
 mod measure;
 mod node;
-mod scene;
 pub mod traffic;
 
+pub use lack::Lack;
 pub use measure::{Figure, Measured, StageTime, new_connections, open_flows, refused, timed};
 pub use node::{Node, Shape, Underlay};
-pub use scene::Lack;
 pub use traffic::{Direction, Size};

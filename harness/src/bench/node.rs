@@ -22,7 +22,7 @@ use vxlan::encap::OuterChecksum;
 use vxlan::wire::vxlan as header;
 use vxlan::{Mac, Vni, Vtep};
 
-use super::scene::Lack;
+use super::lack::Lack;
 use super::traffic::{Direction, FIRST_DST_PORT, LAST_DST_PORT};
 use crate::manifest::{self, Namespace, Pod};
 

@@ -13,8 +13,8 @@ use dataplane::buffer::{Frame, Outer};
 use dataplane::drop_reason::DropReason;
 use vxlan::Mac;
 
-use super::node::{FEW_CONNECTIONS, GATEWAY_MAC, Node, PEER, SERVER, SERVER_MAC, Underlay};
-use super::scene::Lack;
+use super::lack::Lack;
+use super::node::{CLIENT, FEW_CONNECTIONS, GATEWAY_MAC, Node, PEER, SERVER, SERVER_MAC, Underlay};
 use super::traffic::{Datagram, Direction, FIRST_DST_PORT, FIRST_SRC_PORT, Frames, Size, envelope};
 use packets::{
     acknowledgment, arp, icmp_error, ipv6_martian, patch, patched, routing_header, solicitation, summed,
@@ -178,7 +178,7 @@ fn from_pod() -> Vec<Refused> {
         sent(R::SpoofedSource, Datagram { src: SERVER, ..pod }.frame(64)),
         sent(R::ArpSpoof, arp(SERVER, GATEWAY)),
         sent(R::NdSpoof, solicitation(FOREIGN_MAC)),
-        sent(R::NeighbourIgnored, arp(super::node::CLIENT, NOBODY)),
+        sent(R::NeighbourIgnored, arp(CLIENT, NOBODY)),
         sent(R::RogueControl, Datagram { src_port: 67, dst_port: 68, ..pod }.frame(64)),
         sent(R::BumDropped, Datagram { dst: Ipv4Addr::new(224, 0, 0, 9), ..pod }.frame(64)),
         sent(R::PodTunnel, Datagram { dst: PEER, dst_port: 8472, ..pod }.frame(64)),
@@ -227,10 +227,10 @@ fn use_up(node: &mut Node, reason: DropReason) -> Result<(), String> {
         if node.counters.dropped(reason) > 0 {
             return Ok(());
         }
-        let (src_mac, dst_mac, dst, src) = (SERVER_MAC, GATEWAY_MAC, super::node::CLIENT, SERVER);
+        let (src_mac, dst_mac, dst, src) = (SERVER_MAC, GATEWAY_MAC, CLIENT, SERVER);
         let (src_port, dst_port) = (FIRST_DST_PORT, FIRST_SRC_PORT + flow as u16);
         let answer =
-            Datagram { src_mac, dst_mac, src, dst, src_port, dst_port, ..Datagram::of(Direction::Local) };
+            Datagram { dst_mac, src_mac, src, dst, src_port, dst_port, ..Datagram::of(Direction::Local) };
         let Some(mut frame) = node.pool.take() else { break };
         frame.write(&answer.frame(64));
         node.batch.push(frame);

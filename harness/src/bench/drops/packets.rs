@@ -13,10 +13,12 @@ use super::IP;
 const NEAR: Ipv6Addr = Ipv6Addr::new(0xfd00, 10, 244, 1, 0, 0, 0, 2);
 const FAR: Ipv6Addr = Ipv6Addr::new(0xfd00, 10, 244, 2, 0, 0, 0, 2);
 
+/// A frame of 64 bytes with these `bytes` at `place`.
 pub(super) fn patched(datagram: &Datagram, place: usize, bytes: &[u8]) -> Vec<u8> {
     patch(datagram.frame(64), place, bytes)
 }
 
+/// `frame` with these `bytes` at `place`.
 pub(super) fn patch(mut frame: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
     let to = frame.get_mut(place..place.saturating_add(bytes.len()));
     if let Some(to) = to {
@@ -48,10 +50,9 @@ pub(super) fn with_options(datagram: &Datagram) -> Vec<u8> {
     let mut frame = patched(datagram, IP, &[0x47]);
     frame.splice(IP + 20..IP + 20, [131, 7, 4, 10, 244, 2, 3, 0]);
     let total = (frame.len() - IP) as u16;
-    let mut frame = patch(patch(frame, IP + 2, &total.to_be_bytes()), IP + 10, &[0, 0]);
+    let frame = patch(patch(frame, IP + 2, &total.to_be_bytes()), IP + 10, &[0, 0]);
     let sum = frame.get(IP..IP + 28).map(checksum::ipv4_header).unwrap_or_default();
-    frame = patch(frame, IP + 10, &sum.to_be_bytes());
-    frame
+    patch(frame, IP + 10, &sum.to_be_bytes())
 }
 
 /// An ICMP error (port unreachable) about a datagram that nobody has sent, from its receiver.
