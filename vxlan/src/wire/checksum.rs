@@ -9,6 +9,7 @@
 use std::net::IpAddr;
 
 /// The ones' complement sum of `bytes`, at most `0xffff`.
+#[inline]
 pub fn sum(bytes: &[u8]) -> u32 {
     let (words, tail) = bytes.as_chunks::<4>();
     // 64 bits cannot overflow below 16 GiB.
@@ -34,6 +35,7 @@ pub const fn fold(sum: u32) -> u16 {
 }
 
 /// The checksum of an IPv4 header as it stands: 0 if the header is right, what to write if its field is zero.
+#[inline]
 pub fn ipv4_header(header: &[u8]) -> u16 {
     !fold(sum(header))
 }

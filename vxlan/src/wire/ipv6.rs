@@ -46,6 +46,7 @@ pub struct Ipv6 {
 /// # Errors
 /// `Truncated`, `BadHeader`, `LengthMismatch`, `Ipv6ExtensionChain`, `FragmentTiny`. Addresses are not judged
 /// here, see [`is_martian`].
+#[inline]
 pub fn parse(bytes: &[u8], gso: bool) -> Result<Ipv6, ParseError> {
     let Some((&[v0, v1, _, _, len0, len1, next_header, hop_limit], rest)) = bytes.split_first_chunk::<8>()
     else {
@@ -61,7 +62,7 @@ pub fn parse(bytes: &[u8], gso: bool) -> Result<Ipv6, ParseError> {
         length => usize::from(length),
     };
     let payload = rest.get(..payload_len).ok_or(ParseError::LengthMismatch)?;
-    let chain = ipv6_chain::walk(next_header, payload)?;
+    let chain = ipv6_chain::end(next_header, payload)?;
     let packet_len = HEADER_BYTES.saturating_add(payload_len);
     Ok(Ipv6 {
         src: Ipv6Addr::from(*src),
@@ -78,6 +79,7 @@ pub fn parse(bytes: &[u8], gso: bool) -> Result<Ipv6, ParseError> {
 /// May a packet with these addresses not be on the wire (RFC 4291 section 2.5, RFC 9099 section 2.3)? Multicast
 /// destinations may. The unspecified source is for the caller to judge by `unspecified_source`: only ICMPv6
 /// (duplicate address detection, multicast listeners) comes from it.
+#[inline]
 pub fn is_martian(src: Ipv6Addr, dst: Ipv6Addr, unspecified_source: bool) -> bool {
     let source =
         if src.is_unspecified() { !unspecified_source } else { embeds_ipv4(src) || src.is_multicast() };
@@ -86,8 +88,10 @@ pub fn is_martian(src: Ipv6Addr, dst: Ipv6Addr, unspecified_source: bool) -> boo
 
 /// `::/96` (compatible; the loopback and the unspecified address lie there too), `::ffff:0:0/96` (mapped) and
 /// `64:ff9b::/96` (NAT64): IPv4 under another name, by which it would escape the rules for its own.
+#[inline]
 fn embeds_ipv4(address: Ipv6Addr) -> bool {
-    matches!(address.segments(), [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _])
+    const NAT64: u128 = 0x64_ff9b << 64;
+    matches!(address.to_bits() >> 32, 0 | 0xffff | NAT64)
 }
 
 /// Counts the hop limit of an IPv6 packet down.

@@ -43,8 +43,17 @@ pub(super) struct Chain {
     pub(super) fragment: Option<Fragment>,
 }
 
-/// Walks the chain that begins with `first` at the start of `payload`.
-pub(super) fn walk(first: u8, payload: &[u8]) -> Result<Chain, ParseError> {
+/// Where the chain ends that begins with `first` at the start of `payload`. Most have no link.
+#[inline]
+pub(super) fn end(first: u8, payload: &[u8]) -> Result<Chain, ParseError> {
+    match first {
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS => walk(first, payload),
+        protocol => Ok(Chain { protocol, offset: 0, fragment: None }),
+    }
+}
+
+#[inline(never)]
+fn walk(first: u8, payload: &[u8]) -> Result<Chain, ParseError> {
     let mut protocol = first;
     let mut rest = payload;
     let mut walked = 0_usize;
