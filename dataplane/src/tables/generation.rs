@@ -4,16 +4,16 @@
 //! with a key of this process.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use policy_compiler::{Classifier, Compiled, PodName, RuleTable, SubjectId};
 use vxlan::fdb::{Fdb, FdbError, VtepId};
-use vxlan::mac::Mac;
-use vxlan::mtu::Family;
 use vxlan::vtep::Vtep;
 
+use super::addresses::Addresses;
+use super::own_node::{NextHops, OwnNode};
 use crate::conntrack::Owner;
 
 /// Position of an endpoint in [`Generation::endpoints`]; means nothing in another generation.
@@ -32,101 +32,6 @@ pub struct Endpoint {
     pub subject: SubjectId,
     /// Its addresses, both families.
     pub addresses: Vec<IpAddr>,
-}
-
-/// What this node is in the cluster.
-#[derive(Debug, Clone)]
-pub struct OwnNode {
-    /// The Node object's name.
-    pub name: String,
-    /// The subnets its pods have their addresses from.
-    pub pod_cidrs: Vec<IpNet>,
-    /// Every address that is the node itself: status addresses, gateway, VTEP.
-    pub addresses: HashSet<IpAddr, ahash::RandomState>,
-    /// The MAC pods know their gateway by: that of the node TAP.
-    pub gateway_mac: Mac,
-    /// The gateway's addresses.
-    pub gateway_v4: Option<Ipv4Addr>,
-    /// The gateway's IPv6 address.
-    pub gateway_v6: Option<Ipv6Addr>,
-    /// Source of inner frames on the IPv4 underlay (flannel's VtepMAC), and weir's MAC towards the node.
-    pub vtep_mac: Mac,
-    /// The same on the IPv6 underlay (flannel's second device), where there is one.
-    pub vtep_mac_v6: Option<Mac>,
-    /// The IPv4 underlay, where there is one.
-    pub underlay_v4: Option<Underlay<Ipv4Addr>>,
-    /// The IPv6 underlay, where there is one.
-    pub underlay_v6: Option<Underlay<Ipv6Addr>>,
-    /// Next-hop MACs of other VTEPs, for an underlay whose outer frames weir builds itself.
-    pub underlay_neighbours: HashMap<IpAddr, Mac, ahash::RandomState>,
-    /// Source MAC of such frames.
-    pub underlay_mac: Mac,
-}
-
-/// What outer frames that weir itself builds have in front.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NextHops {
-    /// Our own MAC on the underlay.
-    pub own: Mac,
-    /// For VTEPs' underlay addresses, the MAC of whoever is next on the way there.
-    pub peers: HashMap<IpAddr, Mac, ahash::RandomState>,
-}
-
-/// One address family of the underlay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Underlay<A> {
-    /// Our own address on it.
-    pub address: A,
-    /// Largest inner IP packet that fits into one outer packet.
-    pub tunnel_mtu: u16,
-}
-
-impl OwnNode {
-    /// Has outer frames carry these MACs.
-    pub fn take_next_hops(&mut self, NextHops { own, peers }: NextHops) {
-        self.underlay_mac = own;
-        self.underlay_neighbours = peers;
-    }
-
-    /// False for the node's own addresses, and for those outside its pod subnets where it has any of that family.
-    pub fn may_be_pod(&self, address: IpAddr) -> bool {
-        let mut subnets =
-            self.pod_cidrs.iter().filter(|cidr| cidr.addr().is_ipv4() == address.is_ipv4()).peekable();
-        let inside = subnets.peek().is_none() || subnets.any(|cidr| cidr.contains(&address));
-        inside && !self.addresses.contains(&address)
-    }
-
-    /// True for the addresses pods use as their gateway.
-    pub fn is_gateway(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.gateway_v4 == Some(address),
-            IpAddr::V6(address) => self.gateway_v6 == Some(address),
-        }
-    }
-
-    /// The gateway's address in the family of `peer`.
-    pub fn gateway_for(&self, peer: IpAddr) -> Option<IpAddr> {
-        match peer {
-            IpAddr::V4(_) => self.gateway_v4.map(IpAddr::V4),
-            IpAddr::V6(_) => self.gateway_v6.map(IpAddr::V6),
-        }
-    }
-
-    /// True for our own addresses on the underlay.
-    pub fn is_underlay(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.underlay_v4.is_some_and(|underlay| underlay.address == address),
-            IpAddr::V6(address) => self.underlay_v6.is_some_and(|underlay| underlay.address == address),
-        }
-    }
-
-    /// The tunnel MTU on an underlay of `family`; `None` where there is no such underlay.
-    pub fn tunnel_mtu(&self, family: Family) -> Option<u16> {
-        match family {
-            Family::V4 => self.underlay_v4.map(|underlay| underlay.tunnel_mtu),
-            Family::V6 => self.underlay_v6.map(|underlay| underlay.tunnel_mtu),
-        }
-    }
 }
 
 /// Who stands at one end of a packet.
@@ -163,11 +68,14 @@ pub struct Generation {
     pub fdb: Fdb,
     /// This node.
     pub own: OwnNode,
-    node_addresses: HashSet<IpAddr, ahash::RandomState>,
-    conflicts: HashSet<IpAddr, ahash::RandomState>,
+    /// Of every node.
+    node_addresses: Addresses<()>,
+    /// Those who have an address of their own, as far as they are of this node.
+    parties: Addresses<Party>,
     /// Per endpoint, the address that it cannot have.
     misplaced: Vec<Option<IpAddr>>,
-    by_address: HashMap<IpAddr, EndpointIndex, ahash::RandomState>,
+    /// Per endpoint, whether it is cut off.
+    cut_off: Vec<bool>,
     by_name: HashMap<PodName, EndpointIndex, ahash::RandomState>,
     owners: HashSet<Owner, ahash::RandomState>,
     /// Pod subnets of the nodes that have no VTEP; few, as a rule none.
@@ -242,23 +150,15 @@ impl Generation {
             })
             .collect();
         ids.retain(&endpoints.iter().map(|endpoint| endpoint.uid.as_str()).collect());
-        let conflicts = compiled.cluster.conflicts.iter().map(|(address, _)| *address).collect();
-        let mut by_address: HashMap<_, _, ahash::RandomState> = HashMap::default();
-        let mut by_name: HashMap<_, _, ahash::RandomState> = HashMap::default();
-        for (position, endpoint) in endpoints.iter().enumerate() {
-            by_name.insert(endpoint.name.clone(), position as EndpointIndex);
-            for address in &endpoint.addresses {
-                // A pod that claims what is the node's, or what cannot be a pod of this node, does not get it.
-                if own.may_be_pod(*address) {
-                    by_address.insert(*address, position as EndpointIndex);
-                }
-            }
-        }
+        let by_name: HashMap<_, _, ahash::RandomState> = (0..)
+            .zip(&endpoints)
+            .map(|(position, endpoint): (EndpointIndex, _)| (endpoint.name.clone(), position))
+            .collect();
         // The compiler knows of them, but for what this node has learned of itself since the compilation.
         let found = &compiled.cluster.misplaced;
         let found: HashMap<&PodName, IpAddr> =
             found.iter().map(|(name, address, _)| (name, *address)).collect();
-        let misplaced = endpoints
+        let misplaced: Vec<Option<IpAddr>> = endpoints
             .iter()
             .map(|endpoint| {
                 let mut addresses = endpoint.addresses.iter().copied();
@@ -266,6 +166,28 @@ impl Generation {
                 found.get(&endpoint.name).copied().or_else(own_finding)
             })
             .collect();
+        let conflicts: HashSet<IpAddr> =
+            compiled.cluster.conflicts.iter().map(|(address, _)| *address).collect();
+        let cut_off: Vec<bool> = endpoints
+            .iter()
+            .zip(&misplaced)
+            .map(|(endpoint, misplaced)| {
+                misplaced.is_some() || endpoint.addresses.iter().any(|address| conflicts.contains(address))
+            })
+            .collect();
+        // Later ones take precedence.
+        let mut parties: Addresses<Party> =
+            conflicts.iter().map(|address| (*address, Party::Conflict)).collect();
+        parties.extend(own.addresses.iter().map(|address| (*address, Party::Node)));
+        for (position, endpoint) in endpoints.iter().enumerate() {
+            let is_misplaced = misplaced.get(position).is_none_or(Option::is_some);
+            // A pod that claims what is the node's, or what cannot be a pod of this node, does not get it.
+            for &address in endpoint.addresses.iter().filter(|address| own.may_be_pod(**address)) {
+                let contested = is_misplaced || conflicts.contains(&address);
+                let party = if contested { Party::Conflict } else { Party::Pod(position as EndpointIndex) };
+                parties.insert(address, party);
+            }
+        }
         let owners = endpoints.iter().map(|endpoint| endpoint.owner).collect();
         let routed: HashSet<&str> = fdb.iter().map(|(_, vtep)| vtep.name.as_str()).collect();
         let others = compiled.cluster.nodes.iter().filter(|node| node.name != own.name);
@@ -275,18 +197,17 @@ impl Generation {
             .collect();
         let addresses = compiled.cluster.pod_addresses.keys().copied();
         let strays = addresses
-            .filter(|address| !by_address.contains_key(address) && fdb.route(*address).is_none())
+            .filter(|address| parties.get(*address).is_none() && fdb.route(*address).is_none())
             .collect();
-        let mut node_addresses: HashSet<IpAddr, ahash::RandomState> = own.addresses.clone();
+        let mut node_addresses: Addresses<()> = own.addresses.iter().map(|address| (*address, ())).collect();
         for node in &compiled.cluster.nodes {
-            node_addresses.extend(node.addresses.iter().copied());
-            node_addresses.extend(node.public_ip.map(IpAddr::V4));
-            node_addresses.extend(node.public_ipv6.map(IpAddr::V6));
+            let public = [node.public_ip.map(IpAddr::V4), node.public_ipv6.map(IpAddr::V6)];
             // flannel.1 has the subnet's own address, the bridge the one after it: a kernel node takes VXLAN on both.
-            for cidr in &node.pod_cidrs {
-                node_addresses.insert(cidr.network());
-                node_addresses.extend(gateway_address(cidr));
-            }
+            let subnets = node.pod_cidrs.iter();
+            let devices = subnets.flat_map(|cidr| [Some(cidr.network()), gateway_address(cidr)]);
+            let listed = node.addresses.iter().copied().map(Some);
+            let all = listed.chain(public).chain(devices).flatten();
+            node_addresses.extend(all.map(|address| (address, ())));
         }
         Ok(Self {
             number,
@@ -296,10 +217,10 @@ impl Generation {
             fdb,
             own,
             node_addresses,
-            conflicts,
-            by_address,
+            parties,
             by_name,
             misplaced,
+            cut_off,
             owners,
             unreachable,
             strays,
@@ -315,17 +236,13 @@ impl Generation {
     }
 
     /// Who has `address`.
+    #[inline]
     pub fn party(&self, address: IpAddr) -> Party {
-        if let Some(&endpoint) = self.by_address.get(&address) {
-            let cut_off = self.conflicts.contains(&address) || self.misplaced_address(endpoint).is_some();
-            return if cut_off { Party::Conflict } else { Party::Pod(endpoint) };
-        }
-        if self.own.addresses.contains(&address) {
-            return Party::Node;
-        }
-        if self.conflicts.contains(&address) {
-            return Party::Conflict;
-        }
+        self.parties.get(address).unwrap_or_else(|| self.nameless(address))
+    }
+
+    /// Who has an address that is nobody's own.
+    fn nameless(&self, address: IpAddr) -> Party {
         if self.own.pod_cidrs.iter().any(|cidr| cidr.contains(&address)) {
             return Party::Nobody;
         }
@@ -355,7 +272,7 @@ impl Generation {
 
     /// True when `address` is any node's own address: where a pod's VXLAN must never go.
     pub fn is_node_address(&self, address: IpAddr) -> bool {
-        self.node_addresses.contains(&address) || self.fdb.by_underlay(address).is_some()
+        self.node_addresses.get(address).is_some() || self.fdb.by_underlay(address).is_some()
     }
 
     /// Pods that show an address no pod of this node can have, with that address: they are cut off.
@@ -364,15 +281,8 @@ impl Generation {
         pods.filter_map(|(endpoint, address)| Some((&endpoint.name, (*address)?)))
     }
 
-    fn misplaced_address(&self, index: EndpointIndex) -> Option<IpAddr> {
-        self.misplaced.get(index as usize).copied().flatten()
-    }
-
     /// True when an address of the endpoint is claimed by another live pod too, or is none it can have.
     pub fn is_cut_off(&self, index: EndpointIndex) -> bool {
-        let addresses =
-            self.endpoint(index).map(|endpoint| endpoint.addresses.as_slice()).unwrap_or_default();
-        self.misplaced_address(index).is_some()
-            || addresses.iter().any(|address| self.conflicts.contains(address))
+        self.cut_off.get(index as usize).copied().unwrap_or_default()
     }
 }

@@ -5,10 +5,11 @@
 //! batch; the answer costs one atomic load when nothing changed. Nothing is changed in place, so a packet
 //! sees one generation from its first stage to its last.
 
+mod addresses;
 mod generation;
+mod own_node;
 mod publish;
 
-pub use generation::{
-    Endpoint, EndpointIds, EndpointIndex, Generation, NextHops, OwnNode, Party, Underlay, gateway_address,
-};
+pub use generation::{Endpoint, EndpointIds, EndpointIndex, Generation, Party, gateway_address};
+pub use own_node::{NextHops, OwnNode, Underlay};
 pub use publish::{Publisher, Subscription};
