@@ -15,7 +15,6 @@ use vxlan::wire::{ethernet, vxlan as header};
 use super::Pipeline;
 use super::bindings::Role;
 use super::packet::Packet;
-use super::parse::is_malformed;
 use crate::buffer::{Checksum, Frame, Outer};
 use crate::drop_reason::DropReason;
 use crate::tables::Generation;
@@ -90,21 +89,23 @@ impl Pipeline {
         Ok(Outside { outer, id, vtep, reserved_set: vxlan.reserved_set })
     }
 
-    /// Why a datagram, or the frame inside, is ill-formed, as `decap` and `parse` would have it; for what no glance takes
-    /// in. `None` where it is not, or more would happen than that it is dropped.
-    pub(super) fn is_malformed_datagram(&self, generation: &Generation, frame: &Frame) -> Option<DropReason> {
-        let outside = match self.judge_outside(generation, frame) {
-            Ok(outside) => outside,
-            Err(reason) => return Some(reason),
-        };
+    /// The VTEP that sent a datagram and the frame inside, without its headers taken off. `None` where more would happen
+    /// to them than that.
+    ///
+    /// # Errors
+    /// Why it would be dropped.
+    pub(super) fn look_inside<'a>(
+        &self,
+        generation: &Generation,
+        frame: &'a Frame,
+    ) -> Result<Option<(VtepId, &'a [u8])>, DropReason> {
+        let outside = self.judge_outside(generation, frame)?;
         // They are counted.
         if outside.reserved_set {
-            return None;
+            return Ok(None);
         }
-        if let Err(reason) = judge_inside(generation, &outside, frame.bytes()) {
-            return Some(reason);
-        }
-        is_malformed(frame.bytes().get(header::HEADER_BYTES..)?, true)
+        judge_inside(generation, &outside, frame.bytes())?;
+        Ok(frame.bytes().get(header::HEADER_BYTES..).map(|inner| (outside.id, inner)))
     }
 
     /// Takes the outer Ethernet, IP and UDP headers off a whole frame and keeps what they said.

@@ -1,10 +1,10 @@
 //! A glance at a frame: as much of the walk over its headers as a packet of a known flow needs, in one go.
 //!
 //! What it takes in: Ethernet, IPv4 without options or IPv6 without extension headers, no fragment, whole TCP or UDP
-//! header, on the underlay behind a VXLAN header of our network and an outer mark that changes nothing inside. It
-//! holds them to the same rules as `decap` and `parse` (RFC 791, 8200, 9293, 768; RFC 7348 section 5; RFC 6040): a
-//! frame it takes in would pass both. Whatever else comes is not judged here but goes the long way: [`Glance::at`]
-//! says nothing about it. Addresses and MACs are not judged either; they are the flow's key, and what is known of the
+//! header, from a port no DHCP, on the underlay behind a VXLAN header of our network and an outer mark that changes
+//! nothing inside. It holds them to the same rules as `decap` and `parse` (RFC 791, 8200, 9293, 768; RFC 7348
+//! section 5; RFC 6040): a frame it takes in would pass both. Whatever else comes is not judged here but at the `door`:
+//! [`Glance::at`] says nothing about it. Addresses and MACs are not judged either; they are the flow's key, and what is known of the
 //! flow holds for them. Nothing is changed.
 //!
 //! Cost: one pass over the headers, no branch that depends on more than the protocol; `None` at the first surprise.
@@ -88,7 +88,7 @@ impl Glance {
     /// nothing. Written in place, field by field: to copy what was written in other pieces stalls the processor.
     #[inline(always)]
     pub(super) fn at(&mut self, frame: &Frame) -> bool {
-        if frame.gso.is_some() || self.inner(frame.bytes()).is_none() {
+        if frame.gso.is_some() || self.inner(frame.bytes()).is_none() || self.speaks_dhcp() {
             return false;
         }
         match frame.checksum {
@@ -179,6 +179,12 @@ impl Glance {
     fn is_own_checksum(&self, start: u16, offset: u16) -> bool {
         let field = if self.protocol == PROTOCOL_TCP { TCP_CHECKSUM } else { UDP_CHECKSUM };
         start == self.l4_offset() && offset == field
+    }
+
+    /// True where a pod's packet is judged by more than its flow. From the overlay it is refused, whatever it says.
+    fn speaks_dhcp(&self) -> bool {
+        let (src_port, dst_port) = self.ports();
+        self.protocol == PROTOCOL_UDP && (is_dhcp(src_port) || is_dhcp(dst_port))
     }
 
     /// True for a TCP segment that may open a connection.
@@ -289,6 +295,9 @@ impl FlowKey {
         let (L4::Tcp { src_port, dst_port, .. } | L4::Udp { src_port, dst_port }) = ip.l4 else {
             return None;
         };
+        if matches!(ip.l4, L4::Udp { .. }) && (is_dhcp(src_port) || is_dhcp(dst_port)) {
+            return None;
+        }
         let transport = Transport { src_port, dst_port, flags: 0, header_len: 0, stored: 0 };
         Some(Self(match (ip.src, ip.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
@@ -374,6 +383,11 @@ fn is_summed(head: &[u8; ipv4::MIN_HEADER_BYTES]) -> bool {
     let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     (sum >> 16) + (sum & 0xffff) == 0xffff
+}
+
+/// DHCP of either family.
+const fn is_dhcp(port: u16) -> bool {
+    matches!(port, 67 | 68 | 546 | 547)
 }
 
 fn halves(octets: [u8; 16]) -> [u64; 2] {

@@ -11,17 +11,41 @@
 
 use std::net::IpAddr;
 
-use policy_compiler::PodName;
-use vxlan::wire::headers::L4;
+use vxlan::fdb::VtepId;
+use vxlan::mac::Mac;
+use vxlan::wire::headers::{IpHeaders, L4};
 
-use super::bindings::Role;
+use super::bindings::{Binding, Role};
 use super::emit::Outputs;
 use super::packet::Packet;
 use super::{Pipeline, parse};
 use crate::drop_reason::DropReason;
 use crate::respond;
-use crate::tables::{Generation, Party};
+use crate::tables::{Endpoint, Generation, Party};
 use crate::time::Timestamp;
+
+/// What guard looks at.
+pub(super) struct Seen<'a> {
+    pub(super) eth_dst: &'a Mac,
+    pub(super) eth_src: &'a Mac,
+    /// `None` for ARP.
+    pub(super) ip: Option<&'a IpHeaders>,
+    /// The transport header; of a later fragment, that of its first where it is known.
+    pub(super) l4: &'a L4,
+    /// The frame, without padding.
+    pub(super) bytes: &'a [u8],
+    /// The VTEP that sent it, on packets from the underlay.
+    pub(super) vtep: Option<VtepId>,
+}
+
+/// Who is speaking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaker {
+    /// A neighbour, of neighbours; its message is still to be judged.
+    Neighbour,
+    /// The source of a packet.
+    Source(Party),
+}
 
 impl Pipeline {
     pub(super) fn guard(
@@ -31,132 +55,97 @@ impl Pipeline {
         now: Timestamp,
         out: &mut Outputs,
     ) {
-        let Some(role) = packets
-            .first()
-            .and_then(|packet| self.bindings.get(packet.from))
-            .map(|binding| binding.role.clone())
-        else {
-            for packet in packets {
-                packet.drop(DropReason::PodUnknown);
-            }
-            return;
-        };
         for packet in packets.iter_mut().filter(|packet| packet.is_live()) {
-            let outcome = match &role {
-                Role::Pod(name) => self.guard_pod(generation, name, packet, now, out),
-                Role::Node => self.guard_node(generation, packet, now, out),
-                Role::UnderlayDatagram | Role::UnderlayFrame => guard_overlay(generation, packet),
-            };
-            if let Err(reason) = outcome {
+            if let Err(reason) = self.guard_one(generation, packet, now, out) {
                 packet.refuse(reason);
             }
         }
     }
 
-    fn guard_pod(
+    fn guard_one(
         &mut self,
         generation: &Generation,
-        name: &PodName,
         packet: &mut Packet,
         now: Timestamp,
         out: &mut Outputs,
     ) -> Result<(), DropReason> {
         let binding = self.bindings.get(packet.from).ok_or(DropReason::PodUnknown)?;
-        let bound_mac = binding.mac;
-        let Some(index) = binding.endpoint else {
-            return Err(if generation.endpoint_named(name).is_some() {
-                DropReason::PolicyPending
-            } else {
-                DropReason::PodUnknown
-            });
+        let (nameless, asker) = (binding.mac.is_none(), asker(generation, binding));
+        let seen = Seen {
+            eth_dst: &packet.eth_dst,
+            eth_src: &packet.eth_src,
+            ip: packet.ip.as_ref(),
+            l4: &packet.l4,
+            bytes: packet.frame.bytes(),
+            vtep: packet.vtep,
         };
-        let endpoint = generation.endpoint(index).ok_or(DropReason::PodUnknown)?;
-        if generation.is_cut_off(index) {
-            return Err(DropReason::IpConflict);
-        }
-        if !packet.eth_src.is_unicast() || bound_mac.is_some_and(|mac| mac != packet.eth_src) {
-            return Err(spoof_kind(packet));
-        }
-        let Some(ip) = packet.ip else {
-            return self.answer_arp(generation, Some(endpoint), packet, now, out);
+        let source = match speaker(generation, binding, &seen)? {
+            Speaker::Source(source) => source,
+            Speaker::Neighbour => {
+                return match packet.ip {
+                    None => self.answer_arp(generation, asker, packet, now, out),
+                    Some(ip) => self.answer_ndp(generation, asker, &ip, packet, now, out),
+                };
+            }
         };
-        if respond::is_rogue_control(&ip, packet.frame.bytes()) {
-            return Err(DropReason::RogueControl);
-        }
-        if respond::is_ndp(&ip) {
-            return self.answer_ndp(generation, Some(endpoint), &ip, packet, now, out);
-        }
-        if !packet.eth_dst.is_unicast() || is_group(ip.dst) {
-            return Err(DropReason::BumDropped);
-        }
-        if !endpoint.addresses.contains(&ip.src) {
-            return Err(match generation.party(ip.src) {
-                Party::Conflict => DropReason::IpConflict,
-                _ => DropReason::SpoofedSource,
-            });
-        }
-        if bound_mac.is_none() {
+        if nameless && matches!(source, Party::Pod(_)) {
             // The first packet with the pod's address tells the MAC of a wire whose kernel would not.
             if let Some(binding) = self.bindings.get_mut(packet.from) {
-                binding.mac = Some(packet.eth_src);
+                binding.mac = Some(*seen.eth_src);
                 self.cache.forget();
             }
         }
-        packet.source = Party::Pod(index);
-        packet.destination = generation.party(ip.dst);
-        if !self.is_next_hop(generation, packet) {
-            return Err(DropReason::BumDropped);
-        }
-        match packet.destination {
-            Party::Nobody => Err(DropReason::NoRoute),
-            Party::Unreachable => Err(DropReason::VtepUnreachable),
-            Party::Conflict => Err(DropReason::IpConflict),
-            _ if is_link_local(ip.dst) => Err(DropReason::Martian),
-            Party::Pod(_) | Party::Node | Party::Vtep(_) | Party::Outside => Ok(()),
-        }
+        let destination = self.destination(generation, source, &seen)?;
+        packet.source = source;
+        packet.destination = destination;
+        Ok(())
     }
 
-    fn guard_node(
-        &mut self,
+    /// Whom a packet of `source` is for.
+    ///
+    /// # Errors
+    /// Nobody whom `source` may reach from where it speaks: the reason to drop it.
+    pub(super) fn destination(
+        &self,
         generation: &Generation,
-        packet: &mut Packet,
-        now: Timestamp,
-        out: &mut Outputs,
-    ) -> Result<(), DropReason> {
-        let Some(ip) = packet.ip else {
-            return self.answer_arp(generation, None, packet, now, out);
-        };
-        if respond::is_ndp(&ip) {
-            return self.answer_ndp(generation, None, &ip, packet, now, out);
-        }
-        if !packet.eth_dst.is_unicast() || is_group(ip.dst) {
-            return Err(DropReason::BumDropped);
-        }
-        packet.source = match generation.party(ip.src) {
-            party @ (Party::Node | Party::Outside) => party,
-            Party::Pod(_) | Party::Vtep(_) | Party::Unreachable | Party::Nobody | Party::Conflict => {
-                return Err(DropReason::SpoofedSource);
-            }
-        };
-        if is_link_local(ip.src) || is_link_local(ip.dst) {
+        source: Party,
+        seen: &Seen<'_>,
+    ) -> Result<Party, DropReason> {
+        let ip = seen.ip.ok_or(DropReason::BadHeader)?;
+        let from_node = matches!(source, Party::Node | Party::Outside);
+        if from_node && (is_link_local(ip.src) || is_link_local(ip.dst)) {
             return Err(DropReason::Martian);
         }
-        packet.destination = generation.party(ip.dst);
-        match packet.destination {
-            Party::Pod(_) | Party::Vtep(_) => Ok(()),
-            Party::Nobody => Err(DropReason::NoRoute),
-            Party::Unreachable => Err(DropReason::VtepUnreachable),
-            Party::Conflict => Err(DropReason::IpConflict),
-            Party::Node | Party::Outside => Err(DropReason::NotLocal),
+        let destination = generation.party(ip.dst);
+        match source {
+            Party::Vtep(_) => match destination {
+                // `policy` lets the node through only on connections it opened itself.
+                Party::Pod(_) | Party::Node => Ok(destination),
+                Party::Conflict => Err(DropReason::IpConflict),
+                Party::Vtep(_) | Party::Outside | Party::Unreachable | Party::Nobody => {
+                    Err(DropReason::NotLocal)
+                }
+            },
+            Party::Pod(_) if !self.is_next_hop(generation, destination, *seen.eth_dst) => {
+                Err(DropReason::BumDropped)
+            }
+            _ => match destination {
+                Party::Nobody => Err(DropReason::NoRoute),
+                Party::Unreachable => Err(DropReason::VtepUnreachable),
+                Party::Conflict => Err(DropReason::IpConflict),
+                Party::Node | Party::Outside if from_node => Err(DropReason::NotLocal),
+                _ if is_link_local(ip.dst) => Err(DropReason::Martian),
+                Party::Pod(_) | Party::Node | Party::Vtep(_) | Party::Outside => Ok(destination),
+            },
         }
     }
 
     /// A unicast frame is for the gateway, or for the MAC of the pod its packet is for; anything else is
     /// unknown unicast.
-    fn is_next_hop(&self, generation: &Generation, packet: &Packet) -> bool {
-        packet.eth_dst == generation.own.gateway_mac
-            || matches!(packet.destination, Party::Pod(index)
-                if self.bindings.of_endpoint(index).and_then(|binding| binding.mac) == Some(packet.eth_dst))
+    fn is_next_hop(&self, generation: &Generation, destination: Party, mac: Mac) -> bool {
+        mac == generation.own.gateway_mac
+            || matches!(destination, Party::Pod(index)
+                if self.bindings.of_endpoint(index).and_then(|binding| binding.mac) == Some(mac))
     }
 
     /// A pod's VXLAN must reach no node (felix #2063): it would be taken for a node's own. Runs once the ports
@@ -178,36 +167,99 @@ impl Pipeline {
     }
 }
 
-/// Names a foreign MAC by what it was used for.
-fn spoof_kind(packet: &Packet) -> DropReason {
-    match packet.ip {
-        None => DropReason::ArpSpoof,
-        Some(ip) if respond::is_ndp(&ip) => DropReason::NdSpoof,
-        Some(_) => DropReason::SpoofedSource,
+/// Who speaks at a port.
+///
+/// # Errors
+/// Nobody who may: the reason to drop what was said. Of a port whose MAC is known it is the same for as long as the
+/// generation and the ports are.
+pub(super) fn speaker(
+    generation: &Generation,
+    binding: &Binding,
+    seen: &Seen<'_>,
+) -> Result<Speaker, DropReason> {
+    match &binding.role {
+        Role::Pod(_) => pod(generation, binding, seen),
+        Role::Node => node(generation, seen),
+        Role::UnderlayDatagram | Role::UnderlayFrame => overlay(generation, seen),
     }
 }
 
-fn guard_overlay(generation: &Generation, packet: &mut Packet) -> Result<(), DropReason> {
-    let ip = packet.ip.ok_or(DropReason::ControlOverOverlay)?;
-    if respond::is_ndp(&ip) || dhcp(packet.l4) || respond::is_rogue_control(&ip, packet.frame.bytes()) {
+/// The pod behind a port, if one is.
+pub(super) fn asker<'a>(generation: &'a Generation, binding: &Binding) -> Option<&'a Endpoint> {
+    binding.endpoint.and_then(|index| generation.endpoint(index))
+}
+
+fn pod(generation: &Generation, binding: &Binding, seen: &Seen<'_>) -> Result<Speaker, DropReason> {
+    let Some(index) = binding.endpoint else {
+        let Role::Pod(name) = &binding.role else { return Err(DropReason::PodUnknown) };
+        return Err(if generation.endpoint_named(name).is_some() {
+            DropReason::PolicyPending
+        } else {
+            DropReason::PodUnknown
+        });
+    };
+    let endpoint = generation.endpoint(index).ok_or(DropReason::PodUnknown)?;
+    if generation.is_cut_off(index) {
+        return Err(DropReason::IpConflict);
+    }
+    if !seen.eth_src.is_unicast() || binding.mac.as_ref().is_some_and(|mac| mac != seen.eth_src) {
+        return Err(spoof_kind(seen.ip));
+    }
+    let Some(ip) = seen.ip else { return Ok(Speaker::Neighbour) };
+    if respond::is_rogue_control(ip, seen.bytes) {
+        return Err(DropReason::RogueControl);
+    }
+    if respond::is_ndp(ip) {
+        return Ok(Speaker::Neighbour);
+    }
+    if !seen.eth_dst.is_unicast() || is_group(ip.dst) {
+        return Err(DropReason::BumDropped);
+    }
+    if !endpoint.addresses.contains(&ip.src) {
+        return Err(match generation.party(ip.src) {
+            Party::Conflict => DropReason::IpConflict,
+            _ => DropReason::SpoofedSource,
+        });
+    }
+    Ok(Speaker::Source(Party::Pod(index)))
+}
+
+fn node(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker, DropReason> {
+    let Some(ip) = seen.ip.filter(|ip| !respond::is_ndp(ip)) else { return Ok(Speaker::Neighbour) };
+    if !seen.eth_dst.is_unicast() || is_group(ip.dst) {
+        return Err(DropReason::BumDropped);
+    }
+    match generation.party(ip.src) {
+        source @ (Party::Node | Party::Outside) => Ok(Speaker::Source(source)),
+        Party::Pod(_) | Party::Vtep(_) | Party::Unreachable | Party::Nobody | Party::Conflict => {
+            Err(DropReason::SpoofedSource)
+        }
+    }
+}
+
+fn overlay(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker, DropReason> {
+    let ip = seen.ip.ok_or(DropReason::ControlOverOverlay)?;
+    if respond::is_ndp(ip) || dhcp(*seen.l4) || respond::is_rogue_control(ip, seen.bytes) {
         return Err(DropReason::ControlOverOverlay);
     }
     if is_group(ip.dst) {
         return Err(DropReason::InnerL2);
     }
-    let id = packet.vtep.ok_or(DropReason::VtepUnknown)?;
+    let id = seen.vtep.ok_or(DropReason::VtepUnknown)?;
     let vtep = generation.fdb.get(id).ok_or(DropReason::VtepUnknown)?;
     // The node's own addresses and pods are asked for first: a subnet that overlaps ours must not help.
     if !vtep.owns(ip.src) || generation.party(ip.src) != Party::Vtep(id) {
         return Err(DropReason::InnerSourceMismatch);
     }
-    packet.source = Party::Vtep(id);
-    packet.destination = generation.party(ip.dst);
-    match packet.destination {
-        // `policy` lets the node through only on connections it opened itself.
-        Party::Pod(_) | Party::Node => Ok(()),
-        Party::Conflict => Err(DropReason::IpConflict),
-        Party::Vtep(_) | Party::Outside | Party::Unreachable | Party::Nobody => Err(DropReason::NotLocal),
+    Ok(Speaker::Source(Party::Vtep(id)))
+}
+
+/// Names a foreign MAC by what it was used for.
+fn spoof_kind(ip: Option<&IpHeaders>) -> DropReason {
+    match ip {
+        None => DropReason::ArpSpoof,
+        Some(ip) if respond::is_ndp(ip) => DropReason::NdSpoof,
+        Some(_) => DropReason::SpoofedSource,
     }
 }
 

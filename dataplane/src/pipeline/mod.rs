@@ -7,7 +7,8 @@
 //!  batch ────────────┘              │
 //!   pod, node TAP                   └─► neighbour: ARP and ND are answered, never forwarded
 //! ```
-//! Each stage is a file, works over the whole batch, and may end a packet with a
+//! Ahead of the stages `look` sees what a batch holds: packets of known flows take the `short_way` past all of them, and
+//! what they would drop whatever came before it ends at the `door`. Each stage is a file, works over the whole batch, and may end a packet with a
 //! [`DropReason`]. [`Pipeline::process`] is the one place that says what comes
 //! next; the sweep at its end is the one place that counts.
 //!
@@ -16,6 +17,7 @@
 
 mod bindings;
 mod decap;
+mod door;
 mod emit;
 mod endings;
 mod flow_cache;
@@ -23,6 +25,7 @@ mod forward;
 mod fragment;
 mod glance;
 mod guard;
+mod look;
 mod neighbour;
 mod packet;
 mod parse;
@@ -54,8 +57,8 @@ use crate::telemetry::{Denial, DenialLog, PacketCounters, Stage, StageTimer};
 use crate::time::Timestamp;
 use emit::Pass;
 use flow_cache::FlowCache;
+use look::Sighting;
 use packet::{Fate, FirstFragment, Packet};
-use short_way::Sighting;
 
 /// What stays the same over the life of a pipeline.
 #[derive(Debug, Clone)]

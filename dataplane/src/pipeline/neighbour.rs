@@ -10,23 +10,24 @@ use vxlan::mac::Mac;
 use vxlan::wire::headers::IpHeaders;
 
 use super::Pipeline;
-use super::bindings::Role;
+use super::bindings::{Binding, Role};
 use super::emit::Outputs;
+use super::guard::asker;
 use super::packet::{Fate, Packet};
-use crate::buffer::Pool;
+use crate::buffer::{Frame, Pool};
 use crate::drop_reason::DropReason;
 use crate::respond::{self, ArpOutcome, NdpOutcome};
 use crate::tables::{Endpoint, Generation, Party};
 use crate::time::Timestamp;
 
 /// The MAC that `asker` is to use for `target`.
+#[inline]
 fn next_hop(generation: &Generation, asker: Option<&Endpoint>, target: IpAddr) -> Option<Mac> {
     match asker {
         Some(pod) => {
-            let own_address = pod.addresses.contains(&target);
             let known =
                 generation.own.is_gateway(target) || matches!(generation.party(target), Party::Pod(_));
-            (known && !own_address).then_some(generation.own.gateway_mac)
+            (known && !pod.addresses.contains(&target)).then_some(generation.own.gateway_mac)
         }
         None => matches!(generation.party(target), Party::Pod(_) | Party::Vtep(_))
             .then_some(generation.own.vtep_mac),
@@ -142,6 +143,33 @@ impl Pipeline {
                 pool.give(frame);
             }
         }
+    }
+}
+
+/// Why a message of `asker` about neighbours (ARP where `ip` is `None`) gets no answer and teaches nothing, if so.
+pub(super) fn neighbour_refusal(
+    generation: &Generation,
+    binding: &Binding,
+    ip: Option<&IpHeaders>,
+    frame: &Frame,
+) -> Option<DropReason> {
+    let asker = asker(generation, binding);
+    let own = |address| owns(generation, asker, address);
+    let target = |target| next_hop(generation, asker, target);
+    match ip {
+        None => respond::arp_refusal(
+            frame.bytes(),
+            binding.mac,
+            |address| own(address.into()),
+            |address| target(address.into()),
+        ),
+        Some(ip) => respond::ndp_refusal(
+            frame,
+            ip,
+            binding.mac,
+            |address| own(address.into()),
+            |address| target(address.into()),
+        ),
     }
 }
 

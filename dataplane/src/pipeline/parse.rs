@@ -54,13 +54,8 @@ impl Pipeline {
     }
 }
 
-/// Why a frame is ill-formed, as the stage would have it; for what no glance takes in.
-pub(super) fn is_malformed(frame: &[u8], overlay: bool) -> Option<DropReason> {
-    headers::parse(frame, false).err().map(|error| reason(error, overlay, frame))
-}
-
-/// A frame that is no IP packet at all is told apart from one that is a bad IP packet.
-fn reason(error: ParseError, overlay: bool, frame: &[u8]) -> DropReason {
+/// Why a frame that does not parse is dropped. One that is no IP packet at all is told apart from a bad IP packet.
+pub(super) fn reason(error: ParseError, overlay: bool, frame: &[u8]) -> DropReason {
     match error {
         ParseError::Truncated => DropReason::Truncated,
         ParseError::LengthMismatch => DropReason::LengthMismatch,

@@ -22,8 +22,9 @@ use super::Pipeline;
 use super::bindings::PortId;
 use super::emit::Pass;
 use super::glance::{FlowKey, Glance, Macs};
+use super::look::Sighting;
 use super::packet::Packet;
-use super::short_way::{LONG_WAY_PORTS, Sighting, Tally};
+use super::short_way::Tally;
 use crate::buffer::Frame;
 use crate::conntrack::{ConnTable, Witness};
 use crate::drop_reason::DropReason;
@@ -213,12 +214,7 @@ impl Pipeline {
         if !self.cache.refusals.comes_again(hash) {
             return;
         }
-        // What a pod says of DHCP is told by more than the flow.
-        let (src_port, dst_port) = glance.ports();
         let peer = packet.peer.or(packet.frame.outer.map(|outer| outer.peer));
-        if peer.is_none() && LONG_WAY_PORTS.iter().any(|port| [src_port, dst_port].contains(port)) {
-            return;
-        }
         let witness = packet.tuple.as_ref().and_then(|tuple| self.connections.witness(tuple));
         if refusal.wants_witness() && witness.is_none() {
             return;

@@ -1,85 +1,43 @@
 //! The short way: packets of flows that the flow cache knows, from port to port in one step.
 //!
 //! On entry a batch is as its port handed it over. On exit each packet of a known flow has been put to its connection
-//! and stands in the outputs, or was dropped as `ct_invalid`, exactly as all stages together would have had it; what is
-//! malformed, or of a flow that was refused of late (`refusals`), has been dropped; the others have gone the long way.
-//! Order is kept: the batch falls into stretches, and what goes the long way is done before what follows it begins. A
+//! and stands in the outputs, or was dropped as `ct_invalid`, exactly as all stages together would have had it; what was
+//! rejected at the `door`, or is of a flow that was refused of late (`refusals`), has been dropped; the others have gone
+//! the long way. Order is kept: the batch falls into stretches, and what goes the long way is done before what follows it begins. A
 //! stretch of few known packets between unknown ones goes with them, so that the long way always has something to work
 //! on at once.
 //!
 //! What a known packet still has to show, each time: that it is well-formed (`glance`) and no SYN, which may open its
-//! connection anew and has to be judged for it, that its TTL and size fit, that
-//! its connection is there, judged by this generation and agrees with it. Otherwise the long way says what becomes of it.
+//! connection anew and has to be judged for it, that its TTL and size fit, that its connection is there, judged by this
+//! generation and agrees with it. Otherwise the long way says what becomes of it.
 
 use vxlan::mtu::Family;
 use vxlan::wire::{ethernet, ipv4, ipv6, vxlan as header};
 
-use super::Pipeline;
 use super::bindings::{PortId, Role};
 use super::emit::Pass;
-use super::endings::{Ended, Ending};
+use super::endings::Ending;
 use super::flow_cache::{Context, Decision, Destination, Flow};
 use super::forward::Hop;
 use super::glance::{FlowKey, Glance, Macs};
+use super::look::{Known, Sighting, Source};
 use super::packet::Packet;
-use super::parse::is_malformed;
+use super::{Pipeline, endings};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::drop_reason::DropReason;
-use crate::tables::{Generation, Party};
+use crate::tables::Party;
 use crate::telemetry::Stage;
 
 /// Fewer known packets than this between unknown ones go with them.
 const SHORTEST: u8 = 4;
-/// DHCP, for which more than the flow decides.
-pub(super) const LONG_WAY_PORTS: [u16; 4] = [67, 68, 546, 547];
-
-/// What was seen of a frame before it moved.
-#[derive(Clone, Copy)]
-pub(super) struct Sighting {
-    pub(super) glance: Glance,
-    /// The glance took the frame in.
-    pub(super) taken: bool,
-    pub(super) hash: u64,
-    known: Known,
-    /// Known packets from here on, as far as it matters.
-    stretch: u8,
-}
-
-impl Sighting {
-    const NONE: Self =
-        Self { glance: Glance::EMPTY, taken: false, hash: 0, known: Known::Nothing, stretch: 0 };
-}
-
-/// What is known of a packet by its headers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Nothing,
-    /// The flow cache may have its flow there.
-    Candidate(u32),
-    /// The flow cache has its flow there.
-    Flow(u32),
-    /// Its flow was refused of late.
-    Refusal,
-    /// It is malformed.
-    Malformed(DropReason),
-}
-
-/// Where the frames of a batch come from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Port,
-    Datagrams,
-    /// Whole frames of the underlay, whose outer headers are taken off before anything else.
-    Frames,
-}
-
 /// What became of the packets that went the short way.
 #[derive(Default)]
 pub(super) struct Tally {
     forwarded: u64,
     /// Dropped, of flows that are known.
     pub(super) dropped: u64,
-    malformed: u64,
+    /// Dropped at the door.
+    at_door: u64,
     /// The last reason for a drop, and how many in a row had it that are not counted yet.
     row: Option<(DropReason, u64)>,
 }
@@ -117,11 +75,7 @@ impl Pipeline {
                         left.and_then(|frame| self.refused(from, frame, sighting, pass, &mut tally))
                     }
                     Known::Refusal => self.refused(from, frame, sighting, pass, &mut tally),
-                    Known::Malformed(reason) => {
-                        tally.malformed += 1;
-                        self.end(frame, reason, pass.pool, &mut tally);
-                        None
-                    }
+                    Known::Rejected(reason) => self.turn_away(frame, reason, sighting, pass.pool, &mut tally),
                     Known::Nothing | Known::Candidate(_) => Some(frame),
                 };
                 let Some(left) = left else {
@@ -133,7 +87,7 @@ impl Pipeline {
             let mut packet = Packet::new(frame, from);
             packet.stripped = source == Source::Frames;
             packet.sighting = number as u32;
-            if let Known::Malformed(reason) = sighting.known {
+            if let (Known::Rejected(reason), None) = (sighting.known, sighting.witness) {
                 packet.drop(reason);
             }
             waiting.push(packet);
@@ -174,79 +128,21 @@ impl Pipeline {
         self.lap(Stage::Sweep, count);
     }
 
-    /// Finds the flow of each frame. In rounds over the batch, so that the waits for memory overlap.
-    fn look(
-        &self,
-        from: PortId,
-        source: Source,
-        batch: &mut Batch,
-        sightings: &mut Vec<Sighting>,
-        generation: &Generation,
-    ) {
-        if sightings.len() < batch.len() {
-            sightings.resize(batch.len(), Sighting::NONE);
+    /// Drops a frame that was rejected at the door. Gives it back where it would not be any more.
+    fn turn_away(
+        &mut self,
+        frame: Frame,
+        reason: DropReason,
+        sighting: &Sighting,
+        pool: &mut Pool,
+        tally: &mut Tally,
+    ) -> Option<Frame> {
+        if sighting.witness.is_some_and(|witness| !self.connections.is_still_absent(witness)) {
+            return Some(frame);
         }
-        let vni = self.settings.vni;
-        for (frame, sighting) in batch.iter_mut().zip(&mut *sightings) {
-            let stripped = match source {
-                Source::Frames => self.strip_outer(generation, frame),
-                Source::Port | Source::Datagrams => Ok(()),
-            };
-            sighting.taken = match source {
-                _ if stripped.is_err() => false,
-                Source::Port => sighting.glance.at(frame),
-                Source::Datagrams | Source::Frames => sighting.glance.at_datagram(frame, vni),
-            };
-            sighting.known = Known::Nothing;
-            if sighting.taken {
-                sighting.hash = self.cache.hash(&sighting.glance.key);
-                self.cache.bring_set(sighting.hash);
-            } else {
-                sighting.known = self.malformed(source, generation, frame, stripped);
-            }
-        }
-        let sightings = sightings.get_mut(..batch.len()).unwrap_or_default();
-        for sighting in sightings.iter_mut().filter(|sighting| sighting.taken) {
-            if let Some(place) = self.cache.candidate(sighting.hash) {
-                sighting.known = Known::Candidate(place);
-                self.cache.bring_entry(place);
-            }
-        }
-        let mut stretch = 0_u8;
-        for (sighting, frame) in sightings.iter_mut().zip(&*batch).rev() {
-            if sighting.taken {
-                let glance = &sighting.glance;
-                let peer = frame.outer.map(|outer| outer.peer);
-                sighting.known = match sighting.known {
-                    Known::Candidate(place) if self.cache.verified(place, glance, from, peer) => {
-                        self.connections.bring(self.cache.connection(place).into_iter());
-                        Known::Flow(place)
-                    }
-                    _ if self.refusal(sighting.hash, glance, from, peer).is_some() => Known::Refusal,
-                    _ => Known::Nothing,
-                };
-            }
-            stretch = if sighting.known == Known::Nothing { 0 } else { stretch.saturating_add(1) };
-            sighting.stretch = stretch;
-        }
-    }
-
-    /// Whether a frame that no glance took in is malformed.
-    #[inline(never)]
-    fn malformed(
-        &self,
-        source: Source,
-        generation: &Generation,
-        frame: &Frame,
-        stripped: Result<(), DropReason>,
-    ) -> Known {
-        let reason = match source {
-            _ if stripped.is_err() => stripped.err(),
-            _ if frame.gso.is_some() => None,
-            Source::Port => is_malformed(frame.bytes(), false),
-            Source::Datagrams | Source::Frames => self.is_malformed_datagram(generation, frame),
-        };
-        reason.map_or(Known::Nothing, Known::Malformed)
+        tally.at_door += 1;
+        self.end(frame, reason, pool, tally);
+        None
     }
 
     /// Gives back the memory of a frame that is dropped.
@@ -260,7 +156,11 @@ impl Pipeline {
             }
         }
         if let Some(endings) = &mut self.endings {
-            endings.push(Ended { tag: frame.tag, ending: Ending::Dropped(reason), judged: [None; 2] });
+            endings.push(endings::Ended {
+                tag: frame.tag,
+                ending: Ending::Dropped(reason),
+                judged: [None; 2],
+            });
         }
         pool.give(frame);
     }
@@ -326,20 +226,20 @@ impl Pipeline {
         }
         if let Some(endings) = &mut self.endings {
             let ending = outcome.err().map_or(Ending::Forwarded, Ending::Dropped);
-            endings.push(Ended { tag, ending, judged: [None; 2] });
+            endings.push(endings::Ended { tag, ending, judged: [None; 2] });
         }
         None
     }
 
     fn count(&mut self, tally: &Tally) {
-        let Tally { forwarded, dropped, malformed, row } = *tally;
+        let Tally { forwarded, dropped, at_door, row } = *tally;
         let known = forwarded + dropped;
-        if known + malformed == 0 {
+        if known + at_door == 0 {
             return;
         }
         self.counters.flow_hits.add(known);
-        self.counters.flow_misses.add(malformed);
-        self.counters.received.add(known + malformed);
+        self.counters.flow_misses.add(at_door);
+        self.counters.received.add(known + at_door);
         self.counters.forwarded.add(forwarded);
         if let Some((reason, count)) = row {
             self.counters.count_drop(reason, count);
@@ -352,10 +252,6 @@ impl Pipeline {
         let (Some(ip), Some((connection, dir))) = (&packet.ip, packet.connection) else { return };
         let known_kind = packet.frame.gso.is_none() && !packet.related && self.caching;
         let Some(key) = FlowKey::of(ip).filter(|_| known_kind) else { return };
-        let (src_port, dst_port) = super::track::policy_ports(ip.l4);
-        if LONG_WAY_PORTS.iter().any(|port| [src_port, dst_port].contains(port)) {
-            return;
-        }
         let routed = packet.vtep.is_some() || matches!(packet.destination, Party::Vtep(_));
         let flow = Flow {
             key,

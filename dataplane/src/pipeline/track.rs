@@ -13,7 +13,7 @@ use super::packet::Packet;
 use crate::conntrack::{ConnId, ConnTable, Dir, Signal, Tuple};
 use crate::drop_reason::DropReason;
 use crate::respond;
-use crate::tables::Party;
+use crate::tables::{Generation, Party};
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
@@ -73,32 +73,35 @@ impl Pipeline {
         self.lookups = lookups;
     }
 
-    /// The connection an ICMP error is about. `embedded` vouches that the quoted packet was sent by the error's
-    /// receiver. A pod is nobody's router: of a packet that was not sent to it, it has nothing to say, and what it
-    /// says all the same would reach a peer that its own policy forbids.
+    /// The connection an ICMP error is about.
     fn related(&self, packet: &Packet, ip: &IpHeaders) -> Option<(Tuple, (ConnId, Dir))> {
-        let quoted = respond::embedded(ip, packet.frame.bytes())?;
-        let from_router = match packet.source {
-            Party::Pod(_) => false,
-            // Another node is a router towards its pods.
-            Party::Vtep(_) => self.generation.as_deref()?.is_node_address(ip.src),
-            Party::Node | Party::Outside | Party::Unreachable | Party::Nobody | Party::Conflict => true,
-        };
-        if !from_router && ip.src != quoted.dst {
-            return None;
-        }
-        let tuple = match quoted.protocol {
-            ICMP | ICMPV6 => Tuple::icmp_echo(
-                quoted.src,
-                quoted.dst,
-                quoted.protocol,
-                quoted.src_port,
-                quoted.is_echo_request,
-            )?,
-            protocol => Tuple::new(quoted.src, quoted.dst, protocol, quoted.src_port, quoted.dst_port)?,
-        };
+        let generation = self.generation.as_deref()?;
+        let tuple = quoted(generation, packet.source, ip, packet.frame.bytes())?;
         let connection = self.connections.lookup(&tuple)?;
         Some((tuple, connection))
+    }
+}
+
+/// What identifies the connection that an ICMP error in `frame` is about, if `source` may speak of it. `embedded` vouches
+/// that the quoted packet was sent by the error's receiver. A pod is nobody's router: of a packet that was not sent to it,
+/// it has nothing to say, and what it says all the same would reach a peer that its own policy forbids.
+pub(super) fn quoted(generation: &Generation, source: Party, ip: &IpHeaders, frame: &[u8]) -> Option<Tuple> {
+    let quoted = respond::embedded(ip, frame)?;
+    let from_router = || match source {
+        Party::Pod(_) => false,
+        // Another node is a router towards its pods.
+        Party::Vtep(_) => generation.is_node_address(ip.src),
+        Party::Node | Party::Outside | Party::Unreachable | Party::Nobody | Party::Conflict => true,
+    };
+    if ip.src != quoted.dst && !from_router() {
+        return None;
+    }
+    match quoted.protocol {
+        ICMP | ICMPV6 => {
+            let (src, dst) = (quoted.src, quoted.dst);
+            Tuple::icmp_echo(src, dst, quoted.protocol, quoted.src_port, quoted.is_echo_request)
+        }
+        protocol => Tuple::new(quoted.src, quoted.dst, protocol, quoted.src_port, quoted.dst_port),
     }
 }
 

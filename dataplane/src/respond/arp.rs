@@ -35,6 +35,16 @@ pub enum ArpOutcome {
     Drop(DropReason),
 }
 
+/// What a packet that is not dropped comes to.
+enum Judged {
+    /// Whom to tell what.
+    Reply {
+        to: (Mac, Ipv4Addr),
+        answer: (Mac, Ipv4Addr),
+    },
+    Learned(Ipv4Addr, Mac),
+}
+
 /// Handles a frame of ethertype ARP.
 ///
 /// - `sender_mac`: the MAC bound to the wire, where one is known.
@@ -46,30 +56,52 @@ pub fn arp(
     sender_owns: impl Fn(Ipv4Addr) -> bool,
     answers: impl Fn(Ipv4Addr) -> Option<Mac>,
 ) -> ArpOutcome {
-    let packet = match Packet::parse(frame.bytes()) {
-        Ok(packet) => packet,
-        Err(reason) => return ArpOutcome::Drop(reason),
-    };
+    match judge(frame.bytes(), sender_mac, sender_owns, answers) {
+        Ok(Judged::Reply { to, answer }) => {
+            write(frame, to.0, REPLY, answer, to);
+            ArpOutcome::Reply
+        }
+        Ok(Judged::Learned(address, mac)) => ArpOutcome::Learned(address, mac),
+        Err(reason) => ArpOutcome::Drop(reason),
+    }
+}
+
+/// Why [`arp`] would drop the frame of these `bytes`, if it would.
+pub fn arp_refusal(
+    bytes: &[u8],
+    sender_mac: Option<Mac>,
+    sender_owns: impl Fn(Ipv4Addr) -> bool,
+    answers: impl Fn(Ipv4Addr) -> Option<Mac>,
+) -> Option<DropReason> {
+    judge(bytes, sender_mac, sender_owns, answers).err()
+}
+
+fn judge(
+    bytes: &[u8],
+    sender_mac: Option<Mac>,
+    sender_owns: impl Fn(Ipv4Addr) -> bool,
+    answers: impl Fn(Ipv4Addr) -> Option<Mac>,
+) -> Result<Judged, DropReason> {
+    let packet = Packet::parse(bytes)?;
     let honest_mac = packet.sha == packet.eth_src
         && is_one_interface(packet.sha)
         && sender_mac.is_none_or(|bound| bound == packet.sha);
     let is_probe = packet.spa.is_unspecified();
     if !honest_mac || !is_probe && !sender_owns(packet.spa) {
-        return ArpOutcome::Drop(DropReason::ArpSpoof);
+        return Err(DropReason::ArpSpoof);
     }
     if is_probe || packet.spa == packet.tpa {
-        return ArpOutcome::Drop(DropReason::NeighbourIgnored);
+        return Err(DropReason::NeighbourIgnored);
     }
-    let Some(mac) = answers(packet.tpa) else { return ArpOutcome::Drop(DropReason::NeighbourIgnored) };
+    let mac = answers(packet.tpa).ok_or(DropReason::NeighbourIgnored)?;
     match packet.operation {
         // To us alone a request may come when a cache entry is confirmed (RFC 1122 section 2.3.2.1).
         REQUEST if packet.eth_dst.is_broadcast() || packet.eth_dst == mac => {
-            write(frame, packet.sha, REPLY, (mac, packet.tpa), (packet.sha, packet.spa));
-            ArpOutcome::Reply
+            Ok(Judged::Reply { to: (packet.sha, packet.spa), answer: (mac, packet.tpa) })
         }
-        REPLY if packet.eth_dst == mac && packet.tha == mac => ArpOutcome::Learned(packet.spa, packet.sha),
-        REQUEST | REPLY => ArpOutcome::Drop(DropReason::NeighbourIgnored),
-        _ => ArpOutcome::Drop(DropReason::BadHeader),
+        REPLY if packet.eth_dst == mac && packet.tha == mac => Ok(Judged::Learned(packet.spa, packet.sha)),
+        REQUEST | REPLY => Err(DropReason::NeighbourIgnored),
+        _ => Err(DropReason::BadHeader),
     }
 }
 

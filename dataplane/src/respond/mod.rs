@@ -22,9 +22,9 @@ mod rogue;
 #[cfg(test)]
 mod tests;
 
-pub use arp::{ArpOutcome, arp, arp_request};
+pub use arp::{ArpOutcome, arp, arp_refusal, arp_request};
 pub use embedded::{EmbeddedTuple, embedded};
 pub use icmp_error::{IcmpError, icmp_error, is_icmp_error};
-pub use ndp::{NdpOutcome, is_ndp, ndp, ns_request};
+pub use ndp::{NdpOutcome, is_ndp, ndp, ndp_refusal, ns_request};
 pub use rate_limit::RateLimiter;
 pub use rogue::is_rogue_control;

@@ -52,6 +52,17 @@ pub fn is_ndp(headers: &IpHeaders) -> bool {
     matches!(headers.l4, L4::Icmpv6 { icmp_type: ROUTER_SOLICITATION..=REDIRECT, .. })
 }
 
+/// What a message that is not dropped comes to.
+enum Judged {
+    /// An advertisement of the target.
+    Reply {
+        ends: Ends<Ipv6Addr>,
+        flags: u8,
+        target: Ipv6Addr,
+    },
+    Learned(Ipv6Addr, Mac),
+}
+
 /// Handles a message of which [`is_ndp`] is true.
 ///
 /// - `sender_mac`: the MAC bound to the wire, where one is known.
@@ -67,17 +78,43 @@ pub fn ndp(
     answers: impl Fn(Ipv6Addr) -> Option<Mac>,
     is_router: impl Fn(Ipv6Addr) -> bool,
 ) -> NdpOutcome {
-    let L4::Icmpv6 { icmp_type, .. } = headers.l4 else { return NdpOutcome::Drop(DropReason::BadHeader) };
+    match judge(frame, headers, sender_mac, sender_owns, answers) {
+        Ok(Judged::Reply { ends, flags, target }) => {
+            let flags = flags | if is_router(target) { FLAG_ROUTER } else { 0 };
+            write(frame, ends, [NEIGHBOUR_ADVERTISEMENT, flags], target, TARGET_LINK_LAYER);
+            NdpOutcome::Reply
+        }
+        Ok(Judged::Learned(address, mac)) => NdpOutcome::Learned(address, mac),
+        Err(reason) => NdpOutcome::Drop(reason),
+    }
+}
+
+/// Why [`ndp`] would drop `frame`, if it would.
+pub fn ndp_refusal(
+    frame: &Frame,
+    headers: &IpHeaders,
+    sender_mac: Option<Mac>,
+    sender_owns: impl Fn(Ipv6Addr) -> bool,
+    answers: impl Fn(Ipv6Addr) -> Option<Mac>,
+) -> Option<DropReason> {
+    judge(frame, headers, sender_mac, sender_owns, answers).err()
+}
+
+fn judge(
+    frame: &Frame,
+    headers: &IpHeaders,
+    sender_mac: Option<Mac>,
+    sender_owns: impl Fn(Ipv6Addr) -> bool,
+    answers: impl Fn(Ipv6Addr) -> Option<Mac>,
+) -> Result<Judged, DropReason> {
+    let L4::Icmpv6 { icmp_type, .. } = headers.l4 else { return Err(DropReason::BadHeader) };
     match icmp_type {
         // Before anything else is looked at: no malformation makes these harmless.
-        ROUTER_ADVERTISEMENT | REDIRECT => return NdpOutcome::Drop(DropReason::RogueControl),
-        ROUTER_SOLICITATION => return NdpOutcome::Drop(DropReason::NeighbourIgnored),
+        ROUTER_ADVERTISEMENT | REDIRECT => return Err(DropReason::RogueControl),
+        ROUTER_SOLICITATION => return Err(DropReason::NeighbourIgnored),
         _ => {}
     }
-    let message = match Message::parse(frame, headers) {
-        Ok(message) => message,
-        Err(reason) => return NdpOutcome::Drop(reason),
-    };
+    let message = Message::parse(frame, headers)?;
     let mac = message.eth_src;
     let honest_mac = is_one_interface(mac)
         && sender_mac.is_none_or(|bound| bound == mac)
@@ -87,21 +124,21 @@ pub fn ndp(
     };
     let is_probe = message.src.is_unspecified();
     if !honest_mac || !is_probe && !may_speak_for(message.src) {
-        return NdpOutcome::Drop(DropReason::NdSpoof);
+        return Err(DropReason::NdSpoof);
     }
     match icmp_type {
-        NEIGHBOUR_SOLICITATION if !is_probe => answer(frame, &message, answers, is_router),
+        NEIGHBOUR_SOLICITATION if !is_probe => answer(&message, answers),
         NEIGHBOUR_ADVERTISEMENT => {
             if !may_speak_for(message.target) {
-                return NdpOutcome::Drop(DropReason::NdSpoof);
+                return Err(DropReason::NdSpoof);
             }
             let is_ours = answers(message.dst).is_some_and(|ours| message.eth_dst == ours);
             if is_probe || message.flags & FLAG_SOLICITED == 0 || !is_ours {
-                return NdpOutcome::Drop(DropReason::NeighbourIgnored);
+                return Err(DropReason::NeighbourIgnored);
             }
-            NdpOutcome::Learned(message.target, mac)
+            Ok(Judged::Learned(message.target, mac))
         }
-        _ => NdpOutcome::Drop(DropReason::NeighbourIgnored),
+        _ => Err(DropReason::NeighbourIgnored),
     }
 }
 
@@ -115,24 +152,14 @@ pub fn ns_request(frame: &mut Frame, our_mac: Mac, our_ip: Ipv6Addr, target: Ipv
     write(frame, ends, [NEIGHBOUR_SOLICITATION, 0], target, SOURCE_LINK_LAYER);
 }
 
-fn answer(
-    frame: &mut Frame,
-    message: &Message,
-    answers: impl Fn(Ipv6Addr) -> Option<Mac>,
-    is_router: impl Fn(Ipv6Addr) -> bool,
-) -> NdpOutcome {
+fn answer(message: &Message, answers: impl Fn(Ipv6Addr) -> Option<Mac>) -> Result<Judged, DropReason> {
     let Message { target, src, eth_src, .. } = *message;
     let to_target = message.dst == target || message.dst == solicited_node(target);
-    let Some(our_mac) = answers(target)
+    let our_mac = answers(target)
         .filter(|mac| to_target && (message.eth_dst == *mac || message.eth_dst.is_multicast()))
-    else {
-        return NdpOutcome::Drop(DropReason::NeighbourIgnored);
-    };
-    let router = if is_router(target) { FLAG_ROUTER } else { 0 };
+        .ok_or(DropReason::NeighbourIgnored)?;
     let ends = Ends { src_mac: our_mac, dst_mac: eth_src, src: target, dst: src };
-    let flags = router | FLAG_SOLICITED | FLAG_OVERRIDE;
-    write(frame, ends, [NEIGHBOUR_ADVERTISEMENT, flags], target, TARGET_LINK_LAYER);
-    NdpOutcome::Reply
+    Ok(Judged::Reply { ends, flags: FLAG_SOLICITED | FLAG_OVERRIDE, target })
 }
 
 fn write(frame: &mut Frame, ends: Ends<Ipv6Addr>, [kind, flags]: [u8; 2], target: Ipv6Addr, option: u8) {
