@@ -11,13 +11,13 @@ use std::ops::Range;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use dataplane::buffer::BATCH_FRAMES;
+use dataplane::buffer::{BATCH_FRAMES, Frame};
 use dataplane::drop_reason::DropReason;
 use dataplane::telemetry::Stage;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::drops::Refused;
+use super::drops::{Kin, Refused};
 use super::node::{Node, Shape};
 use super::traffic::{Direction, Frames, Size};
 use crate::generate::Rng;
@@ -285,6 +285,46 @@ pub fn new_connections(shape: &Shape, direction: Direction, flows: u32) -> Resul
     summed(&[laps], times)
 }
 
+/// Passes packets of a kind that takes the long way.
+///
+/// # Errors
+/// One was not forwarded.
+pub fn kin(shape: &Shape, kin: &Kin, run: Duration) -> Result<Measured, String> {
+    let mut node = Node::new(shape)?;
+    if let Some(opening) = &kin.opening {
+        repeat(&mut node, 1, |frame| frame.write(opening));
+        node.pass(Direction::Encap);
+        node.take_back();
+    }
+    let outer = (kin.direction == Direction::Decap).then(Node::outer);
+    let mut frames = kin.frames.iter().cycle();
+    let mut laps = Vec::with_capacity(RUNS);
+    for _ in 0..=RUNS {
+        let mut lap = Lap::new()?;
+        while lap.took < run {
+            lap.batch(&mut node, kin.direction, |node| {
+                repeat(node, BATCH_FRAMES, |frame| {
+                    frames.next().into_iter().for_each(|bytes| frame.write(bytes));
+                    frame.outer = outer;
+                });
+            });
+        }
+        laps.push(lap);
+    }
+    passed(&node)?;
+    laps.remove(0);
+    summed(&[laps], stages(&node))
+}
+
+/// A batch of `count` frames.
+fn repeat(node: &mut Node, count: usize, mut write: impl FnMut(&mut Frame)) {
+    for _ in 0..count {
+        let Some(mut frame) = node.pool.take() else { break };
+        write(&mut frame);
+        node.batch.push(frame);
+    }
+}
+
 /// Passes packets that end under one reason.
 ///
 /// # Errors
@@ -300,11 +340,7 @@ pub fn refused(shape: &Shape, refused: &Refused, run: Duration) -> Result<Measur
         let mut lap = Lap::new()?;
         while lap.took < run {
             lap.batch(&mut node, refused.direction, |node| {
-                for _ in 0..BATCH_FRAMES {
-                    let Some(mut frame) = node.pool.take() else { break };
-                    source.write(&mut frame);
-                    node.batch.push(frame);
-                }
+                repeat(node, BATCH_FRAMES, |frame| source.write(frame));
             });
         }
         laps.push(lap);
@@ -320,7 +356,16 @@ pub fn refused(shape: &Shape, refused: &Refused, run: Duration) -> Result<Measur
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Underlay;
+    use crate::bench::{Underlay, drops};
+
+    #[test]
+    fn what_drops_are_set_against_passes() {
+        let shape = Shape::new(2, 1, Underlay::Datagram);
+        for passing in drops::kin() {
+            let measured = kin(&shape, &passing, Duration::from_micros(100)).unwrap();
+            assert!(measured.millions_per_second.least > 0.0, "{measured:?}");
+        }
+    }
 
     #[test]
     fn few_new_connections_are_opened_again_and_again() {

@@ -101,7 +101,7 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Row {
     direction: &'static str,
-    /// `forwarded`, `new_connections`, or a drop reason.
+    /// `forwarded`, `new_connections`, what takes the long way and passes, or a drop reason.
     what: String,
     size: String,
     flows: u32,
@@ -165,7 +165,7 @@ fn forwarded(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Every reason, each way's forwards and new connections first to set them against.
+/// Every reason, and before them what passes, to set them against.
 fn dropped(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
     let shape = Shape { underlay: Underlay::Datagram, ..args.shape(10_000) };
     let mut rows = Vec::new();
@@ -175,6 +175,10 @@ fn dropped(args: &Args, run: Duration) -> anyhow::Result<Vec<Row>> {
         rows.push(row(direction, "forwarded", size, 10_000, 1, measured));
         let measured = bench::new_connections(&shape, direction, 10_000).map_err(anyhow::Error::msg)?;
         rows.push(row(direction, "new_connections", size, 10_000, 1, measured));
+        for kin in drops::kin().iter().filter(|kin| kin.direction == direction) {
+            let measured = bench::kin(&shape, kin, run).map_err(anyhow::Error::msg)?;
+            rows.push(row(direction, kin.name, size, 1, 1, measured));
+        }
         for refused in drops::all().iter().filter(|refused| refused.direction == direction) {
             let measured = bench::refused(&shape, refused, run).map_err(anyhow::Error::msg)?;
             rows.push(row(direction, refused.reason.name(), size, refused.flows(), 1, measured));

@@ -2,7 +2,7 @@
 //!
 //! Most take one frame alone, some a node that lacks something, two a table that is full, and there each packet is of a
 //! flow of its own. Left out are the reasons that take a longer history (revoked policies, pods that are gone, fragments
-//! that never come) and those of ports. A drop has to cost less than a forward, or whoever sends rubbish buys more of the
+//! whose first never comes) and those of ports. A drop has to cost less than a forward, or whoever sends rubbish buys more of the
 //! core with it than those who send what is allowed.
 
 mod packets;
@@ -17,8 +17,8 @@ use super::lack::Lack;
 use super::node::{CLIENT, FEW_CONNECTIONS, GATEWAY_MAC, Node, PEER, SERVER, SERVER_MAC, Underlay};
 use super::traffic::{Datagram, Direction, FIRST_DST_PORT, FIRST_SRC_PORT, Frames, Size, envelope};
 use packets::{
-    acknowledgment, arp, icmp_error, ipv6_martian, patch, patched, routing_header, solicitation, summed,
-    tiny, with_options,
+    acknowledgment, arp, first_fragment, icmp_error, ipv6_martian, later_fragment, patch, patched,
+    routing_header, solicitation, summed, tiny, with_options,
 };
 
 /// Frames that all end under one reason.
@@ -50,7 +50,17 @@ impl Refused {
     /// # Errors
     /// It is not to be brought there.
     pub(super) fn prepare(&self, node: &mut Node) -> Result<(), String> {
-        if self.is_of_flows() { use_up(node, self.reason) } else { Ok(()) }
+        match self.reason {
+            DropReason::ConntrackFull | DropReason::ConntrackQuota => use_up(node, self.reason),
+            // Seen twice, a fragment overlaps itself.
+            DropReason::FragmentOverlap => send(node, self.direction, [&self.bytes; 2]),
+            DropReason::FragmentTableFull => {
+                let pod = datagram(self.direction);
+                let firsts: Vec<_> = (1..LAST_DATAGRAM).map(|number| first_fragment(&pod, number)).collect();
+                send(node, self.direction, &firsts)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How many flows they are of.
@@ -88,6 +98,9 @@ impl Source<'_> {
         }
     }
 }
+
+/// More datagrams in fragments than one sender may have under way.
+const LAST_DATAGRAM: u16 = 1_000;
 
 /// Flows that nobody has opened.
 const NEW_FLOWS: std::ops::Range<u32> = 10_000..40_000;
@@ -183,6 +196,8 @@ fn from_pod() -> Vec<Refused> {
         sent(R::BumDropped, Datagram { dst: Ipv4Addr::new(224, 0, 0, 9), ..pod }.frame(64)),
         sent(R::PodTunnel, Datagram { dst: PEER, dst_port: 8472, ..pod }.frame(64)),
         sent(R::FragmentTiny, tiny(&pod)),
+        sent(R::FragmentOverlap, later_fragment(&pod, LAST_DATAGRAM)),
+        sent(R::FragmentTableFull, first_fragment(&pod, LAST_DATAGRAM)),
         sent(R::PolicyDeny, Datagram { dst_port: 7000, ..pod }.frame(64)),
         sent(R::ConntrackInvalid, acknowledgment(&pod)),
         sent(R::TtlExpired, Datagram { ttl: 1, ..pod }.frame(64)),
@@ -210,6 +225,53 @@ fn for_want() -> Vec<Refused> {
         want(R::ConntrackFull, Lack::Room, Direction::Local),
         want(R::ConntrackQuota, Lack::Share, Direction::Local),
     ]
+}
+
+/// Packets that pass, of a kind that takes the long way: what drops of that kind are to be set against.
+#[derive(Debug, Clone)]
+pub struct Kin {
+    /// What they are.
+    pub name: &'static str,
+    /// The way they take.
+    pub direction: Direction,
+    /// What the client has sent to the remote pod before.
+    pub(super) opening: Option<Vec<u8>>,
+    /// They, in turn.
+    pub(super) frames: Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub fn kin() -> [Kin; 2] {
+    let (decap, encap) = (Direction::Decap, Direction::Encap);
+    let opening = datagram(encap).frame(64);
+    let error = icmp_error(&Datagram { dst: CLIENT, ..datagram(decap) });
+    let error = envelope(decap, Underlay::Datagram, error);
+    let pod = datagram(encap);
+    let whole = |number| [first_fragment(&pod, number), later_fragment(&pod, number)];
+    let fragments = (0..32).flat_map(whole).collect();
+    [
+        Kin { name: "icmp_related", direction: decap, opening: Some(opening), frames: vec![error] },
+        Kin { name: "fragments", direction: encap, opening: None, frames: fragments },
+    ]
+}
+
+/// Passes these frames through, one at a time.
+///
+/// # Errors
+/// There is no room for one.
+fn send<'a>(
+    node: &mut Node,
+    direction: Direction,
+    frames: impl IntoIterator<Item = &'a Vec<u8>>,
+) -> Result<(), String> {
+    for bytes in frames {
+        let mut frame = node.pool.take().ok_or("no frame is left")?;
+        frame.write(bytes);
+        node.batch.push(frame);
+        node.pass(direction);
+        node.take_back();
+    }
+    Ok(())
 }
 
 /// Opens connections of the client's that the server answers until one is refused for `reason`.

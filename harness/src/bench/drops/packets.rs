@@ -39,6 +39,22 @@ pub(super) fn tiny(datagram: &Datagram) -> Vec<u8> {
     summed(patch(patched(datagram, IP + 6, &[0, 1]), IP + 9, &[6]))
 }
 
+/// The first 32 bytes of a datagram in fragments.
+pub(super) fn first_fragment(datagram: &Datagram, number: u16) -> Vec<u8> {
+    fragment(datagram, number, 0x2000)
+}
+
+/// The 32 bytes after them, which are the last.
+pub(super) fn later_fragment(datagram: &Datagram, number: u16) -> Vec<u8> {
+    fragment(datagram, number, 32 / 8)
+}
+
+/// `place`: flags and offset.
+fn fragment(datagram: &Datagram, number: u16, place: u16) -> Vec<u8> {
+    let frame = patch(datagram.frame(70), IP + 4, &number.to_be_bytes());
+    summed(patch(frame, IP + 6, &place.to_be_bytes()))
+}
+
 /// A TCP segment in the middle of a connection that nobody knows.
 pub(super) fn acknowledgment(datagram: &Datagram) -> Vec<u8> {
     let frame = summed(patched(datagram, IP + 9, &[6]));
