@@ -6,8 +6,11 @@
 //! hardly two are alike, so that there is nothing for `refusals` to remember.
 //!
 //! A frame of which more would come than a drop (an answer, something learnt, another counter) enters, and so does one
-//! about which the stages would know more: of a pod whose MAC is not known yet, a fragment, an ICMP error about a
-//! connection that is there. Nothing is changed here.
+//! about which the stages would know more: of a pod whose MAC is not known yet, one with a sum or segments that its port
+//! says are not there yet, a fragment, an ICMP error about a connection that is there. Nothing is changed here.
+//!
+//! An ICMP error that comes right behind the packet that opens its connection, in the same batch, may find that or not: as
+//! among the stages, that depends on where the batch falls apart.
 
 use vxlan::wire::headers::{self, IpHeaders, L4, Network};
 
@@ -87,8 +90,8 @@ impl Pipeline {
             vtep,
         };
         let party = match speaker(generation, binding, &seen)? {
-            Speaker::Neighbour => {
-                return neighbour_refusal(generation, binding, ip, frame).map_or(Ok(()), Err);
+            Speaker::Neighbour(asker) => {
+                return neighbour_refusal(generation, asker, binding.mac, ip, frame).map_or(Ok(()), Err);
             }
             Speaker::Source(party) => party,
         };
@@ -100,8 +103,8 @@ impl Pipeline {
     }
 }
 
-/// Whether a packet that is well-formed is asked where it comes from and what it says: those that anyone may send without
-/// a connection. The others as a rule have one, and would be asked twice.
+/// Whether a packet that is well-formed is asked where it comes from and what it says: ICMP and DHCP. The others as a
+/// rule pass, and would be asked twice.
 fn is_asked(ip: &IpHeaders) -> bool {
     ip.fragment.is_none() && matches!(ip.l4, L4::Icmp { .. } | L4::Icmpv6 { .. } | L4::Udp { .. })
 }

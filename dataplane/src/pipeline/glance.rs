@@ -181,7 +181,7 @@ impl Glance {
         start == self.l4_offset() && offset == field
     }
 
-    /// True where a pod's packet is judged by more than its flow. From the overlay it is refused, whatever it says.
+    /// True where a pod's packet is judged by more than its flow. Out of the tunnel its ports alone decide.
     fn speaks_dhcp(&self) -> bool {
         let (src_port, dst_port) = self.ports();
         self.protocol == PROTOCOL_UDP && (is_dhcp(src_port) || is_dhcp(dst_port))
@@ -283,7 +283,7 @@ impl Glance {
 }
 
 impl FlowKey {
-    /// That of a packet the long way has parsed; `None` where no glance takes such packets in.
+    /// That of a packet the long way has parsed; `None` where no glance takes such packets in, and for DHCP.
     pub(super) fn of(ip: &IpHeaders) -> Option<Self> {
         let plain = match ip.family {
             Family::V4 => ipv4::MIN_HEADER_BYTES as u16,

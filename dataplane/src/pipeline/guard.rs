@@ -32,17 +32,16 @@ pub(super) struct Seen<'a> {
     pub(super) ip: Option<&'a IpHeaders>,
     /// The transport header; of a later fragment, that of its first where it is known.
     pub(super) l4: &'a L4,
-    /// The frame, without padding.
+    /// The frame, an IP packet's without padding.
     pub(super) bytes: &'a [u8],
     /// The VTEP that sent it, on packets from the underlay.
     pub(super) vtep: Option<VtepId>,
 }
 
 /// Who is speaking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speaker {
-    /// A neighbour, of neighbours; its message is still to be judged.
-    Neighbour,
+pub(super) enum Speaker<'a> {
+    /// A neighbour, of neighbours: this pod, or the node where `None`. Its message is still to be judged.
+    Neighbour(Option<&'a Endpoint>),
     /// The source of a packet.
     Source(Party),
 }
@@ -70,7 +69,7 @@ impl Pipeline {
         out: &mut Outputs,
     ) -> Result<(), DropReason> {
         let binding = self.bindings.get(packet.from).ok_or(DropReason::PodUnknown)?;
-        let (nameless, asker) = (binding.mac.is_none(), asker(generation, binding));
+        let nameless = binding.mac.is_none();
         let seen = Seen {
             eth_dst: &packet.eth_dst,
             eth_src: &packet.eth_src,
@@ -81,7 +80,7 @@ impl Pipeline {
         };
         let source = match speaker(generation, binding, &seen)? {
             Speaker::Source(source) => source,
-            Speaker::Neighbour => {
+            Speaker::Neighbour(asker) => {
                 return match packet.ip {
                     None => self.answer_arp(generation, asker, packet, now, out),
                     Some(ip) => self.answer_ndp(generation, asker, &ip, packet, now, out),
@@ -112,31 +111,40 @@ impl Pipeline {
         seen: &Seen<'_>,
     ) -> Result<Party, DropReason> {
         let ip = seen.ip.ok_or(DropReason::BadHeader)?;
-        let from_node = matches!(source, Party::Node | Party::Outside);
-        if from_node && (is_link_local(ip.src) || is_link_local(ip.dst)) {
-            return Err(DropReason::Martian);
-        }
-        let destination = generation.party(ip.dst);
         match source {
-            Party::Vtep(_) => match destination {
+            Party::Pod(_) => {
+                let destination = generation.party(ip.dst);
+                if !self.is_next_hop(generation, destination, *seen.eth_dst) {
+                    return Err(DropReason::BumDropped);
+                }
+                match destination {
+                    Party::Nobody => Err(DropReason::NoRoute),
+                    Party::Unreachable => Err(DropReason::VtepUnreachable),
+                    Party::Conflict => Err(DropReason::IpConflict),
+                    _ if is_link_local(ip.dst) => Err(DropReason::Martian),
+                    Party::Pod(_) | Party::Node | Party::Vtep(_) | Party::Outside => Ok(destination),
+                }
+            }
+            Party::Node | Party::Outside if is_link_local(ip.src) || is_link_local(ip.dst) => {
+                Err(DropReason::Martian)
+            }
+            Party::Node | Party::Outside => match generation.party(ip.dst) {
+                destination @ (Party::Pod(_) | Party::Vtep(_)) => Ok(destination),
+                Party::Nobody => Err(DropReason::NoRoute),
+                Party::Unreachable => Err(DropReason::VtepUnreachable),
+                Party::Conflict => Err(DropReason::IpConflict),
+                Party::Node | Party::Outside => Err(DropReason::NotLocal),
+            },
+            Party::Vtep(_) => match generation.party(ip.dst) {
                 // `policy` lets the node through only on connections it opened itself.
-                Party::Pod(_) | Party::Node => Ok(destination),
+                destination @ (Party::Pod(_) | Party::Node) => Ok(destination),
                 Party::Conflict => Err(DropReason::IpConflict),
                 Party::Vtep(_) | Party::Outside | Party::Unreachable | Party::Nobody => {
                     Err(DropReason::NotLocal)
                 }
             },
-            Party::Pod(_) if !self.is_next_hop(generation, destination, *seen.eth_dst) => {
-                Err(DropReason::BumDropped)
-            }
-            _ => match destination {
-                Party::Nobody => Err(DropReason::NoRoute),
-                Party::Unreachable => Err(DropReason::VtepUnreachable),
-                Party::Conflict => Err(DropReason::IpConflict),
-                Party::Node | Party::Outside if from_node => Err(DropReason::NotLocal),
-                _ if is_link_local(ip.dst) => Err(DropReason::Martian),
-                Party::Pod(_) | Party::Node | Party::Vtep(_) | Party::Outside => Ok(destination),
-            },
+            // They do not speak.
+            Party::Unreachable | Party::Nobody | Party::Conflict => Err(DropReason::SpoofedSource),
         }
     }
 
@@ -172,11 +180,11 @@ impl Pipeline {
 /// # Errors
 /// Nobody who may: the reason to drop what was said. Of a port whose MAC is known it is the same for as long as the
 /// generation and the ports are.
-pub(super) fn speaker(
-    generation: &Generation,
+pub(super) fn speaker<'a>(
+    generation: &'a Generation,
     binding: &Binding,
     seen: &Seen<'_>,
-) -> Result<Speaker, DropReason> {
+) -> Result<Speaker<'a>, DropReason> {
     match &binding.role {
         Role::Pod(_) => pod(generation, binding, seen),
         Role::Node => node(generation, seen),
@@ -184,12 +192,11 @@ pub(super) fn speaker(
     }
 }
 
-/// The pod behind a port, if one is.
-pub(super) fn asker<'a>(generation: &'a Generation, binding: &Binding) -> Option<&'a Endpoint> {
-    binding.endpoint.and_then(|index| generation.endpoint(index))
-}
-
-fn pod(generation: &Generation, binding: &Binding, seen: &Seen<'_>) -> Result<Speaker, DropReason> {
+fn pod<'a>(
+    generation: &'a Generation,
+    binding: &Binding,
+    seen: &Seen<'_>,
+) -> Result<Speaker<'a>, DropReason> {
     let Some(index) = binding.endpoint else {
         let Role::Pod(name) = &binding.role else { return Err(DropReason::PodUnknown) };
         return Err(if generation.endpoint_named(name).is_some() {
@@ -205,12 +212,12 @@ fn pod(generation: &Generation, binding: &Binding, seen: &Seen<'_>) -> Result<Sp
     if !seen.eth_src.is_unicast() || binding.mac.as_ref().is_some_and(|mac| mac != seen.eth_src) {
         return Err(spoof_kind(seen.ip));
     }
-    let Some(ip) = seen.ip else { return Ok(Speaker::Neighbour) };
+    let Some(ip) = seen.ip else { return Ok(Speaker::Neighbour(Some(endpoint))) };
     if respond::is_rogue_control(ip, seen.bytes) {
         return Err(DropReason::RogueControl);
     }
     if respond::is_ndp(ip) {
-        return Ok(Speaker::Neighbour);
+        return Ok(Speaker::Neighbour(Some(endpoint)));
     }
     if !seen.eth_dst.is_unicast() || is_group(ip.dst) {
         return Err(DropReason::BumDropped);
@@ -224,8 +231,8 @@ fn pod(generation: &Generation, binding: &Binding, seen: &Seen<'_>) -> Result<Sp
     Ok(Speaker::Source(Party::Pod(index)))
 }
 
-fn node(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker, DropReason> {
-    let Some(ip) = seen.ip.filter(|ip| !respond::is_ndp(ip)) else { return Ok(Speaker::Neighbour) };
+fn node<'a>(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker<'a>, DropReason> {
+    let Some(ip) = seen.ip.filter(|ip| !respond::is_ndp(ip)) else { return Ok(Speaker::Neighbour(None)) };
     if !seen.eth_dst.is_unicast() || is_group(ip.dst) {
         return Err(DropReason::BumDropped);
     }
@@ -237,7 +244,7 @@ fn node(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker, DropReason>
     }
 }
 
-fn overlay(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker, DropReason> {
+fn overlay<'a>(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker<'a>, DropReason> {
     let ip = seen.ip.ok_or(DropReason::ControlOverOverlay)?;
     if respond::is_ndp(ip) || dhcp(*seen.l4) || respond::is_rogue_control(ip, seen.bytes) {
         return Err(DropReason::ControlOverOverlay);

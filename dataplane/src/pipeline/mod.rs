@@ -8,9 +8,9 @@
 //!   pod, node TAP                   └─► neighbour: ARP and ND are answered, never forwarded
 //! ```
 //! Ahead of the stages `look` sees what a batch holds: packets of known flows take the `short_way` past all of them, and
-//! what they would drop whatever came before it ends at the `door`. Each stage is a file, works over the whole batch, and may end a packet with a
-//! [`DropReason`]. [`Pipeline::process`] is the one place that says what comes
-//! next; the sweep at its end is the one place that counts.
+//! what they would drop whatever came before it ends at the `door`. Each stage is a file, works over the whole batch, and
+//! may end a packet with a [`DropReason`]. [`Pipeline::process`] is the one place that says what comes next; the sweep at
+//! its end is the one place that counts.
 //!
 //! One worker owns a pipeline. It reads no clock, makes no system call and takes no lock on the way of a
 //! forwarded packet; it allocates nothing per packet once its vectors have grown to the batch.

@@ -10,9 +10,8 @@ use vxlan::mac::Mac;
 use vxlan::wire::headers::IpHeaders;
 
 use super::Pipeline;
-use super::bindings::{Binding, Role};
+use super::bindings::Role;
 use super::emit::Outputs;
-use super::guard::asker;
 use super::packet::{Fate, Packet};
 use crate::buffer::{Frame, Pool};
 use crate::drop_reason::DropReason;
@@ -149,24 +148,24 @@ impl Pipeline {
 /// Why a message of `asker` about neighbours (ARP where `ip` is `None`) gets no answer and teaches nothing, if so.
 pub(super) fn neighbour_refusal(
     generation: &Generation,
-    binding: &Binding,
+    asker: Option<&Endpoint>,
+    sender_mac: Option<Mac>,
     ip: Option<&IpHeaders>,
     frame: &Frame,
 ) -> Option<DropReason> {
-    let asker = asker(generation, binding);
     let own = |address| owns(generation, asker, address);
     let target = |target| next_hop(generation, asker, target);
     match ip {
         None => respond::arp_refusal(
             frame.bytes(),
-            binding.mac,
+            sender_mac,
             |address| own(address.into()),
             |address| target(address.into()),
         ),
         Some(ip) => respond::ndp_refusal(
             frame,
             ip,
-            binding.mac,
+            sender_mac,
             |address| own(address.into()),
             |address| target(address.into()),
         ),

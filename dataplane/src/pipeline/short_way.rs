@@ -3,9 +3,9 @@
 //! On entry a batch is as its port handed it over. On exit each packet of a known flow has been put to its connection
 //! and stands in the outputs, or was dropped as `ct_invalid`, exactly as all stages together would have had it; what was
 //! rejected at the `door`, or is of a flow that was refused of late (`refusals`), has been dropped; the others have gone
-//! the long way. Order is kept: the batch falls into stretches, and what goes the long way is done before what follows it begins. A
-//! stretch of few known packets between unknown ones goes with them, so that the long way always has something to work
-//! on at once.
+//! the long way. Order is kept: the batch falls into stretches, and what goes the long way is done before what follows it
+//! begins. A stretch of few known packets between unknown ones goes with them, so that the long way always has something
+//! to work on at once.
 //!
 //! What a known packet still has to show, each time: that it is well-formed (`glance`) and no SYN, which may open its
 //! connection anew and has to be judged for it, that its TTL and size fit, that its connection is there, judged by this
@@ -30,6 +30,7 @@ use crate::telemetry::Stage;
 
 /// Fewer known packets than this between unknown ones go with them.
 const SHORTEST: u8 = 4;
+
 /// What became of the packets that went the short way.
 #[derive(Default)]
 pub(super) struct Tally {

@@ -70,7 +70,7 @@ pub struct PacketCounters {
     pub connections: Counter,
     /// Packets of flows that were known, as passing or as refused.
     pub flow_hits: Counter,
-    /// Packets that went through the stages, or were malformed.
+    /// Packets that went through the stages, or were rejected before them.
     pub flow_misses: Counter,
     drops: Vec<Counter>,
 }

@@ -17,7 +17,7 @@ pub const SAMPLED: u64 = 64;
 pub enum Stage {
     /// Taking frames from a port. Calls that found nothing are left out.
     Receive,
-    /// Finding the flows of a batch.
+    /// Finding the flows of a batch, and what is rejected before it enters the stages.
     Look,
     /// Packets of known flows, from there to their port.
     Known,

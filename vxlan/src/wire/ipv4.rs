@@ -133,7 +133,6 @@ pub fn parse(bytes: &[u8], gso: bool) -> Result<Ipv4, ParseError> {
     })
 }
 
-/// Walks the options: each must have its length, none may be a source route (RFC 7126 sections 4.3, 4.4).
 /// A header with options: its sum, then they.
 #[inline(never)]
 fn check_longer(header: &[u8]) -> Result<(), ParseError> {
@@ -143,6 +142,7 @@ fn check_longer(header: &[u8]) -> Result<(), ParseError> {
     check_options(header.get(MIN_HEADER_BYTES..).unwrap_or_default())
 }
 
+/// Walks the options: each must have its length, none may be a source route (RFC 7126 sections 4.3, 4.4).
 fn check_options(mut options: &[u8]) -> Result<(), ParseError> {
     while let Some((&kind, rest)) = options.split_first() {
         options = match kind {
