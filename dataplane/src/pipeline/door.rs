@@ -106,5 +106,10 @@ impl Pipeline {
 /// Whether a packet that is well-formed is asked where it comes from and what it says: ICMP and DHCP. The others as a
 /// rule pass, and would be asked twice.
 fn is_asked(ip: &IpHeaders) -> bool {
-    ip.fragment.is_none() && matches!(ip.l4, L4::Icmp { .. } | L4::Icmpv6 { .. } | L4::Udp { .. })
+    let asked = match ip.l4 {
+        L4::Icmp { .. } | L4::Icmpv6 { .. } => true,
+        L4::Udp { src_port, dst_port } => respond::is_dhcp(src_port) || respond::is_dhcp(dst_port),
+        _ => false,
+    };
+    asked && ip.fragment.is_none()
 }

@@ -4,8 +4,8 @@
 //! header, from a port no DHCP, on the underlay behind a VXLAN header of our network and an outer mark that changes
 //! nothing inside. It holds them to the same rules as `decap` and `parse` (RFC 791, 8200, 9293, 768; RFC 7348
 //! section 5; RFC 6040): a frame it takes in would pass both. Whatever else comes is not judged here but at the `door`:
-//! [`Glance::at`] says nothing about it. Addresses and MACs are not judged either; they are the flow's key, and what is known of the
-//! flow holds for them. Nothing is changed.
+//! [`Glance::at`] says nothing about it. Addresses and MACs are not judged either; they are the flow's key, and what is
+//! known of the flow holds for them. Nothing is changed.
 //!
 //! Cost: one pass over the headers, no branch that depends on more than the protocol; `None` at the first surprise.
 
@@ -21,6 +21,7 @@ use vxlan::wire::{checksum, ethernet, ipv4, ipv6, tcp, udp, vxlan as header};
 
 use crate::buffer::{Checksum, Frame, Outer};
 use crate::conntrack::Signal;
+use crate::respond::is_dhcp;
 
 const ETHERNET: usize = ethernet::HEADER_BYTES;
 /// Where the checksum stands in a transport header.
@@ -383,11 +384,6 @@ fn is_summed(head: &[u8; ipv4::MIN_HEADER_BYTES]) -> bool {
     let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     (sum >> 16) + (sum & 0xffff) == 0xffff
-}
-
-/// DHCP of either family.
-const fn is_dhcp(port: u16) -> bool {
-    matches!(port, 67 | 68 | 546 | 547)
 }
 
 fn halves(octets: [u8; 16]) -> [u64; 2] {

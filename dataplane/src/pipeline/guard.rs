@@ -246,7 +246,10 @@ fn node<'a>(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker<'a>, Dro
 
 fn overlay<'a>(generation: &Generation, seen: &Seen<'_>) -> Result<Speaker<'a>, DropReason> {
     let ip = seen.ip.ok_or(DropReason::ControlOverOverlay)?;
-    if respond::is_ndp(ip) || dhcp(*seen.l4) || respond::is_rogue_control(ip, seen.bytes) {
+    if respond::is_ndp(ip)
+        || parse::udp_destination(*seen.l4).is_some_and(respond::is_dhcp)
+        || respond::is_rogue_control(ip, seen.bytes)
+    {
         return Err(DropReason::ControlOverOverlay);
     }
     if is_group(ip.dst) {
@@ -268,11 +271,6 @@ fn spoof_kind(ip: Option<&IpHeaders>) -> DropReason {
         Some(ip) if respond::is_ndp(ip) => DropReason::NdSpoof,
         Some(_) => DropReason::SpoofedSource,
     }
-}
-
-/// DHCP for IPv4 (67, 68) and IPv6 (546, 547), either side.
-fn dhcp(l4: L4) -> bool {
-    matches!(l4, L4::Udp { dst_port: 67 | 68 | 546 | 547, .. })
 }
 
 fn is_group(address: IpAddr) -> bool {

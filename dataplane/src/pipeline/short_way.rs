@@ -14,15 +14,15 @@
 use vxlan::mtu::Family;
 use vxlan::wire::{ethernet, ipv4, ipv6, vxlan as header};
 
+use super::Pipeline;
 use super::bindings::{PortId, Role};
 use super::emit::Pass;
-use super::endings::Ending;
+use super::endings::{Ended, Ending};
 use super::flow_cache::{Context, Decision, Destination, Flow};
 use super::forward::Hop;
 use super::glance::{FlowKey, Glance, Macs};
 use super::look::{Known, Sighting, Source};
 use super::packet::Packet;
-use super::{Pipeline, endings};
 use crate::buffer::{Batch, Frame, Pool};
 use crate::drop_reason::DropReason;
 use crate::tables::Party;
@@ -157,11 +157,7 @@ impl Pipeline {
             }
         }
         if let Some(endings) = &mut self.endings {
-            endings.push(endings::Ended {
-                tag: frame.tag,
-                ending: Ending::Dropped(reason),
-                judged: [None; 2],
-            });
+            endings.push(Ended { tag: frame.tag, ending: Ending::Dropped(reason), judged: [None; 2] });
         }
         pool.give(frame);
     }
@@ -227,7 +223,7 @@ impl Pipeline {
         }
         if let Some(endings) = &mut self.endings {
             let ending = outcome.err().map_or(Ending::Forwarded, Ending::Dropped);
-            endings.push(endings::Ended { tag, ending, judged: [None; 2] });
+            endings.push(Ended { tag, ending, judged: [None; 2] });
         }
         None
     }

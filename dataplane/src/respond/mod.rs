@@ -27,4 +27,4 @@ pub use embedded::{EmbeddedTuple, embedded};
 pub use icmp_error::{IcmpError, icmp_error, is_icmp_error};
 pub use ndp::{NdpOutcome, is_ndp, ndp, ndp_refusal, ns_request};
 pub use rate_limit::RateLimiter;
-pub use rogue::is_rogue_control;
+pub use rogue::{is_dhcp, is_rogue_control};

@@ -8,6 +8,11 @@ const DHCPV4_CLIENT: u16 = 68;
 const DHCPV6_SERVER: u16 = 547;
 const DHCPV6_CLIENT: u16 = 546;
 
+/// True for the ports of DHCP, of either family and side.
+pub const fn is_dhcp(port: u16) -> bool {
+    matches!(port, DHCPV4_SERVER | DHCPV4_CLIENT | DHCPV6_CLIENT | DHCPV6_SERVER)
+}
+
 /// True for what only a router or configuration server may say (CVE-2020-10749): ICMP redirects of either
 /// family, router advertisements (ICMPv6; RFC 1256 for IPv4), and the server side of DHCP. `bytes` is the
 /// frame.

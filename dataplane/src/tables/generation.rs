@@ -68,8 +68,7 @@ pub struct Generation {
     pub fdb: Fdb,
     /// This node.
     pub own: OwnNode,
-    /// Of every node.
-    node_addresses: Addresses<()>,
+    node_addresses: HashSet<IpAddr, ahash::RandomState>,
     /// Those who have an address of their own, as far as they are of this node.
     parties: Addresses<Party>,
     /// Per endpoint, the address that it cannot have.
@@ -199,15 +198,16 @@ impl Generation {
         let strays = addresses
             .filter(|address| parties.get(*address).is_none() && fdb.route(*address).is_none())
             .collect();
-        let mut node_addresses: Addresses<()> = own.addresses.iter().map(|address| (*address, ())).collect();
+        let mut node_addresses: HashSet<IpAddr, ahash::RandomState> = own.addresses.clone();
         for node in &compiled.cluster.nodes {
-            let public = [node.public_ip.map(IpAddr::V4), node.public_ipv6.map(IpAddr::V6)];
+            node_addresses.extend(node.addresses.iter().copied());
+            node_addresses.extend(node.public_ip.map(IpAddr::V4));
+            node_addresses.extend(node.public_ipv6.map(IpAddr::V6));
             // flannel.1 has the subnet's own address, the bridge the one after it: a kernel node takes VXLAN on both.
-            let subnets = node.pod_cidrs.iter();
-            let devices = subnets.flat_map(|cidr| [Some(cidr.network()), gateway_address(cidr)]);
-            let listed = node.addresses.iter().copied().map(Some);
-            let all = listed.chain(public).chain(devices).flatten();
-            node_addresses.extend(all.map(|address| (address, ())));
+            for cidr in &node.pod_cidrs {
+                node_addresses.insert(cidr.network());
+                node_addresses.extend(gateway_address(cidr));
+            }
         }
         Ok(Self {
             number,
@@ -272,7 +272,7 @@ impl Generation {
 
     /// True when `address` is any node's own address: where a pod's VXLAN must never go.
     pub fn is_node_address(&self, address: IpAddr) -> bool {
-        self.node_addresses.get(address).is_some() || self.fdb.by_underlay(address).is_some()
+        self.node_addresses.contains(&address) || self.fdb.by_underlay(address).is_some()
     }
 
     /// Pods that show an address no pod of this node can have, with that address: they are cut off.

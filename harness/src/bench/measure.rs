@@ -17,7 +17,7 @@ use dataplane::telemetry::Stage;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::drops::{Kin, Refused};
+use super::drops::{Kin, Refused, send};
 use super::node::{Node, Shape};
 use super::traffic::{Direction, Frames, Size};
 use crate::generate::Rng;
@@ -143,9 +143,9 @@ fn summed(threads: &[Vec<Lap>], stages: Vec<StageTime>) -> Result<Measured, Stri
 
 fn fill(node: &mut Node, frames: &mut Frames, flows: impl Iterator<Item = u32>) {
     for flow in flows.take(BATCH_FRAMES) {
-        let Some(mut frame) = node.pool.take() else { break };
-        frames.write(&mut frame, flow);
-        node.batch.push(frame);
+        if !node.put(|frame| frames.write(frame, flow)) {
+            break;
+        }
     }
 }
 
@@ -241,17 +241,10 @@ fn laps(
     opened?;
     let order = shuffled(flows);
     let mut numbers = order.iter().copied().cycle();
-    let mut laps = Vec::with_capacity(RUNS);
-    // The first fills caches.
-    for _ in 0..=RUNS {
-        let mut lap = Lap::new()?;
-        while lap.took < run {
-            lap.batch(&mut node, direction, |node| fill(node, &mut frames, numbers.by_ref()));
-        }
-        laps.push(lap);
-    }
+    let laps = runs(run, |lap| {
+        lap.batch(&mut node, direction, |node| fill(node, &mut frames, numbers.by_ref()));
+    })?;
     passed(&node)?;
-    laps.remove(0);
     Ok((laps, stages(&node)))
 }
 
@@ -291,38 +284,42 @@ pub fn new_connections(shape: &Shape, direction: Direction, flows: u32) -> Resul
 /// One was not forwarded.
 pub fn kin(shape: &Shape, kin: &Kin, run: Duration) -> Result<Measured, String> {
     let mut node = Node::new(shape)?;
-    if let Some(opening) = &kin.opening {
-        repeat(&mut node, 1, |frame| frame.write(opening));
-        node.pass(Direction::Encap);
-        node.take_back();
-    }
+    send(&mut node, Direction::Encap, &kin.opening)?;
     let outer = (kin.direction == Direction::Decap).then(Node::outer);
     let mut frames = kin.frames.iter().cycle();
+    let laps = runs(run, |lap| {
+        lap.batch(&mut node, kin.direction, |node| {
+            repeat(node, |frame| {
+                frames.next().into_iter().for_each(|bytes| frame.write(bytes));
+                frame.outer = outer;
+            });
+        });
+    })?;
+    passed(&node)?;
+    summed(&[laps], stages(&node))
+}
+
+/// A full batch.
+fn repeat(node: &mut Node, mut write: impl FnMut(&mut Frame)) {
+    for _ in 0..BATCH_FRAMES {
+        if !node.put(&mut write) {
+            break;
+        }
+    }
+}
+
+/// Runs of that length each, but for one ahead of them that fills caches.
+fn runs(run: Duration, mut batch: impl FnMut(&mut Lap)) -> Result<Vec<Lap>, String> {
     let mut laps = Vec::with_capacity(RUNS);
     for _ in 0..=RUNS {
         let mut lap = Lap::new()?;
         while lap.took < run {
-            lap.batch(&mut node, kin.direction, |node| {
-                repeat(node, BATCH_FRAMES, |frame| {
-                    frames.next().into_iter().for_each(|bytes| frame.write(bytes));
-                    frame.outer = outer;
-                });
-            });
+            batch(&mut lap);
         }
         laps.push(lap);
     }
-    passed(&node)?;
     laps.remove(0);
-    summed(&[laps], stages(&node))
-}
-
-/// A batch of `count` frames.
-fn repeat(node: &mut Node, count: usize, mut write: impl FnMut(&mut Frame)) {
-    for _ in 0..count {
-        let Some(mut frame) = node.pool.take() else { break };
-        write(&mut frame);
-        node.batch.push(frame);
-    }
+    Ok(laps)
 }
 
 /// Passes packets that end under one reason.
@@ -335,21 +332,13 @@ pub fn refused(shape: &Shape, refused: &Refused, run: Duration) -> Result<Measur
     let mut source = refused.source();
     refused.prepare(&mut node)?;
     let before = (node.counters.received.get(), node.counters.dropped(reason));
-    let mut laps = Vec::with_capacity(RUNS);
-    for _ in 0..=RUNS {
-        let mut lap = Lap::new()?;
-        while lap.took < run {
-            lap.batch(&mut node, refused.direction, |node| {
-                repeat(node, BATCH_FRAMES, |frame| source.write(frame));
-            });
-        }
-        laps.push(lap);
-    }
+    let laps = runs(run, |lap| {
+        lap.batch(&mut node, refused.direction, |node| repeat(node, |frame| source.write(frame)));
+    })?;
     let after = (node.counters.received.get(), node.counters.dropped(reason));
     if after.0 - before.0 != after.1 - before.1 {
         return Err(format!("packets for {reason} ended otherwise: {}", node.drops()));
     }
-    laps.remove(0);
     summed(&[laps], stages(&node))
 }
 

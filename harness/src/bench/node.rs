@@ -224,6 +224,14 @@ impl Node {
         self.pipeline.process(from, &mut self.batch, self.now, &mut self.pool, &mut self.out);
     }
 
+    /// Adds a frame, written so, to the batch; false where the pool has none.
+    pub(super) fn put(&mut self, write: impl FnOnce(&mut Frame)) -> bool {
+        let Some(mut frame) = self.pool.take() else { return false };
+        write(&mut frame);
+        self.batch.push(frame);
+        true
+    }
+
     /// Passes the batch through as what the server sends.
     pub(super) fn answer(&mut self) {
         self.pipeline.process(self.server, &mut self.batch, self.now, &mut self.pool, &mut self.out);

@@ -102,13 +102,10 @@ pub fn parse(bytes: &[u8], gso: bool) -> Result<Ipv4, ParseError> {
         return Err(ParseError::LengthMismatch);
     }
     // Of a known length the sum is a few additions.
-    let sum = header.first_chunk::<MIN_HEADER_BYTES>().map(|fixed| checksum::ipv4_header(fixed));
-    if header_bytes == MIN_HEADER_BYTES {
-        if sum != Some(0) {
-            return Err(ParseError::IpChecksum);
-        }
-    } else {
-        check_longer(header)?;
+    match <&[u8; MIN_HEADER_BYTES]>::try_from(header) {
+        Ok(fixed) if checksum::ipv4_header(fixed) == 0 => {}
+        Ok(_) => return Err(ParseError::IpChecksum),
+        Err(_) => check_longer(header)?,
     }
 
     let flags = u16::from_be_bytes([frag0, frag1]);

@@ -259,15 +259,13 @@ pub fn kin() -> [Kin; 2] {
 ///
 /// # Errors
 /// There is no room for one.
-fn send<'a>(
+pub(super) fn send<'a>(
     node: &mut Node,
     direction: Direction,
     frames: impl IntoIterator<Item = &'a Vec<u8>>,
 ) -> Result<(), String> {
     for bytes in frames {
-        let mut frame = node.pool.take().ok_or("no frame is left")?;
-        frame.write(bytes);
-        node.batch.push(frame);
+        node.put(|frame| frame.write(bytes)).then_some(()).ok_or("no frame is left")?;
         node.pass(direction);
         node.take_back();
     }
@@ -281,9 +279,7 @@ fn send<'a>(
 fn use_up(node: &mut Node, reason: DropReason) -> Result<(), String> {
     let mut frames = Frames::new(Direction::Local, Underlay::Datagram, Size::Fixed(64));
     for flow in 0..4 * FEW_CONNECTIONS as u32 {
-        let Some(mut frame) = node.pool.take() else { break };
-        frames.write(&mut frame, flow);
-        node.batch.push(frame);
+        node.put(|frame| frames.write(frame, flow));
         node.pass(Direction::Local);
         node.take_back();
         if node.counters.dropped(reason) > 0 {
@@ -293,9 +289,7 @@ fn use_up(node: &mut Node, reason: DropReason) -> Result<(), String> {
         let (src_port, dst_port) = (FIRST_DST_PORT, FIRST_SRC_PORT + flow as u16);
         let answer =
             Datagram { dst_mac, src_mac, src, dst, src_port, dst_port, ..Datagram::of(Direction::Local) };
-        let Some(mut frame) = node.pool.take() else { break };
-        frame.write(&answer.frame(64));
-        node.batch.push(frame);
+        node.put(|frame| frame.write(&answer.frame(64)));
         node.answer();
         node.take_back();
     }
